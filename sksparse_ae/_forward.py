@@ -1,0 +1,144 @@
+"""The fitted network's arithmetic, in NumPy and in chunks of rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import safe_sparse_dot
+
+from ._objective import ACTIVATION_RANGES, mean_to_rho_hat, reconstruction_loss
+
+# Values of one chunk's widest array: 8 MB in float64.
+CHUNK_VALUES = 1 << 20
+
+
+def _relu(Z, out):
+    return np.maximum(Z, 0, out=out)
+
+
+def _identity(Z, out):
+    return Z
+
+
+ACTIVATIONS = {
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "relu": _relu,
+    "linear": _identity,
+}
+
+
+class Parameters(NamedTuple):
+    """Weights, biases and activations of an encoder and its decoder."""
+
+    W1: np.ndarray
+    b1: np.ndarray
+    W2: np.ndarray
+    b2: np.ndarray
+    activation: str
+    output_activation: str
+
+    @property
+    def arrays(self):
+        """W1, b1, W2, b2."""
+        return self[:4]
+
+    def astype(self, dtype):
+        """Return the parameters in ``dtype``, without a copy where they have it."""
+        arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
+        return Parameters(*arrays, self.activation, self.output_activation)
+
+    def encode(self, X):
+        """Return the activations of the hidden units, (n_rows, n_components)."""
+        return _layer(X, self.W1, self.b1, self.activation)
+
+    def decode(self, codes):
+        """Return the reconstruction from codes, (n_rows, n_features)."""
+        return _layer(codes, self.W2, self.b2, self.output_activation)
+
+    def logits(self, codes):
+        """Return what ``decode`` applies the output activation to."""
+        return _layer(codes, self.W2, self.b2, "linear")
+
+    def mean_rho_hat(self, X):
+        """Return the mean activation of each unit on the interval it lives in."""
+        return mean_to_rho_hat(
+            self.encode(X).mean(axis=0), ACTIVATION_RANGES[self.activation]
+        )
+
+
+def _layer(X, W, b, activation):
+    Z = safe_sparse_dot(X, W)
+    Z += b
+    return ACTIVATIONS[activation](Z, out=Z)
+
+
+def dense(X):
+    """Return ``X`` as an array."""
+    return X.toarray() if sparse.issparse(X) else X
+
+
+def is_memory_mapped(X):
+    """Say whether ``X`` is, or is a view of, a numpy.memmap."""
+    while X is not None and not isinstance(X, np.memmap):
+        X = getattr(X, "base", None)
+    return X is not None
+
+
+def row_chunks(X, n_columns=0):
+    """Return slices of rows, small enough for dense temporaries of their shape."""
+    width = max(X.shape[1], n_columns, 1)
+    return gen_batches(X.shape[0], max(CHUNK_VALUES // width, 1))
+
+
+class CodeMoments(NamedTuple):
+    """Means over the rows of what the objective is made of, in float64.
+
+    Attributes
+    ----------
+    reconstruction : float
+        Mean loss of a row.
+    rho_hat : ndarray of shape (n_components,)
+        Mean activation of each unit on the interval it lives in.
+    """
+
+    reconstruction: float
+    rho_hat: np.ndarray
+
+
+def code_moments(X, parameters, loss):
+    """Average the reconstruction loss and the activations over the rows of ``X``.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    parameters : Parameters
+    loss : {"squared_error", "log_loss"}
+    """
+    n_samples = X.shape[0]
+    total, activation = 0.0, np.zeros(parameters.b1.shape[0])
+    for rows in row_chunks(X, parameters.b1.shape[0]):
+        codes = parameters.encode(X[rows])
+        activation += codes.sum(axis=0, dtype=np.float64)
+        finish = parameters.logits if loss == "log_loss" else parameters.decode
+        losses = reconstruction_loss(dense(X[rows]), finish(codes), loss, np)
+        total += losses.sum(dtype=np.float64)
+    rho_hat = mean_to_rho_hat(
+        activation / n_samples, ACTIVATION_RANGES[parameters.activation]
+    )
+    return CodeMoments(total / n_samples, rho_hat)
+
+
+def total_variance(X):
+    """Return the squared deviations from the column means, summed, in float64."""
+    n_samples = X.shape[0]
+    # Deviations from the first row, not from 0: no digits are lost to a large mean.
+    pivot = dense(X[:1]).astype(np.float64)
+    total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for rows in row_chunks(X):
+        deviation = dense(X[rows]) - pivot
+        total += deviation.sum(axis=0)
+        square += np.square(deviation, out=deviation).sum(axis=0)
+    return float(np.maximum(square - total**2 / n_samples, 0).sum())

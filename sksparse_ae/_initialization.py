@@ -1,0 +1,79 @@
+"""The weights that a training starts from."""
+
+import numpy as np
+
+from ._forward import ACTIVATIONS, Parameters
+from ._objective import ACTIVATION_RANGES
+
+# Rows that the data-dependent start looks at.
+SAMPLE_ROWS = 1000
+
+
+def uniform_weights(n_features, n_components, rng):
+    """Draw Ng's start: U[-r, r] with r = sqrt(6 / (D + s + 1)), and biases of 0."""
+    r = np.sqrt(6 / (n_features + n_components + 1))
+    W1 = rng.uniform(-r, r, (n_features, n_components))
+    W2 = rng.uniform(-r, r, (n_components, n_features))
+    return [W1, np.zeros(n_components), W2, np.zeros(n_features)]
+
+
+def balanced_weights(
+    sample, n_components, rho, activation, output_activation, mean, rng
+):
+    """Draw weights whose units start at rho_hat = rho and differ between samples.
+
+    Each unit's weights, drawn as Ng's, are scaled so that its input has unit variance
+    over the sample, and its bias is set so that its rho_hat is rho. The output starts
+    at the mean of the data.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (n_rows, n_features)
+        Rows less their mean, in the units of the training.
+    n_components : int
+    rho : float
+    activation, output_activation : str
+    mean : ndarray of shape (n_features,)
+        Mean of what the output reconstructs, in the units of the training.
+    rng : RandomState
+
+    Returns
+    -------
+    weights : list of ndarray
+        W1, b1, W2, b2.
+    """
+    W1, _, W2, _ = uniform_weights(sample.shape[1], n_components, rng)
+    spread = (sample @ W1).std(axis=0)
+    W1 /= np.where(spread > 0, spread, 1.0)
+    Z = sample @ W1
+    b1 = _bias_for_mean_activation(Z, rho, activation)
+    codes = Parameters(W1, b1, W2, None, activation, None).encode(sample)
+    b2 = _inverse(mean, output_activation) - codes.mean(axis=0) @ W2
+    return [W1, b1, W2, b2]
+
+
+def _bias_for_mean_activation(Z, rho, activation):
+    """Return b with rho_hat of act(Z + b) equal to rho, by bisection."""
+    low, high = ACTIVATION_RANGES[activation]
+    target = low + rho * (high - low)
+    activate = ACTIVATIONS[activation]
+    # |act^-1(target)| is below 30 for any rho that float64 tells from 0 and 1 by 1e-13.
+    lower, upper = -Z.max(axis=0) - 30, -Z.min(axis=0) + 30
+    for _ in range(40):
+        bias = (lower + upper) / 2
+        shifted = Z + bias
+        too_high = activate(shifted, out=shifted).mean(axis=0) > target
+        upper = np.where(too_high, bias, upper)
+        lower = np.where(too_high, lower, bias)
+    return (lower + upper) / 2
+
+
+def _inverse(mean, output_activation):
+    """Return the input at which the output activation gives ``mean``, or nearly so."""
+    if output_activation == "sigmoid":
+        mean = np.clip(mean, 0.01, 0.99)
+        return np.log(mean / (1 - mean))
+    if output_activation == "tanh":
+        return np.arctanh(np.clip(mean, -0.99, 0.99))
+    # A relu output that starts at 0 for every sample has no gradient.
+    return np.maximum(mean, 0.01) if output_activation == "relu" else mean

@@ -1,0 +1,147 @@
+"""Full-batch training: SciPy's L-BFGS over one compiled value and gradient."""
+
+import functools
+import threading
+import warnings
+
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import minimize
+
+from ._network import Network, padded_rows, worth_compiling
+from ._problem import Penalties
+
+# Corrections: the course's 100 where they are cheap, and no more values than this in
+# SciPy's two histories. On Ng's patches 20 corrections reach the same objective.
+MAX_CORRECTIONS = 100
+HISTORY_VALUES = 1 << 24
+
+
+class FullBatchProgram:
+    """A network with its objective and gradient as a function of one flat vector.
+
+    One program serves every fit of its architecture, one at a time: hold ``lock``.
+    """
+
+    def __init__(self, architecture):
+        self.lock = threading.Lock()
+        self._network = Network(architecture)
+        self._shapes = [tuple(v.shape) for v in self._network.variables]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self.compiled = tf.function(self.value_and_gradient, jit_compile=True)
+
+    def flatten(self, weights):
+        """Join W1, b1, W2, b2 to the vector that L-BFGS moves."""
+        return np.concatenate([np.ravel(w) for w in weights])
+
+    def split(self, vector):
+        """Undo ``flatten``."""
+        parts = np.split(vector, np.cumsum(self._sizes)[:-1])
+        return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
+
+    def value_and_gradient(self, vector, X, offset, row_weights, penalties):
+        """Return the objective at ``vector`` and its gradient, as tensors."""
+        for variable, part, shape in zip(
+            self._network.variables,
+            tf.split(vector, self._sizes),
+            self._shapes,
+            strict=True,
+        ):
+            variable.assign(tf.reshape(part, shape))
+        variables = [v.value for v in self._network.variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            objective, _ = self._network.objective(X, offset, row_weights, penalties)
+        gradients = tape.gradient(objective, variables)
+        return objective, tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+
+
+@functools.lru_cache(maxsize=16)
+def full_batch_program(architecture):
+    """Return the program of an architecture; the latest 16 are kept."""
+    return FullBatchProgram(architecture)
+
+
+def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_stall):
+    """Minimise the objective by L-BFGS.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given; its dtype is that of the computation.
+    weights : list of ndarray
+        W1, b1, W2, b2 in the training's units, to start from.
+    problem : Problem
+    max_iter : int
+    tol : float
+        The largest component of the gradient at which to stop.
+    monitor : Monitor
+        Told of every iteration.
+    stop_on_stall : bool
+        Whether to stop where the monitor sees no improvement.
+
+    Returns
+    -------
+    weights : list of ndarray
+    converged : bool
+        Whether it ended for another reason than the number of iterations.
+    """
+    n_samples, n_features = X.shape
+    dtype = X.dtype.name
+    program = full_batch_program(problem.architecture._replace(dtype=dtype))
+    evaluate = (
+        program.compiled if worth_compiling(max_iter) else program.value_and_gradient
+    )
+    data = np.zeros((padded_rows(n_samples), n_features), dtype=dtype)
+    problem.scaling.standardize(X, out=data[:n_samples])
+    row_weights = np.zeros(len(data), dtype=dtype)
+    row_weights[:n_samples] = 1 / n_samples
+    data, row_weights = tf.constant(data), tf.constant(row_weights)
+    offset = tf.constant(problem.scaling.reconstruction_offset, dtype=dtype)
+    penalties = Penalties(*(tf.constant(p, dtype) for p in problem.penalties))
+
+    def function(vector):
+        value, gradient = evaluate(
+            tf.constant(vector, dtype=dtype), data, offset, row_weights, penalties
+        )
+        return float(value), gradient.numpy().astype(np.float64)
+
+    start = program.flatten(weights)
+    last = start
+
+    def on_iteration(intermediate_result):
+        nonlocal last
+        last = intermediate_result.x.copy()
+        stalled = monitor.update(
+            float(intermediate_result.fun), lambda: program.split(last)
+        )
+        if stalled and stop_on_stall:
+            raise StopIteration
+
+    with program.lock:
+        try:
+            result = minimize(
+                function,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                callback=on_iteration,
+                options={
+                    "maxiter": max_iter,
+                    "maxfun": np.inf,
+                    "maxcor": min(
+                        MAX_CORRECTIONS, max(HISTORY_VALUES // (2 * start.size), 10)
+                    ),
+                    "gtol": tol,
+                },
+            )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+            return program.split(last), True
+    if not np.isfinite(result.fun):
+        raise ValueError(
+            "The objective is not finite at the start of the training: the data are "
+            "too large for their dtype. Scale them (StandardScaler)."
+        )
+    # Status 1 is the limit of iterations; 99 a stop that the monitor asked for.
+    return program.split(result.x), result.status != 1

@@ -1,0 +1,360 @@
+"""Mini-batch training: whole epochs inside one compiled TensorFlow program."""
+
+import functools
+import json
+import math
+import threading
+import warnings
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ._forward import is_memory_mapped
+from ._initialization import SAMPLE_ROWS
+from ._network import Network, padded_rows, worth_compiling
+from ._problem import Penalties
+
+# Rows that are held as one tensor: data beyond this streams through in blocks.
+BLOCK_BYTES = 1 << 28
+
+# The running rho_hat averages about this many samples. On Ng's patches the objective
+# reached is within 0.3 % of L-BFGS's for batches of 32, 256 and 1000 alike; 500
+# samples leave 1 %, and so does a lag of several epochs on small data.
+RHO_HAT_WINDOW = 2000
+
+# The share of an annealed training in which the learning rate falls.
+ANNEALED_SHARE = 0.3
+
+
+class OptimizerSpec(NamedTuple):
+    """A Keras optimizer as a hashable value: its class and its configuration."""
+
+    optimizer_class: type
+    config: str
+    has_own_rate: bool
+
+    @classmethod
+    def from_solver(cls, solver):
+        """Describe "adam", "sgd" or a Keras optimizer instance."""
+        if solver == "adam":
+            return cls(keras.optimizers.Adam, json.dumps({"name": "Adam"}), False)
+        if solver == "sgd":
+            config = {"name": "SGD", "momentum": 0.9, "nesterov": True}
+            return cls(keras.optimizers.SGD, json.dumps(config), False)
+        config = solver.get_config()
+        # Keras counts the optimizers of a class in their names; that is no setting.
+        config["name"] = type(solver).__name__
+        return cls(
+            type(solver), json.dumps(config, sort_keys=True, default=float), True
+        )
+
+    def build(self):
+        """Return a new optimizer of this description."""
+        return self.optimizer_class.from_config(json.loads(self.config))
+
+
+class TrainingState(NamedTuple):
+    """What continues a training besides the weights: NumPy arrays only."""
+
+    optimizer_variables: list
+    rho_hat: np.ndarray
+
+
+class MiniBatchProgram:
+    """A network, an optimizer, and the epoch over them, compiled when called.
+
+    One program serves every fit of its shape, one at a time: hold ``lock`` from
+    ``load`` to the last reading of ``weights`` and ``state``.
+    """
+
+    def __init__(self, architecture, optimizer_spec, batch_size):
+        self.batch_size = batch_size
+        self.lock = threading.Lock()
+        self._network = Network(architecture)
+        self._optimizer = optimizer_spec.build()
+        self._optimizer.build(self._network.variables)
+        self._fresh = [np.array(v) for v in self._optimizer.variables]
+        self._rho_hat = tf.Variable(tf.zeros(architecture.n_components))
+        self.compiled_epoch = tf.function(self.epoch, jit_compile=True)
+
+    def load(self, weights, state):
+        """Set the weights, and the state of a training or a fresh one."""
+        for variable, value in zip(self._network.variables, weights, strict=True):
+            variable.assign(np.asarray(value, dtype=np.float32))
+        for variable, value in zip(
+            self._optimizer.variables,
+            state.optimizer_variables or self._fresh,
+            strict=True,
+        ):
+            variable.assign(value)
+        self._rho_hat.assign(state.rho_hat)
+
+    def weights(self):
+        """Return copies of W1, b1, W2, b2."""
+        return [np.array(variable) for variable in self._network.variables]
+
+    def state(self):
+        """Return a copy of the training's state."""
+        return TrainingState(
+            [np.array(variable) for variable in self._optimizer.variables],
+            self._rho_hat.numpy(),
+        )
+
+    def set_learning_rate(self, rate):
+        """Set the rate of an optimizer that has none of its own."""
+        self._optimizer.learning_rate.assign(rate)
+
+    def finalize(self):
+        """Let the optimizer finish, e.g. put averaged weights in place."""
+        self._optimizer.finalize_variable_values(self._network.variables)
+
+    def epoch(self, data, order, n_rows, offset, penalties, momentum):
+        """Step through the first ``n_rows`` rows in the given order.
+
+        Parameters
+        ----------
+        data : tensor of shape (n_padded, n_features)
+        order : tensor of shape (n_padded_to_batches,), int32
+            Row numbers; those from ``n_rows`` on are padding.
+        n_rows : scalar tensor, int32
+        offset : tensor of shape (n_features,)
+        penalties : Penalties
+        momentum : scalar tensor
+            Share of the running rho_hat that a step keeps; 0 for the batch's own.
+
+        Returns
+        -------
+        loss : scalar tensor
+            Sum over the steps of the objective times the number of rows.
+        """
+        variables = [v.value for v in self._network.variables]
+
+        def blend(rho_hat):
+            return tf.stop_gradient(momentum * self._rho_hat + (1 - momentum) * rho_hat)
+
+        def step(start, total):
+            rows = tf.slice(order, [start], [self.batch_size])
+            X = tf.gather(data, rows)
+            is_row = tf.cast(tf.range(self.batch_size) + start < n_rows, X.dtype)
+            n_valid = tf.reduce_sum(is_row)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(variables)
+                objective, rho_hat = self._network.objective(
+                    X, offset, is_row / n_valid, penalties, blend
+                )
+            self._optimizer.apply(
+                tape.gradient(objective, variables), self._network.variables
+            )
+            self._rho_hat.assign(rho_hat)
+            return start + self.batch_size, total + n_valid * objective
+
+        _, total = tf.while_loop(
+            lambda start, total: start < n_rows, step, [0, tf.zeros((), data.dtype)]
+        )
+        return total
+
+
+@functools.lru_cache(maxsize=16)
+def minibatch_program(architecture, optimizer_spec, batch_size):
+    """Return the program of an architecture; the latest 16 are kept."""
+    return MiniBatchProgram(architecture, optimizer_spec, batch_size)
+
+
+class BlockStream:
+    """Training rows as float32 tensors, in one block or, if they are many, several.
+
+    A single block stays where it is between epochs. Several are read anew each time:
+    in an order shuffled over all rows, or, from a memory map, as contiguous runs
+    in random order whose rows are shuffled within.
+    """
+
+    def __init__(self, X, scaling, batch_size, shuffle, rng):
+        self._X, self._scaling, self._batch_size = X, scaling, batch_size
+        self._shuffle, self._rng = shuffle, rng
+        n_rows, n_features = X.shape
+        batches = max(BLOCK_BYTES // (4 * n_features * batch_size), 1)
+        self._block_rows = min(batches * batch_size, n_rows)
+        self._n_padded = (
+            padded_rows(n_rows) if self._block_rows == n_rows else self._block_rows
+        )
+        self._n_order = -(-self._block_rows // batch_size) * batch_size
+        self._resident = None
+        if self._block_rows == n_rows:
+            self._resident = self._tensor(slice(None), n_rows)
+
+    def __iter__(self):
+        """Yield data, order and row count of each block of one epoch."""
+        n_rows = self._X.shape[0]
+        if self._resident is not None:
+            yield self._resident, self._order(n_rows), n_rows
+            return
+        starts = np.arange(0, n_rows, self._block_rows)
+        contiguous = is_memory_mapped(self._X)
+        if self._shuffle and contiguous:
+            self._rng.shuffle(starts)
+        elif self._shuffle:
+            everywhere = self._rng.permutation(n_rows)
+        for start in starts:
+            n_block = min(self._block_rows, n_rows - start)
+            rows = slice(start, start + n_block)
+            if self._shuffle and not contiguous:
+                rows = everywhere[rows]
+            yield self._tensor(rows, n_block), self._order(n_block), n_block
+
+    def _tensor(self, rows, n_rows):
+        block = np.zeros((self._n_padded, self._X.shape[1]), dtype=np.float32)
+        self._scaling.standardize(self._X[rows], out=block[:n_rows])
+        return tf.convert_to_tensor(block)
+
+    def _order(self, n_rows):
+        order = np.zeros(self._n_order, dtype=np.int32)
+        order[:n_rows] = (
+            self._rng.permutation(n_rows) if self._shuffle else range(n_rows)
+        )
+        return tf.convert_to_tensor(order)
+
+
+def automatic_rate(optimizer, X, scaling):
+    """Return the rate that ``learning_rate="auto"`` starts at.
+
+    A step of Adam moves every weight by about the rate, and the input of a unit by the
+    sum over the features: wider data need smaller steps, up to 256 features not. The
+    curvature that a step of SGD meets grows with the squared norm of the rows.
+    """
+    if optimizer.optimizer_class is keras.optimizers.SGD:
+        rows = X[:SAMPLE_ROWS]
+        rows = scaling.standardize(rows, out=np.empty(rows.shape))
+        return 1 / (4 + np.square(rows).sum(axis=1).mean())
+    return 0.01 / math.sqrt(max(X.shape[1] / 256, 1))
+
+
+class AnnealedRate:
+    """A learning rate that holds, then falls by a half cosine to a hundredth.
+
+    It falls over the last 30 % of ``max_iter``, or as soon as the training stalls,
+    then over 30 % of what the training takes altogether.
+    """
+
+    def __init__(self, rate, max_iter):
+        self._rate = rate
+        self._hold = max_iter - math.floor(ANNEALED_SHARE * max_iter)
+        self.end = max_iter
+
+    def __call__(self, epoch):
+        """Return the rate of an epoch, counted from 0."""
+        if epoch < self._hold:
+            return self._rate
+        progress = (epoch - self._hold + 1) / (self.end - self._hold + 1)
+        return self._rate * (0.505 + 0.495 * math.cos(math.pi * progress))
+
+    def on_stall(self, n_epochs):
+        """Begin to fall, unless that has begun. Return whether to stop instead."""
+        if n_epochs < self._hold:
+            self._hold = n_epochs
+            share = ANNEALED_SHARE / (1 - ANNEALED_SHARE)
+            self.end = min(self._hold + math.ceil(share * self._hold), self.end)
+        return False
+
+
+class ConstantRate:
+    """A learning rate that stays; None leaves it to the optimizer."""
+
+    def __init__(self, rate, max_iter):
+        self._rate = rate
+        self.end = max_iter
+
+    def __call__(self, epoch):
+        """Return the rate of an epoch."""
+        return self._rate
+
+    def on_stall(self, n_epochs):
+        """Return that a stalled training is to stop."""
+        return True
+
+
+def train(
+    X,
+    weights,
+    *,
+    problem,
+    optimizer,
+    batch_size,
+    rate,
+    rho_hat,
+    shuffle,
+    rng,
+    monitor,
+    state,
+    n_steps,
+):
+    """Minimise the objective by mini-batches.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given.
+    weights : list of ndarray
+        W1, b1, W2, b2 in the training's units, to start from.
+    problem : Problem
+    optimizer : OptimizerSpec
+    batch_size : int
+    rate : AnnealedRate or ConstantRate
+    rho_hat : {"running", "batch"}
+    shuffle : bool
+    rng : RandomState
+    monitor : Monitor
+        Told of every epoch; says when the training stalls.
+    state : TrainingState
+        To continue from. Without optimizer variables the optimizer starts afresh.
+    n_steps : int
+        Steps that earlier calls have taken, for the decision to compile.
+
+    Returns
+    -------
+    weights : list of ndarray
+    state : TrainingState
+    n_steps : int
+        Steps taken altogether.
+    stalled : bool
+        Whether the training has converged, rather than run out of epochs.
+    """
+    n_samples = X.shape[0]
+    program = minibatch_program(
+        problem.architecture._replace(dtype="float32"), optimizer, batch_size
+    )
+    steps_per_epoch = math.ceil(n_samples / batch_size)
+    compiled = worth_compiling(n_steps + rate.end * steps_per_epoch)
+    run_epoch = program.compiled_epoch if compiled else program.epoch
+    offset = tf.constant(problem.scaling.reconstruction_offset, dtype=tf.float32)
+    penalties = Penalties(*(tf.constant(p, tf.float32) for p in problem.penalties))
+    window = min(RHO_HAT_WINDOW, n_samples)
+    momentum = max(1 - batch_size / window, 0) if rho_hat == "running" else 0
+    momentum = tf.constant(momentum, dtype=tf.float32)
+    stream = BlockStream(X, problem.scaling, batch_size, shuffle, rng)
+
+    epoch, stalled = 0, False
+    with program.lock:
+        program.load(weights, state)
+        try:
+            while epoch < rate.end:
+                if not optimizer.has_own_rate:
+                    program.set_learning_rate(rate(epoch))
+                loss = 0.0
+                for data, order, n_rows in stream:
+                    n_rows = tf.constant(n_rows, dtype=tf.int32)
+                    loss += float(
+                        run_epoch(data, order, n_rows, offset, penalties, momentum)
+                    )
+                epoch += 1
+                if monitor.update(loss / n_samples, program.weights):
+                    stalled = True
+                    if rate.on_stall(epoch):
+                        break
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+            stalled = True
+        program.finalize()
+        n_steps += epoch * steps_per_epoch
+        return program.weights(), program.state(), n_steps, stalled

@@ -1,0 +1,117 @@
+"""The Keras network that the solvers train, and its objective on one batch."""
+
+import functools
+
+import keras
+from keras import ops
+
+from ._objective import (
+    ACTIVATION_RANGES,
+    mean_to_rho_hat,
+    reconstruction_loss,
+    sparsity_penalty,
+    straight_through,
+    weight_penalty,
+)
+
+if keras.config.backend() != "tensorflow":
+    raise RuntimeError(
+        "sksparse_ae trains with Keras on TensorFlow, but keras was imported with the "
+        f"{keras.config.backend()!r} backend. Set KERAS_BACKEND=tensorflow, or unset "
+        "it, before keras is imported."
+    )
+
+
+class Network:
+    """Encoder and decoder layers of one architecture, and their objective.
+
+    It reads rows from which ``offset`` has been subtracted and reconstructs the rows
+    themselves. As the biases carry no weight decay, that leaves the objective as it
+    was and conditions the problem far better: the penalty no longer drives every
+    weight along the direction of the mean row. On Ng's patches Adam then ends 0.2 %
+    above L-BFGS, at any learning rate from 3e-3 to 3e-2; without it 2 to 7 % above.
+    """
+
+    def __init__(self, architecture):
+        self.architecture = architecture
+        # log_loss is computed from logits: the decoder then ends before the sigmoid.
+        from_logits = architecture.loss == "log_loss"
+        # Names and zeros: nothing here touches Keras' counters or random state.
+        dense = functools.partial(
+            keras.layers.Dense, kernel_initializer="zeros", dtype=architecture.dtype
+        )
+        self.encoder = dense(
+            architecture.n_components,
+            activation=architecture.activation,
+            name="encoder",
+        )
+        self.decoder = dense(
+            architecture.n_features,
+            activation=None if from_logits else architecture.output_activation,
+            name="decoder",
+        )
+        self.encoder.build((None, architecture.n_features))
+        self.decoder.build((None, architecture.n_components))
+        self.variables = [
+            self.encoder.kernel,
+            self.encoder.bias,
+            self.decoder.kernel,
+            self.decoder.bias,
+        ]
+
+    def objective(
+        self, X, offset, row_weights, penalties, blend=lambda rho_hat: rho_hat
+    ):
+        """Return the objective on weighted rows and the rho_hat its penalty used.
+
+        Parameters
+        ----------
+        X : tensor of shape (n_rows, n_features)
+            Rows less ``offset``.
+        offset : tensor of shape (n_features,)
+        row_weights : tensor of shape (n_rows,)
+            Adding up to one: 1 / m for Ng's mean over m samples, 0 for padding.
+        penalties : Penalties
+        blend : callable
+            Turns the rows' own rho_hat into the estimate that KL is evaluated at.
+        """
+        arch = self.architecture
+        code = self.encoder(X)
+        losses = reconstruction_loss(X + offset, self.decoder(code), arch.loss, ops)
+        rho_hat = mean_to_rho_hat(
+            ops.matmul(row_weights, code), ACTIVATION_RANGES[arch.activation]
+        )
+        estimate = blend(rho_hat)
+        objective = (
+            ops.sum(row_weights * losses)
+            + weight_penalty(
+                (self.encoder.kernel, self.decoder.kernel), penalties.weight_decay, ops
+            )
+            + sparsity_penalty(
+                straight_through(estimate, rho_hat, ops),
+                penalties.rho,
+                penalties.beta,
+                ops,
+            )
+        )
+        return objective, estimate
+
+
+def padded_rows(n_rows):
+    """Round a row count up, so that near counts share one compiled shape.
+
+    Eight sizes to every doubling: at most an eighth of the rows is padding.
+    """
+    step = 1 << max(n_rows.bit_length() - 4, 0)
+    return -(-n_rows // step) * step
+
+
+def worth_compiling(n_calls):
+    """Say whether compiling a function costs less than calling it op by op.
+
+    A call of the plain Keras network costs about 4 ms more than a compiled one, at
+    any size; compiling costs about a second. The answer must not depend on what is
+    compiled already, or results would differ in the last digit with the history of
+    the process.
+    """
+    return n_calls >= 250

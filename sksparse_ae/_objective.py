@@ -1,0 +1,78 @@
+"""Ng's sparse-autoencoder objective, stated once.
+
+Every function takes ``xp``, the namespace that holds the operations: ``keras.ops``
+inside the solvers, the Keras layers and the networks that ``to_keras`` returns,
+``numpy`` where the fitted arrays are evaluated. Both offer the NumPy API, so the
+formulas below are the only ones in the package.
+
+The notation is that of the CS294A lecture notes "Sparse autoencoder" (Ng, 2011).
+"""
+
+# KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
+# tangent beyond. 1 - 1e-6 is the closest round number to 1 that float32 still tells
+# apart from 1 well enough (to 6 %) for the slope to be right.
+KL_MARGIN = 1e-6
+
+# The interval that a unit's activation lives in; rho_hat is the mean activation
+# measured on it. relu has no upper end: its mean is taken as it is.
+ACTIVATION_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 1.0)}
+
+
+def mean_to_rho_hat(mean_activation, activation_range):
+    """Measure a mean activation on its interval, e.g. (mean + 1) / 2 for tanh."""
+    low, high = activation_range
+    return (mean_activation - low) / (high - low)
+
+
+def kl_divergence(rho, rho_hat, xp):
+    """KL(rho || rho_hat) of Bernoulli variables, element by element.
+
+    Outside ``[KL_MARGIN, 1 - KL_MARGIN]`` it goes on along the tangent, so that the
+    value and the gradient stay finite for dead and saturated units and for means
+    that are no probabilities at all (relu, tanh), and still pull them back.
+    """
+    inside = xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN)
+    divergence = rho * xp.log(rho / inside) + (1 - rho) * xp.log(
+        (1 - rho) / (1 - inside)
+    )
+    slope = (1 - rho) / (1 - inside) - rho / inside
+    return divergence + slope * (rho_hat - inside)
+
+
+def reconstruction_loss(X, output, loss, xp):
+    """Loss of each row, summed over the features.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+    output : array of shape (n_samples, n_features)
+        The reconstruction for ``loss="squared_error"``; its logits, before the
+        sigmoid, for ``loss="log_loss"``.
+    loss : {"squared_error", "log_loss"}
+    xp : namespace
+    """
+    if loss == "squared_error":
+        return 0.5 * xp.sum(xp.square(output - X), axis=1)
+    # log(1 + exp(z)) - x z, in the form that does not overflow.
+    softplus = xp.maximum(output, 0) + xp.log1p(xp.exp(-xp.abs(output)))
+    return xp.sum(softplus - X * output, axis=1)
+
+
+def weight_penalty(weights, weight_decay, xp):
+    """Return lambda / 2 times the sum of the squared weights; biases are exempt."""
+    return 0.5 * weight_decay * sum(xp.sum(xp.square(W)) for W in weights)
+
+
+def sparsity_penalty(rho_hat, rho, beta, xp):
+    """Return beta times the KL divergence summed over the units."""
+    return beta * xp.sum(kl_divergence(rho, rho_hat, xp))
+
+
+def straight_through(value, gradient_of, xp):
+    """Return ``value``, differentiated as if it were ``gradient_of``.
+
+    With the running mean as the value and the batch mean as the source of the
+    gradient, the penalty's slope is that of KL at the running mean, undiminished by
+    the small share that one batch has in it.
+    """
+    return gradient_of + xp.stop_gradient(value - gradient_of)

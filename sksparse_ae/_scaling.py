@@ -1,0 +1,76 @@
+"""The centring and scaling that training runs in, and the way back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._forward import dense, row_chunks
+
+
+class Scaling(NamedTuple):
+    """The affine map from the data as given to the units of the training.
+
+    Attributes
+    ----------
+    offset : ndarray of shape (n_features,), float64
+    scale : float
+    linear_output : bool
+        Whether the reconstruction can be shifted and scaled by the weights. If not,
+        ``scale`` is 1 and the training reconstructs the data as given.
+    """
+
+    offset: np.ndarray
+    scale: float
+    linear_output: bool
+
+    @classmethod
+    def from_data(cls, X, *, scale, linear_output):
+        """Centre ``X`` and, if asked, give its rows a mean squared norm of n_features.
+
+        Without ``scale``, or where the output is not linear, the scale is 1.
+        """
+        n_samples, n_features = X.shape
+        total = np.zeros(n_features)
+        for rows in row_chunks(X):
+            total += np.asarray(X[rows].sum(axis=0, dtype=np.float64)).ravel()
+        offset = total / n_samples
+        if not (scale and linear_output):
+            return cls(offset, 1.0, linear_output)
+        square = 0.0
+        for rows in row_chunks(X):
+            square += np.square(dense(X[rows]) - offset).sum(dtype=np.float64)
+        deviation = float(np.sqrt(square / (n_samples * n_features)))
+        # Rounding leaves a constant column a deviation; it is no scale to divide by.
+        if deviation <= 1e-12 * np.abs(offset).max(initial=0):
+            deviation = 1.0
+        return cls(offset, deviation, linear_output)
+
+    @property
+    def reconstruction_offset(self):
+        """What is added to the training's rows to get what they reconstruct."""
+        return np.zeros_like(self.offset) if self.linear_output else self.offset
+
+    def standardize(self, X, out):
+        """Write (X - offset) / scale to ``out``, in its dtype."""
+        np.subtract(dense(X), self.offset, out=out, casting="same_kind")
+        if self.scale != 1:
+            out /= self.scale
+        return out
+
+    def fold(self, weights):
+        """Return the weights of the same network on the data as given, in float64."""
+        W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights[:4])
+        W1 = W1 / self.scale
+        b1 = b1 - self.offset @ W1
+        if self.linear_output:
+            W2, b2 = W2 * self.scale, b2 * self.scale + self.offset
+        return [W1, b1, W2, b2]
+
+    def unfold(self, weights):
+        """Undo ``fold``."""
+        W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights[:4])
+        b1 = b1 + self.offset @ W1
+        W1 = W1 * self.scale
+        if self.linear_output:
+            W2, b2 = W2 / self.scale, (b2 - self.offset) / self.scale
+        return [W1, b1, W2, b2]

@@ -1,0 +1,920 @@
+"""The estimator: parameters, validation and the public methods."""
+
+import contextlib
+import math
+import warnings
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._forward import (
+    Parameters,
+    code_moments,
+    dense,
+    is_memory_mapped,
+    row_chunks,
+    total_variance,
+)
+from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
+from ._monitor import Monitor, Progress
+from ._objective import sparsity_penalty, weight_penalty
+from ._problem import Architecture, Penalties, Problem
+from ._scaling import Scaling
+from ._units import unit_table
+
+
+class Continuation(NamedTuple):
+    """What ``partial_fit`` and ``warm_start`` need beside the fitted attributes."""
+
+    optimizer: str
+    optimizer_variables: list
+    rho_hat: np.ndarray
+    random_state: np.random.RandomState
+    n_steps: int
+
+
+def _has_mini_batches(estimator):
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available with mini-batches: set solver to 'adam', "
+            "'sgd' or a Keras optimizer, not 'lbfgs'."
+        )
+    return True
+
+
+class SparseAutoencoderTransformer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    r"""Sparse autoencoder with Andrew Ng's Kullback-Leibler sparsity penalty.
+
+    An encoder :math:`a(x)` of `n_components` units and a decoder :math:`h(x)` are
+    trained to minimise, over the :math:`m` rows of the training set,
+
+    .. math::
+
+        \frac{1}{m} \sum_{i=1}^m \frac{1}{2} \|h(x_i) - x_i\|^2
+        + \frac{\lambda}{2} \left(\|W_1\|_F^2 + \|W_2\|_F^2\right)
+        + \beta \sum_{j=1}^{s} \mathrm{KL}(\rho \,\|\, \hat\rho_j),
+
+    where :math:`\hat\rho_j = \frac{1}{m} \sum_i a_j(x_i)` is the mean activation of
+    unit :math:`j` and
+    :math:`\mathrm{KL}(\rho \,\|\, \hat\rho) = \rho \log \frac{\rho}{\hat\rho}
+    + (1 - \rho) \log \frac{1 - \rho}{1 - \hat\rho}`. The penalty drives every unit to
+    be active on a share `rho` of the samples [1]_. `transform` returns the
+    activations :math:`a(x)`.
+
+    Read more in the :ref:`user guide <user_guide>`.
+
+    Parameters
+    ----------
+    n_components : int, default=100
+        Number of hidden units, :math:`s`.
+
+    rho : float, default=0.05
+        Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
+        give sparser codes. For tanh units it is compared with (mean + 1) / 2.
+
+    beta : float, default=3.0
+        Weight of the sparsity penalty. Larger values hold the mean activations
+        closer to `rho`, at the cost of the reconstruction; 0 turns the penalty off.
+
+    weight_decay : float, default=3e-3
+        Weight :math:`\lambda` of the squared weights; biases are exempt. Larger values
+        give smoother and, up to a point, sparser features. Far too large a value makes
+        every unit constant. The default suits `scale="auto"`; Ng uses 1e-4 for image
+        patches in [0.1, 0.9] with a sigmoid output.
+
+    activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
+        Activation of the hidden units. For relu units, whose mean may leave (0, 1),
+        the divergence goes on along its tangent.
+
+    output_activation : {"linear", "sigmoid", "tanh", "relu"}, default="linear"
+        Activation of the reconstruction. Use "sigmoid" for data in [0, 1].
+
+    loss : {"squared_error", "log_loss"}, default="squared_error"
+        Reconstruction loss of a sample. "squared_error" is half the squared norm of
+        the error; "log_loss" the Bernoulli cross-entropy summed over the features, for
+        data in [0, 1] and a sigmoid output.
+
+    solver : {"adam", "sgd", "lbfgs"} or keras.optimizers.Optimizer, default="adam"
+        "adam" and "sgd" (Nesterov momentum 0.9), and any Keras optimizer instance,
+        train by mini-batches in float32; an instance is copied, never changed.
+        "lbfgs" is SciPy's L-BFGS over all samples at once, in the dtype of `X`; it
+        keeps a dense copy of the training set in memory and suits small data best.
+
+    learning_rate : "auto" or float, default="auto"
+        Step size of "adam" and "sgd". A number is used throughout. "auto" starts at
+        0.01 for "adam", divided by sqrt(n_features / 256) for wider data, and at
+        1 / (4 + the mean squared norm of a centred row) for "sgd"; in the last 30 % of
+        `max_iter`, or when the training stalls, it falls to a hundredth of that along
+        a half cosine. In `partial_fit` it stays at its start. Not used by "lbfgs" and
+        by Keras optimizers, which bring their own.
+
+    batch_size : "auto" or int, default="auto"
+        Samples in a mini-batch. "auto" is a fortieth of the samples, but at least 32
+        and at most 256. Not used by "lbfgs".
+
+    max_iter : int, default=200
+        Largest number of epochs, or of iterations of "lbfgs".
+
+    shuffle : bool, default=True
+        Whether to shuffle the samples in each epoch. Not used by "lbfgs".
+
+    tol : float, default=1e-4
+        With mini-batches, the training stalls when the objective (with
+        `early_stopping`, that of the held-out samples) has not improved by `tol` for
+        `n_iter_no_change` epochs. "lbfgs" stops when no component of the gradient
+        exceeds `tol`.
+
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which the training stalls. A stalled training
+        ends, with `learning_rate="auto"` after the rate has fallen.
+
+    early_stopping : bool, default=False
+        Whether to hold out samples, stop when the objective on them stalls, and keep
+        the weights for which it was lowest. They are drawn at random, or, from a
+        memory map, are the last ones.
+
+    validation_fraction : float, default=0.1
+        Share of the samples held out by `early_stopping`, in (0, 1).
+
+    rho_hat : {"running", "batch"}, default="running"
+        How a mini-batch estimates the mean activations. "running" averages them over
+        about 2000 samples, which removes the bias of the penalty in a small batch;
+        "batch" uses the batch alone, as a plain Keras regularizer does. Not used by
+        "lbfgs", which has the exact means.
+
+    init : {"auto", "uniform"}, default="auto"
+        Start of the weights. "auto" draws them as Ng does, then scales those of each
+        unit to an input of unit variance and sets its bias so that its mean activation
+        is `rho`; "uniform" is Ng's start itself, whose penalty can collapse the units.
+
+    scale : {"auto", False}, default="auto"
+        Units of the objective. "auto", for a linear output, states it for
+        (X - `offset_`) / `scale_`, with one number for all features, so that
+        `weight_decay` and `beta` mean the same in any unit; the weights are given in
+        the units of the data all the same. False states it for the data as given.
+
+    warm_start : bool, default=False
+        Whether `fit` continues from the weights and the optimizer's state of the
+        previous call. The state is kept, and saved, only if this is set.
+
+    verbose : int, default=0
+        If not 0, show the progress of `fit` in one line on standard error.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start of the weights, the samples held out and the order of the
+        samples. Pass an int for results that repeat.
+
+    Attributes
+    ----------
+    coefs_ : list of two ndarrays
+        Weights of the encoder, (n_features, n_components), and of the decoder,
+        (n_components, n_features).
+
+    intercepts_ : list of two ndarrays
+        Biases of the encoder, (n_components,), and of the decoder, (n_features,).
+
+    components_ : ndarray of shape (n_components, n_features)
+        Weights of the encoder, one row a unit.
+
+    maximal_inputs_ : ndarray of shape (n_components, n_features)
+        For each unit the input of norm 1 that activates it most.
+
+    rho_hat_ : ndarray of shape (n_components,)
+        Mean activation of each unit over the training set, on [0, 1] for tanh units;
+        after `partial_fit`, over the samples of the last call.
+
+    objective_ : Bunch
+        The objective over the training set, in the units that `scale` sets: `total`
+        and its terms `reconstruction`, `weight_decay` and `sparsity`, as floats;
+        after `partial_fit`, over the samples of the last call.
+
+    offset_ : ndarray of shape (n_features,)
+        Mean of the training set. Training runs on centred data, which leaves the
+        objective as it is since the biases carry no weight decay.
+
+    scale_ : float
+        The scale of the objective's units; 1 where none is used.
+
+    loss_curve_ : list of float
+        Objective after each iteration of "lbfgs"; mean objective of the mini-batches
+        of each epoch.
+
+    validation_loss_curve_ : list of float
+        Objective of the held-out samples after each iteration. Only with
+        `early_stopping`.
+
+    n_iter_ : int
+        Number of iterations, over all calls that continued each other.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during :term:`fit`. Defined only when `X` has feature
+        names that are all strings.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : Linear features of largest variance.
+    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes from a linear
+        dictionary, found by an optimisation for each sample.
+    sklearn.neural_network.BernoulliRBM : Probabilistic features of binary data.
+    sksparse_ae.regularizers.KLDivergenceRegularizer : The penalty for a Keras layer.
+
+    Notes
+    -----
+    Mini-batch training runs whole epochs in one compiled program, which costs about a
+    second the first time a process meets a shape (n_features, n_components,
+    batch size, and the number of samples to within about an eighth); later fits of
+    the shape reuse it. Fits of fewer than 250 steps are not compiled.
+
+    References
+    ----------
+    .. [1] A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(n_components=50, random_state=0)
+    >>> codes = autoencoder.fit_transform(X)
+    >>> codes.shape
+    (1797, 50)
+    >>> bool(autoencoder.score(X) > 0.9)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "rho": [Interval(Real, 0, 1, closed="neither")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "activation": [StrOptions({"sigmoid", "tanh", "relu"})],
+        "output_activation": [StrOptions({"linear", "sigmoid", "tanh", "relu"})],
+        "loss": [StrOptions({"squared_error", "log_loss"})],
+        "solver": [
+            StrOptions({"adam", "sgd", "lbfgs"}),
+            HasMethods(["build", "apply", "get_config"]),
+        ],
+        "learning_rate": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "rho_hat": [StrOptions({"running", "batch"})],
+        "init": [StrOptions({"auto", "uniform"})],
+        "scale": [StrOptions({"auto"}), Options(bool, {False})],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components=100,
+        *,
+        rho=0.05,
+        beta=3.0,
+        weight_decay=3e-3,
+        activation="sigmoid",
+        output_activation="linear",
+        loss="squared_error",
+        solver="adam",
+        learning_rate="auto",
+        batch_size="auto",
+        max_iter=200,
+        shuffle=True,
+        tol=1e-4,
+        n_iter_no_change=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        rho_hat="running",
+        init="auto",
+        scale="auto",
+        warm_start=False,
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.rho = rho
+        self.beta = beta
+        self.weight_decay = weight_decay
+        self.activation = activation
+        self.output_activation = output_activation
+        self.loss = loss
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.rho_hat = rho_hat
+        self.init = init
+        self.scale = scale
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ training
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the features of the rows of `X`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. float32 and float64 are used as they are; a numpy.memmap of
+            either streams through memory unless the solver is "lbfgs".
+
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : SparseAutoencoderTransformer
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data cannot be used, before any training, or if the
+            training diverges. An earlier fit is then left as it was.
+        """
+        with _unchanged_on_error(self):
+            continued = self.warm_start and hasattr(self, "coefs_")
+            X = self._validate_training_data(X, reset=not continued)
+            self._fit(X, continued=continued, max_iter=self.max_iter)
+        return self
+
+    @available_if(_has_mini_batches)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one epoch on the rows of `X`, continuing earlier calls.
+
+        The first call sets `offset_`, `scale_` and the start of the weights from its
+        rows; later calls keep them and the optimizer's state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : SparseAutoencoderTransformer
+            Fitted estimator.
+        """
+        with _unchanged_on_error(self):
+            continued = hasattr(self, "coefs_")
+            X = self._validate_training_data(X, reset=not continued)
+            self._fit(X, continued=continued, max_iter=1, partial=True)
+        return self
+
+    def _fit(self, X, *, max_iter, continued, partial=False):
+        self._check_settings(X, continued=continued, partial=partial)
+        earlier = self._continuation if continued else None
+        rng = earlier.random_state if earlier else check_random_state(self.random_state)
+        X_held_out = None
+        if self.early_stopping and not partial:
+            X, X_held_out = self._hold_out(X, rng)
+
+        if continued:
+            scaling = self._scaling
+            weights, rho_hat = scaling.unfold(self._parameters), self.rho_hat_
+        else:
+            scaling = Scaling.from_data(
+                X, scale=self.scale == "auto", linear_output=self._has_linear_output
+            )
+            weights, rho_hat = self._start(X, scaling, rng)
+        problem = Problem(
+            self._architecture(X),
+            Penalties(self.rho, self.beta, self.weight_decay),
+            scaling,
+        )
+        monitor = self._monitor(X_held_out, scaling, max_iter, partial)
+        continuation = None
+        with contextlib.closing(monitor):
+            if self.solver == "lbfgs":
+                weights, converged = self._minimize_full_batch(
+                    X, weights, problem, monitor
+                )
+            else:
+                weights, converged, continuation = self._minimize_mini_batches(
+                    X, weights, rho_hat, problem, monitor, rng, earlier, partial
+                )
+        self._set_fitted(X, monitor.best_weights or weights, scaling)
+        self._set_curves(monitor, continued)
+        self._continuation = continuation if partial or self.warm_start else None
+        if not (converged or partial):
+            warnings.warn(
+                f"The training reached max_iter={max_iter} before it converged. "
+                "Increase max_iter, or tol, if the objective is still to improve.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _validate_training_data(self, X, reset):
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            reset=reset,
+            ensure_min_samples=2,
+        )
+
+    def _check_settings(self, X, *, continued, partial):
+        """Raise for settings that contradict each other or the data."""
+        n_samples = X.shape[0]
+        if self.loss == "log_loss":
+            if self.output_activation != "sigmoid":
+                raise ValueError(
+                    "loss='log_loss' needs output_activation='sigmoid'; got "
+                    f"output_activation={self.output_activation!r}."
+                )
+            values = X.data if sparse.issparse(X) else X
+            low, high = values.min(initial=0), values.max(initial=0)
+            if low < 0 or high > 1:
+                raise ValueError(
+                    "loss='log_loss' needs data in [0, 1]; X has values from "
+                    f"{low:.6g} to {high:.6g}. Scale it, e.g. with MinMaxScaler, or "
+                    "use loss='squared_error'."
+                )
+        if (
+            self.early_stopping
+            and not partial
+            and self._n_held_out(n_samples) >= n_samples
+        ):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {n_samples} "
+                "samples leaves none to train on; lower it."
+            )
+        if (
+            self.solver != "lbfgs"
+            and self.batch_size != "auto"
+            and not partial
+            and self.batch_size > n_samples
+        ):
+            raise ValueError(
+                f"batch_size={self.batch_size} is larger than the number of samples, "
+                f"{n_samples}; use at most {n_samples}, or 'auto'."
+            )
+        if continued and self.coefs_[0].shape[1] != self.n_components:
+            raise ValueError(
+                f"n_components={self.n_components} differs from the "
+                f"{self.coefs_[0].shape[1]} units of the training that is to be "
+                "continued; set warm_start=False and call fit to start afresh."
+            )
+
+    def _n_held_out(self, n_samples):
+        return math.ceil(self.validation_fraction * n_samples)
+
+    def _hold_out(self, X, rng):
+        """Split the rows into those to train on and those to validate on."""
+        n_training = X.shape[0] - self._n_held_out(X.shape[0])
+        if is_memory_mapped(X):
+            return X[:n_training], X[n_training:]
+        order = rng.permutation(X.shape[0])
+        return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
+
+    def _start(self, X, scaling, rng):
+        """Return the weights to start from, in training's units, and their rho_hat."""
+        sample = X
+        if X.shape[0] > SAMPLE_ROWS:
+            sample = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
+        sample = scaling.standardize(sample, out=np.empty(sample.shape))
+        if self.init == "auto":
+            weights = balanced_weights(
+                sample,
+                self.n_components,
+                self.rho,
+                self.activation,
+                self.output_activation,
+                scaling.reconstruction_offset,
+                rng,
+            )
+        else:
+            weights = uniform_weights(X.shape[1], self.n_components, rng)
+            if self.scale != "auto" or not self._has_linear_output:
+                # Ng's biases are 0 for the data as given, before it is centred.
+                weights = scaling.unfold(weights)
+        parameters = Parameters(*weights, self.activation, self.output_activation)
+        return weights, parameters.mean_rho_hat(sample)
+
+    def _architecture(self, X):
+        return Architecture(
+            X.shape[1],
+            self.n_components,
+            self.activation,
+            self.output_activation,
+            self.loss,
+            X.dtype.name,
+        )
+
+    def _monitor(self, X_held_out, scaling, max_iter, partial):
+        def objective_of_held_out(weights):
+            parameters = self._folded(weights, scaling)
+            return self._evaluate(X_held_out, parameters, scaling)[0].total
+
+        unit = "iteration" if self.solver == "lbfgs" else "epoch"
+        return Monitor(
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            evaluate=None if X_held_out is None else objective_of_held_out,
+            progress=Progress(unit, max_iter) if self.verbose and not partial else None,
+        )
+
+    # The solvers are imported where they are called: nothing else needs TensorFlow.
+
+    def _minimize_full_batch(self, X, weights, problem, monitor):
+        from ._lbfgs import minimize_objective
+
+        return minimize_objective(
+            X,
+            weights,
+            problem=problem,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            monitor=monitor,
+            stop_on_stall=self.early_stopping,
+        )
+
+    def _minimize_mini_batches(
+        self, X, weights, rho_hat, problem, monitor, rng, earlier, partial
+    ):
+        from ._minibatch import (
+            AnnealedRate,
+            ConstantRate,
+            OptimizerSpec,
+            TrainingState,
+            automatic_rate,
+            train,
+        )
+
+        optimizer = OptimizerSpec.from_solver(self.solver)
+        state = TrainingState(None, rho_hat)
+        if earlier is not None and earlier.optimizer == repr(optimizer):
+            state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
+        max_iter = 1 if partial else self.max_iter
+        schedule = ConstantRate if partial else AnnealedRate
+        if self.learning_rate != "auto" or optimizer.has_own_rate:
+            schedule = ConstantRate
+        rate = self.learning_rate
+        if rate == "auto":
+            rate = automatic_rate(optimizer, X, problem.scaling)
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = min(max(X.shape[0] // 40, 32), 256)
+        n_steps = earlier.n_steps if earlier else 0
+        weights, state, n_steps, stalled = train(
+            X,
+            weights,
+            problem=problem,
+            optimizer=optimizer,
+            batch_size=min(batch_size, X.shape[0]),
+            rate=schedule(rate, max_iter),
+            rho_hat=self.rho_hat,
+            shuffle=self.shuffle,
+            rng=rng,
+            monitor=monitor,
+            state=state,
+            n_steps=n_steps,
+        )
+        continuation = Continuation(repr(optimizer), *state, rng, n_steps)
+        return weights, stalled, continuation
+
+    def _folded(self, weights, scaling):
+        return Parameters(
+            *scaling.fold(weights), self.activation, self.output_activation
+        )
+
+    def _set_fitted(self, X, weights, scaling):
+        parameters = self._folded(weights, scaling).astype(X.dtype)
+        if not all(np.isfinite(array).all() for array in parameters.arrays):
+            raise ValueError(
+                "The training produced weights that are not finite. Lower "
+                "learning_rate, or scale the data (StandardScaler)."
+            )
+        objective, rho_hat = self._evaluate(X, parameters, scaling)
+        self.coefs_ = [parameters.W1, parameters.W2]
+        self.intercepts_ = [parameters.b1, parameters.b2]
+        self.offset_, self.scale_ = scaling.offset, scaling.scale
+        self.objective_, self.rho_hat_ = objective, rho_hat
+
+    def _set_curves(self, monitor, continued):
+        self.loss_curve_ = (self.loss_curve_ if continued else []) + monitor.loss_curve
+        self.n_iter_ = len(self.loss_curve_)
+        if monitor.validation_curve:
+            self.validation_loss_curve_ = monitor.validation_curve
+        elif hasattr(self, "validation_loss_curve_"):
+            del self.validation_loss_curve_
+
+    # -------------------------------------------------------------- fitted network
+
+    @property
+    def _has_linear_output(self):
+        return self.output_activation == "linear"
+
+    @property
+    def _scaling(self):
+        return Scaling(self.offset_, self.scale_, self._has_linear_output)
+
+    @property
+    def _parameters(self):
+        (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
+        return Parameters(W1, b1, W2, b2, self.activation, self.output_activation)
+
+    def _evaluate(self, X, parameters, scaling):
+        """Return the terms of the objective on `X`, and the rho_hat of its units."""
+        moments = code_moments(X, parameters, self.loss)
+        # The same network in the training's units: what is penalised is its weights.
+        W1, _, W2, _ = scaling.unfold(parameters)
+        terms = Bunch(
+            reconstruction=float(moments.reconstruction / scaling.scale**2),
+            weight_decay=float(weight_penalty((W1, W2), self.weight_decay, np)),
+            sparsity=float(sparsity_penalty(moments.rho_hat, self.rho, self.beta, np)),
+        )
+        return Bunch(total=sum(terms.values()), **terms), moments.rho_hat
+
+    @property
+    def components_(self):
+        """Weights of the encoder, one row a unit."""
+        return self.coefs_[0].T
+
+    @property
+    def maximal_inputs_(self):
+        """For each unit the input of norm 1 that activates it most."""
+        norms = np.linalg.norm(self.components_, axis=1, keepdims=True)
+        return self.components_ / np.where(norms > 0, norms, 1)
+
+    @property
+    def _n_features_out(self):
+        return self.coefs_[0].shape[1]
+
+    def _validate(self, X):
+        check_is_fitted(self)
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            reset=False,
+        )
+
+    def transform(self, X):
+        """Return the activations of the hidden units.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+            The activations that the penalty acts on, in the dtype of `X`.
+        """
+        X = self._validate(X)
+        return self._parameters.astype(X.dtype).encode(X)
+
+    def inverse_transform(self, X):
+        """Reconstruct samples from their codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Activations of the hidden units, as `transform` returns them.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            In the units of the training data and the dtype of the codes.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {codes.shape[1]} columns, but inverse_transform expects the "
+                f"{self._n_features_out} components that transform returns."
+            )
+        return self._parameters.astype(codes.dtype).decode(codes)
+
+    def reconstruct(self, X):
+        """Encode and decode samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            `inverse_transform` of `transform` of `X`.
+        """
+        X = self._validate(X)
+        parameters = self._parameters.astype(X.dtype)
+        return parameters.decode(parameters.encode(X))
+
+    def reconstruction_error(self, X, per_feature=False):
+        """Return the squared reconstruction errors.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        per_feature : bool, default=False
+            Whether to return the error of each value rather than of each row.
+
+        Returns
+        -------
+        errors : ndarray of shape (n_samples,) or (n_samples, n_features)
+            Squared errors in the squared units of the data, summed over the features
+            unless `per_feature`.
+        """
+        X = self._validate(X)
+        parameters = self._parameters.astype(X.dtype)
+        errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
+        for rows in row_chunks(X, self._n_features_out):
+            residual = parameters.decode(parameters.encode(X[rows])) - dense(X[rows])
+            squared = np.square(residual, out=residual)
+            errors[rows] = squared if per_feature else squared.sum(axis=1)
+        return errors
+
+    def score_samples(self, X):
+        """Return how well each sample is reconstructed; the higher, the more normal.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Minus the squared reconstruction error of each row.
+        """
+        return -self.reconstruction_error(X)
+
+    def score(self, X, y=None):
+        """Return the share of the variance of `X` that its reconstruction explains.
+
+        It does not depend on `rho`, `beta` and `weight_decay` but through the
+        features, so that searches over them compare like with like.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            1 minus the squared errors over the squared deviations from the mean of
+            `X`, both summed over samples and features: 1 is perfect, 0 no better than
+            the mean. Data without variance score 1 if they are reconstructed exactly
+            and 0 if not, as in :func:`sklearn.metrics.r2_score`.
+        """
+        X = self._validate(X)
+        unexplained = self.reconstruction_error(X).sum(dtype=np.float64)
+        variance = total_variance(X)
+        if variance == 0:
+            return float(unexplained == 0)
+        return float(1 - unexplained / variance)
+
+    def evaluate_objective(self, X):
+        """Return the training objective and its terms on any data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        Returns
+        -------
+        objective : Bunch
+            `total` and its terms `reconstruction`, `weight_decay` and `sparsity` as
+            floats, with the mean activations taken over all rows of `X`, in the units
+            that `scale` sets.
+        """
+        X = self._validate(X)
+        parameters = self._parameters.astype(X.dtype)
+        return self._evaluate(X, parameters, self._scaling)[0]
+
+    def unit_report(self, X):
+        r"""Describe what each unit does on data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data.
+
+        Returns
+        -------
+        report : pandas.DataFrame or structured ndarray of n_components rows
+            A structured array if pandas is not installed. Activations are measured
+            on [0, 1]: those of tanh units are (a + 1) / 2.
+
+            - `rho_hat`: mean activation.
+            - `std`: standard deviation of the activation over the samples.
+            - `kl`: :math:`\mathrm{KL}(\rho \,\|\, \hat\rho)`.
+            - `maximum`: largest activation.
+            - `sparseness`: Hoyer's lifetime sparseness, 0 for a constant activation
+              and 1 - sqrt(rho) for one that is on for a share `rho` and off else.
+            - `encoder_norm`, `decoder_norm`: norms of the weights.
+            - `state`: "dead" if no activation reaches `rho`, "saturated" if none falls
+              below 1/2, "collapsed" if `std` is below a twentieth of
+              sqrt(rho (1 - rho)), that of a perfect on/off code, and "active" else.
+        """
+        X = self._validate(X)
+        return unit_table(X, self._parameters.astype(X.dtype), self.rho)
+
+    def to_keras(self):
+        """Build the network as a compiled Keras model.
+
+        Returns
+        -------
+        model : sksparse_ae.keras_model.SparseAutoencoder
+            A functional `keras.Model` in float32 with layers named "encoder" and
+            "decoder", on data as given. Its `evaluate(X, X)` is the objective on `X`,
+            at any batch size. The optimizer is that of the estimator, Adam for "lbfgs".
+        """
+        check_is_fitted(self)
+        from .keras_model import ReconstructionLoss, SparseAutoencoder
+
+        model = SparseAutoencoder(
+            self.n_features_in_,
+            self._n_features_out,
+            rho=self.rho,
+            beta=self.beta,
+            weight_decay=self.weight_decay,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            scale=self.scale_,
+        )
+        model.set_weights([*self._parameters.arrays])
+        model.compile(
+            optimizer=self._keras_optimizer(),
+            loss=ReconstructionLoss(self.loss, self.scale_),
+        )
+        return model
+
+    def _keras_optimizer(self):
+        from ._minibatch import OptimizerSpec
+
+        solver = "adam" if self.solver == "lbfgs" else self.solver
+        return OptimizerSpec.from_solver(solver).build()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+@contextlib.contextmanager
+def _unchanged_on_error(estimator):
+    """Restore the attributes of an estimator if the body raises."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

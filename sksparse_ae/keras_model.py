@@ -1,0 +1,207 @@
+"""The network as a Keras model, as ``to_keras`` returns it."""
+
+import keras
+from keras import ops
+
+from ._objective import (
+    ACTIVATION_RANGES,
+    mean_to_rho_hat,
+    reconstruction_loss,
+    sparsity_penalty,
+)
+from .regularizers import KLSparsity
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
+class ReconstructionLoss(keras.losses.Loss):
+    """Reconstruction loss of Ng's objective: summed over features, not averaged.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "log_loss"}, default="squared_error"
+        "squared_error" is half the squared norm of the error, "log_loss" the Bernoulli
+        cross-entropy summed over the features, of a reconstruction in (0, 1).
+
+    scale : float, default=1.0
+        Unit of the data in which the error is measured.
+
+    name : str, default="reconstruction_loss"
+        Name of the loss.
+
+    reduction : str, default="sum_over_batch_size"
+        How Keras reduces the losses of the samples; the default is their mean.
+    """
+
+    def __init__(
+        self,
+        loss="squared_error",
+        scale=1.0,
+        name="reconstruction_loss",
+        reduction="sum_over_batch_size",
+    ):
+        super().__init__(name=name, reduction=reduction)
+        self.loss, self.scale = loss, scale
+
+    def call(self, y_true, y_pred):
+        """Return the loss of each sample."""
+        if self.loss == "log_loss":
+            # Back to logits, as exact as the sigmoid's own rounding: in float32 it
+            # cannot be told from 1 beyond a logit of 16.
+            epsilon = keras.config.epsilon()
+            h = ops.clip(y_pred, epsilon, 1 - epsilon)
+            y_pred = ops.log(h) - ops.log1p(-h)
+        losses = reconstruction_loss(y_true, y_pred, self.loss, ops)
+        return losses / self.scale**2
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {
+            "loss": self.loss,
+            "scale": self.scale,
+            "name": self.name,
+            "reduction": self.reduction,
+        }
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
+class SparseAutoencoder(keras.Model):
+    """Functional Keras model of a sparse autoencoder, with its penalties.
+
+    The layers are named "encoder", "sparsity" (a `KLSparsity` without a running mean)
+    and "decoder". `fit(X, X)` trains Ng's objective with the mean activations of each
+    batch, once it is compiled with `ReconstructionLoss`. `evaluate(X, X)` then returns
+    the objective with the mean activations of all of `X`: unlike the average of a
+    penalty over batches it does not depend on the batch size.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of inputs.
+
+    n_components : int
+        Number of hidden units.
+
+    rho, beta, weight_decay, activation, output_activation
+        As in :class:`sksparse_ae.SparseAutoencoderTransformer`.
+
+    scale : float, default=1.0
+        The objective is that of the data divided by this number.
+
+    **kwargs : dict
+        Arguments of `keras.Model`, such as `name`.
+    """
+
+    def __init__(
+        self,
+        n_features,
+        n_components,
+        *,
+        rho=0.05,
+        beta=3.0,
+        weight_decay=1e-4,
+        activation="sigmoid",
+        output_activation="linear",
+        scale=1.0,
+        **kwargs,
+    ):
+        # What weighs in the objective are the weights on the scaled data: scale W1
+        # and W2 / scale. Keras adds L2(l) as l ||W||^2.
+        encoder = keras.layers.Dense(
+            n_components,
+            activation=activation,
+            kernel_regularizer=keras.regularizers.L2(0.5 * weight_decay * scale**2),
+            name="encoder",
+        )
+        decoder = keras.layers.Dense(
+            n_features,
+            activation=output_activation,
+            kernel_regularizer=keras.regularizers.L2(0.5 * weight_decay / scale**2),
+            name="decoder",
+        )
+        sparsity = KLSparsity(
+            rho, beta, activation_range=ACTIVATION_RANGES[activation], name="sparsity"
+        )
+        inputs = keras.Input((n_features,), name="X")
+        super().__init__(
+            inputs=inputs, outputs=decoder(sparsity(encoder(inputs))), **kwargs
+        )
+        self._settings = {
+            "n_features": n_features,
+            "n_components": n_components,
+            "rho": rho,
+            "beta": beta,
+            "weight_decay": weight_decay,
+            "activation": activation,
+            "output_activation": output_activation,
+            "scale": scale,
+        }
+        self._means = _Means(n_components, name="means")
+
+    def test_step(self, data):
+        """Take note of a batch, for the objective on all batches."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None or not isinstance(self.loss, ReconstructionLoss):
+            return super().test_step(data)
+        codes = self.get_layer("encoder")(x)
+        y_pred = self.get_layer("decoder")(codes)
+        self._means.update_state(self.loss.call(y, y_pred), codes)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self):
+        """Return the metrics; in an evaluation with the exact objective as the loss."""
+        results = super().get_metrics_result()
+        results.pop(self._means.name, None)
+        results["loss"] = ops.where(
+            self._means.count > 0, self._objective(), results["loss"]
+        )
+        return results
+
+    def _objective(self):
+        settings = self._settings
+        rho_hat = mean_to_rho_hat(
+            self._means.activation, ACTIVATION_RANGES[settings["activation"]]
+        )
+        # The scale is part of the layers' regularizers.
+        penalties = [
+            layer.kernel_regularizer(layer.kernel)
+            for layer in (self.get_layer("encoder"), self.get_layer("decoder"))
+        ]
+        return (
+            self._means.loss
+            + sum(penalties)
+            + sparsity_penalty(rho_hat, settings["rho"], settings["beta"], ops)
+        )
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**self._settings, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config):
+        """Build the model from the arguments of its constructor."""
+        return cls(**config)
+
+
+class _Means(keras.metrics.Metric):
+    """Means of the losses and of the codes over all samples of an evaluation."""
+
+    def __init__(self, n_components, name):
+        super().__init__(name=name)
+        self.count = self.add_variable((), initializer="zeros", name="count")
+        self.loss = self.add_variable((), initializer="zeros", name="loss")
+        self.activation = self.add_variable(
+            (n_components,), initializer="zeros", name="activation"
+        )
+
+    def update_state(self, losses, codes):
+        """Move the means towards those of a batch, by its share of all samples."""
+        n_batch = ops.cast(ops.shape(codes)[0], self.count.dtype)
+        self.count.assign(self.count + n_batch)
+        share = n_batch / self.count
+        for mean, values in ((self.loss, losses), (self.activation, codes)):
+            batch_mean = ops.cast(ops.mean(values, axis=0), mean.dtype)
+            mean.assign(mean + share * (batch_mean - mean))
+
+    def result(self):
+        """Return the mean loss."""
+        return self.loss.value

@@ -1,0 +1,247 @@
+"""Ng's sparsity penalty for Keras layers, on every version of Keras 3."""
+
+import keras
+from keras import ops
+
+from ._objective import mean_to_rho_hat, sparsity_penalty, straight_through
+
+# From 3.14 on, Keras divides what an activity regularizer returns by the batch size,
+# as Keras 2 did; from 3.0 to 3.13 it does not (keras-team/keras, pull request 22021).
+_KERAS_DIVIDES_BY_BATCH_SIZE = tuple(
+    int(part) for part in keras.__version__.split(".")[:2]
+) >= (3, 14)
+
+
+def _mean_over_samples(activations):
+    """Return the mean of each unit, in float32 or better."""
+    # 1 - 1e-6 is 1 in half precision: its logarithms need float32.
+    if keras.backend.standardize_dtype(activations.dtype) != "float64":
+        activations = ops.cast(activations, "float32")
+    return ops.mean(activations, axis=tuple(range(len(activations.shape) - 1)))
+
+
+def _checked(rho, beta, activation_range):
+    if not 0 < rho < 1:
+        raise ValueError(f"rho must lie between 0 and 1, exclusive; got rho={rho!r}.")
+    if not beta >= 0:
+        raise ValueError(f"beta must be 0 or larger; got beta={beta!r}.")
+    low, high = activation_range
+    if not low < high:
+        raise ValueError(
+            "activation_range must be a pair (low, high) with low < high; got "
+            f"activation_range={activation_range!r}."
+        )
+    return float(rho), float(beta), (float(low), float(high))
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
+class KLDivergenceRegularizer(keras.regularizers.Regularizer):
+    r"""Kullback-Leibler sparsity penalty for `activity_regularizer=`.
+
+    It adds to the loss of a batch
+
+    .. math::
+
+        \beta \sum_j \mathrm{KL}(\rho \,\|\, \hat\rho_j)
+        = \beta \sum_j \left(\rho \log \frac{\rho}{\hat\rho_j}
+        + (1 - \rho) \log \frac{1 - \rho}{1 - \hat\rho_j}\right),
+
+    where :math:`\hat\rho_j` is the mean activation of unit :math:`j` over the samples
+    of the batch [1]_. Keras passes the layer's output, of shape
+    (batch size, ..., units); the mean is taken over all axes but the last.
+
+    The contribution is the same on every Keras 3 and at every batch size. From
+    version 3.14 on, Keras divides what an activity regularizer returns by the batch
+    size; there a direct call returns the penalty times the batch size.
+
+    Where :math:`\hat\rho_j` leaves [1e-6, 1 - 1e-6], as means of relu units do, the
+    divergence goes on along its tangent.
+
+    Parameters
+    ----------
+    rho : float, default=0.05
+        Mean activation that is asked of each unit, in (0, 1).
+
+    beta : float, default=3.0
+        Weight of the penalty, 0 or larger. It belongs to a loss that is summed over
+        the features: with `loss="mse"`, which is the mean over D features and has no
+        factor 1/2, Ng's beta is 2 beta / D.
+
+    activation_range : tuple of two floats, default=(0.0, 1.0)
+        Interval on which mean activations are measured; (-1, 1) for tanh units, whose
+        :math:`\hat\rho` is then (mean + 1) / 2.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
+
+    See Also
+    --------
+    KLSparsity : The same penalty as a layer, with a running mean over batches.
+
+    References
+    ----------
+    .. [1] A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from sksparse_ae.regularizers import KLDivergenceRegularizer
+    >>> layer = keras.layers.Dense(
+    ...     2,
+    ...     activation="sigmoid",
+    ...     kernel_initializer="zeros",
+    ...     activity_regularizer=KLDivergenceRegularizer(rho=0.25, beta=2.0),
+    ... )
+    >>> _ = layer(keras.ops.ones((10, 3)))  # every activation is 1/2
+    >>> round(float(layer.losses[0]), 4)  # 2 * 2 * KL(0.25 || 0.5)
+    0.5232
+    """
+
+    def __init__(self, rho=0.05, beta=3.0, activation_range=(0.0, 1.0)):
+        self.rho, self.beta, self.activation_range = _checked(
+            rho, beta, activation_range
+        )
+
+    def __call__(self, x):
+        """Return the penalty of a layer's output, as this Keras wants it scaled.
+
+        Parameters
+        ----------
+        x : tensor of shape (batch_size, ..., n_units)
+
+        Returns
+        -------
+        penalty : scalar tensor
+            float32, or float64 if `x` is.
+        """
+        rho_hat = mean_to_rho_hat(_mean_over_samples(x), self.activation_range)
+        penalty = sparsity_penalty(rho_hat, self.rho, self.beta, ops)
+        if _KERAS_DIVIDES_BY_BATCH_SIZE:
+            penalty = penalty * ops.cast(ops.shape(x)[0], penalty.dtype)
+        return penalty
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {
+            "rho": self.rho,
+            "beta": self.beta,
+            "activation_range": self.activation_range,
+        }
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
+class KLSparsity(keras.layers.Layer):
+    r"""Layer that passes its input on and adds the sparsity penalty to the loss.
+
+    It adds :math:`\beta \sum_j \mathrm{KL}(\rho \,\|\, \hat\rho_j)` through
+    `add_loss`, which no version of Keras rescales.
+
+    KL is convex: averaged over small batches it exceeds its value at the mean over
+    all samples, by about Var(a) / (2 B rho (1 - rho)) for a unit in batches of B.
+    With `momentum`, training takes it at a running mean instead,
+    :math:`\hat\rho \leftarrow` `momentum` :math:`\hat\rho` + (1 - `momentum`) (mean of
+    the batch), whose slope acts on the batch's mean undiminished. In inference, and
+    without `momentum`, :math:`\hat\rho` is the mean of the batch.
+
+    Parameters
+    ----------
+    rho : float, default=0.05
+        Mean activation that is asked of each unit, in (0, 1).
+
+    beta : float, default=3.0
+        Weight of the penalty, 0 or larger.
+
+    momentum : float, default=None
+        Share of the running mean that a training step keeps, in [0, 1). About
+        batch_size / (1 - momentum) samples enter the mean. None keeps no mean.
+
+    activation_range : tuple of two floats, default=(0.0, 1.0)
+        Interval on which mean activations are measured; (-1, 1) for tanh units.
+
+    **kwargs : dict
+        Arguments of `keras.layers.Layer`, such as `name`.
+
+    Attributes
+    ----------
+    rho_hat : keras.Variable of shape (n_units,)
+        The running mean, in float32; it starts at `rho` and is saved with the
+        model. Only with `momentum`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range.
+
+    See Also
+    --------
+    KLDivergenceRegularizer : The same penalty for `activity_regularizer=`.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from sksparse_ae.regularizers import KLSparsity
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((64,)),
+    ...         keras.layers.Dense(25, activation="sigmoid"),
+    ...         KLSparsity(rho=0.01, beta=3.0, momentum=0.9),
+    ...         keras.layers.Dense(64),
+    ...     ]
+    ... )
+    >>> _ = model(keras.ops.zeros((10, 64)))
+    >>> len(model.losses)
+    1
+    """
+
+    def __init__(
+        self, rho=0.05, beta=3.0, momentum=None, activation_range=(0.0, 1.0), **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.rho, self.beta, self.activation_range = _checked(
+            rho, beta, activation_range
+        )
+        if momentum is not None and not 0 <= momentum < 1:
+            raise ValueError(
+                "momentum must be None or lie between 0 and 1, 1 excluded; got "
+                f"momentum={momentum!r}."
+            )
+        self.momentum = None if momentum is None else float(momentum)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Create the running mean, one value a unit."""
+        if self.momentum is not None:
+            self.rho_hat = self.add_weight(
+                shape=(input_shape[-1],),
+                initializer=keras.initializers.Constant(self.rho),
+                trainable=False,
+                dtype="float32",
+                name="rho_hat",
+            )
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Add the penalty to the losses and return the inputs."""
+        rho_hat = mean_to_rho_hat(_mean_over_samples(inputs), self.activation_range)
+        if training and self.momentum is not None:
+            running = self.momentum * self.rho_hat + (1 - self.momentum) * rho_hat
+            self.rho_hat.assign(ops.stop_gradient(running))
+            rho_hat = straight_through(running, rho_hat, ops)
+        self.add_loss(sparsity_penalty(rho_hat, self.rho, self.beta, ops))
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "rho": self.rho,
+            "beta": self.beta,
+            "momentum": self.momentum,
+            "activation_range": self.activation_range,
+        }
