@@ -75,7 +75,7 @@ class MiniBatchProgram:
         self._network = Network(architecture)
         self._optimizer = optimizer_spec.build()
         self._optimizer.build(self._network.variables)
-        self._fresh = [np.array(v) for v in self._optimizer.variables]
+        self._fresh = _copies(self._optimizer.variables)
         self._rho_hat = tf.Variable(tf.zeros(architecture.n_components))
         self.compiled_epoch = tf.function(self.epoch, jit_compile=True)
 
@@ -93,13 +93,12 @@ class MiniBatchProgram:
 
     def weights(self):
         """Return copies of W1, b1, W2, b2."""
-        return [np.array(variable) for variable in self._network.variables]
+        return _copies(self._network.variables)
 
     def state(self):
         """Return a copy of the training's state."""
         return TrainingState(
-            [np.array(variable) for variable in self._optimizer.variables],
-            self._rho_hat.numpy(),
+            _copies(self._optimizer.variables), np.array(self._rho_hat.numpy())
         )
 
     def set_learning_rate(self, rate):
@@ -154,6 +153,10 @@ class MiniBatchProgram:
             lambda start, total: start < n_rows, step, [0, tf.zeros((), data.dtype)]
         )
         return total
+
+
+def _copies(variables):
+    return [np.array(variable.value.numpy()) for variable in variables]
 
 
 @functools.lru_cache(maxsize=16)

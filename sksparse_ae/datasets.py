@@ -1,25 +1,106 @@
 """Natural-image patches, prepared as Ng's course prepares them."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.datasets import load_sample_images
 from sklearn.feature_extraction.image import extract_patches_2d
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
 
 
-def load_natural_image_patches(n_patches=10_000, patch_size=8, random_state=None):
+@validate_params(
+    {
+        "n_patches": [Interval(Integral, 1, None, closed="left")],
+        "patch_size": [Interval(Integral, 2, 427, closed="both")],
+        "normalize": ["boolean"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_natural_image_patches(
+    n_patches=10_000, *, patch_size=8, normalize=True, random_state=None
+):
+    """Draw square patches from scikit-learn's two bundled photographs.
+
+    Each photograph, in grey, gives half of the patches, at random places.
+
+    Parameters
+    ----------
+    n_patches : int, default=10000
+        Number of patches.
+
+    patch_size : int, default=8
+        Height and width of a patch in pixels, from 2 to 427.
+
+    normalize : bool, default=True
+        Whether to apply `normalize_patches`. If not, pixels are in [0, 255].
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the places. Pass an int for the same patches in every call.
+
+    Returns
+    -------
+    patches : ndarray of shape (n_patches, patch_size**2), float64
+        One patch a row.
+
+    Examples
+    --------
+    >>> from sksparse_ae.datasets import load_natural_image_patches
+    >>> patches = load_natural_image_patches(100, random_state=0)
+    >>> patches.shape
+    (100, 64)
+    >>> float(patches.min()), float(patches.max())
+    (0.1, 0.9)
+    """
     rng = check_random_state(random_state)
     images = [image.mean(axis=2) for image in load_sample_images().images]
-    share = [len(p) for p in np.array_split(np.arange(n_patches), len(images))]
+    shares = np.array_split(np.arange(n_patches), len(images))
     patches = [
         extract_patches_2d(
-            image, (patch_size, patch_size), max_patches=n, random_state=rng
-        )
-        for image, n in zip(images, share, strict=True)
+            image,
+            (patch_size, patch_size),
+            max_patches=len(share),
+            random_state=rng,
+        ).reshape(len(share), -1)
+        for image, share in zip(images, shares, strict=True)
+        if len(share)
     ]
-    return np.concatenate(patches).reshape(n_patches, -1)
+    patches = np.concatenate(patches)
+    return normalize_patches(patches) if normalize else patches
 
 
 def normalize_patches(patches):
+    """Bring patches to [0.1, 0.9], as the course does for a sigmoid output.
+
+    The mean of each patch is subtracted from it; the result is clipped to plus and
+    minus three standard deviations of all pixels and mapped to [0.1, 0.9] [1]_.
+
+    Parameters
+    ----------
+    patches : array-like of shape (n_patches, n_pixels)
+        One patch a row, in any unit.
+
+    Returns
+    -------
+    normalized : ndarray of shape (n_patches, n_pixels)
+        In [0.1, 0.9]; 0.5 where a pixel equals the mean of its patch.
+
+    References
+    ----------
+    .. [1] A. Ng, "Sparse autoencoder", CS294A lecture notes and exercise, Stanford
+       University, 2011.
+
+    Examples
+    --------
+    >>> from sksparse_ae.datasets import normalize_patches
+    >>> normalize_patches([[0.0, 2.0], [5.0, 7.0]]).round(2)
+    array([[0.37, 0.63],
+           [0.37, 0.63]])
+    """
+    patches = check_array(patches, dtype=[np.float64, np.float32], input_name="patches")
     patches = patches - patches.mean(axis=1, keepdims=True)
     limit = 3 * patches.std()
-    return 0.4 * np.clip(patches, -limit, limit) / limit + 0.5
+    if limit == 0:
+        return np.full_like(patches, 0.5)
+    return 0.5 + 0.4 * np.clip(patches / limit, -1, 1)

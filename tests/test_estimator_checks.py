@@ -1,0 +1,59 @@
+"""scikit-learn's own checks, over the settings that take different paths."""
+
+import keras
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sksparse_ae import SparseAutoencoderTransformer
+
+
+class ClippingTransformer(SparseAutoencoderTransformer):
+    """The transformer behind a clip to [0, 1].
+
+    With log_loss it refuses data outside [0, 1], which the checks are full of.
+    """
+
+    def _validate_training_data(self, X, reset):
+        return clipped(super()._validate_training_data(X, reset))
+
+    def _validate(self, X):
+        return clipped(super()._validate(X))
+
+
+def clipped(X):
+    if sparse.issparse(X):
+        X = X.copy()
+        X.data = np.clip(X.data, 0, 1)
+        return X
+    return np.clip(X, 0, 1)
+
+
+FEW = {"n_components": 5, "max_iter": 5, "random_state": 0}
+ESTIMATORS = [
+    SparseAutoencoderTransformer(**FEW),
+    SparseAutoencoderTransformer(solver="lbfgs", **FEW),
+    SparseAutoencoderTransformer(solver="sgd", **FEW),
+    SparseAutoencoderTransformer(solver=keras.optimizers.RMSprop(1e-3), **FEW),
+    SparseAutoencoderTransformer(activation="tanh", rho=0.2, **FEW),
+    SparseAutoencoderTransformer(
+        activation="relu", output_activation="relu", scale=False, **FEW
+    ),
+    SparseAutoencoderTransformer(early_stopping=True, validation_fraction=0.2, **FEW),
+    SparseAutoencoderTransformer(
+        early_stopping=True, validation_fraction=0.2, solver="lbfgs", **FEW
+    ),
+    SparseAutoencoderTransformer(init="uniform", rho_hat="batch", **FEW),
+    ClippingTransformer(output_activation="sigmoid", loss="log_loss", **FEW),
+    ClippingTransformer(
+        output_activation="sigmoid", loss="log_loss", solver="lbfgs", **FEW
+    ),
+]
+
+
+# Five iterations are enough for what the checks prove, and not meant to converge.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(ESTIMATORS)
+def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
