@@ -160,9 +160,9 @@ def _copies(variables):
 
 
 @functools.lru_cache(maxsize=16)
-def minibatch_program(architecture, optimizer_spec, batch_size):
-    """Return the program of an architecture; the latest 16 are kept."""
-    return MiniBatchProgram(architecture, optimizer_spec, batch_size)
+def minibatch_program(architecture, optimizer, batch_size, n_padded):
+    """Return the program for blocks of ``n_padded`` rows; the latest 16 are kept."""
+    return MiniBatchProgram(architecture, optimizer, batch_size)
 
 
 class BlockStream:
@@ -171,6 +171,11 @@ class BlockStream:
     A single block stays where it is between epochs. Several are read anew each time:
     in an order shuffled over all rows, or, from a memory map, as contiguous runs
     in random order whose rows are shuffled within.
+
+    Attributes
+    ----------
+    n_padded : int
+        Rows of every block's tensor.
     """
 
     def __init__(self, X, scaling, batch_size, shuffle, rng):
@@ -179,10 +184,9 @@ class BlockStream:
         n_rows, n_features = X.shape
         batches = max(BLOCK_BYTES // (4 * n_features * batch_size), 1)
         self._block_rows = min(batches * batch_size, n_rows)
-        self._n_padded = (
+        self.n_padded = (
             padded_rows(n_rows) if self._block_rows == n_rows else self._block_rows
         )
-        self._n_order = -(-self._block_rows // batch_size) * batch_size
         self._resident = None
         if self._block_rows == n_rows:
             self._resident = self._tensor(slice(None), n_rows)
@@ -207,12 +211,13 @@ class BlockStream:
             yield self._tensor(rows, n_block), self._order(n_block), n_block
 
     def _tensor(self, rows, n_rows):
-        block = np.zeros((self._n_padded, self._X.shape[1]), dtype=np.float32)
+        block = np.zeros((self.n_padded, self._X.shape[1]), dtype=np.float32)
         self._scaling.standardize(self._X[rows], out=block[:n_rows])
         return tf.convert_to_tensor(block)
 
     def _order(self, n_rows):
-        order = np.zeros(self._n_order, dtype=np.int32)
+        n_order = math.ceil(self.n_padded / self._batch_size) * self._batch_size
+        order = np.zeros(n_order, dtype=np.int32)
         order[:n_rows] = (
             self._rng.permutation(n_rows) if self._shuffle else range(n_rows)
         )
@@ -324,18 +329,22 @@ def train(
         Whether the training has converged, rather than run out of epochs.
     """
     n_samples = X.shape[0]
+    stream = BlockStream(X, problem.scaling, batch_size, shuffle, rng)
     program = minibatch_program(
-        problem.architecture._replace(dtype="float32"), optimizer, batch_size
+        problem.architecture._replace(dtype="float32"),
+        optimizer,
+        batch_size,
+        stream.n_padded,
     )
     steps_per_epoch = math.ceil(n_samples / batch_size)
-    compiled = worth_compiling(n_steps + rate.end * steps_per_epoch)
+    n_values = batch_size * (X.shape[1] + problem.architecture.n_components)
+    compiled = worth_compiling(n_steps + rate.end * steps_per_epoch, n_values)
     run_epoch = program.compiled_epoch if compiled else program.epoch
     offset = tf.constant(problem.scaling.reconstruction_offset, dtype=tf.float32)
     penalties = Penalties(*(tf.constant(p, tf.float32) for p in problem.penalties))
     window = min(RHO_HAT_WINDOW, n_samples)
     momentum = max(1 - batch_size / window, 0) if rho_hat == "running" else 0
     momentum = tf.constant(momentum, dtype=tf.float32)
-    stream = BlockStream(X, problem.scaling, batch_size, shuffle, rng)
 
     epoch, stalled = 0, False
     with program.lock:

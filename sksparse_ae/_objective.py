@@ -9,9 +9,9 @@ The notation is that of the CS294A lecture notes "Sparse autoencoder" (Ng, 2011)
 """
 
 # KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
-# tangent beyond. 1 - 1e-6 is the closest round number to 1 that float32 still tells
-# apart from 1 well enough (to 6 %) for the slope to be right.
-KL_MARGIN = 1e-6
+# tangent beyond. A power of two: float32 then holds both ends exactly, and with them
+# the slope, which 1 - 1e-6 rounded to float32 would change by 6 %.
+KL_MARGIN = 2.0**-20
 
 # The interval that a unit's activation lives in; rho_hat is the mean activation
 # measured on it. relu has no upper end: its mean is taken as it is.

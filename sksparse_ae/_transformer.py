@@ -4,7 +4,7 @@ import contextlib
 import math
 import warnings
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -222,10 +222,10 @@ class SparseAutoencoderTransformer(
         Number of iterations, over all calls that continued each other.
 
     n_features_in_ : int
-        Number of features seen during :term:`fit`.
+        Number of features seen during `fit`.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of features seen during :term:`fit`. Defined only when `X` has feature
+        Names of features seen during `fit`. Defined only when `X` has feature
         names that are all strings.
 
     See Also
@@ -260,7 +260,7 @@ class SparseAutoencoderTransformer(
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "rho": [Interval(Real, 0, 1, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="left")],

@@ -71,7 +71,8 @@ class SparseAutoencoder(keras.Model):
     and "decoder". `fit(X, X)` trains Ng's objective with the mean activations of each
     batch, once it is compiled with `ReconstructionLoss`. `evaluate(X, X)` then returns
     the objective with the mean activations of all of `X`: unlike the average of a
-    penalty over batches it does not depend on the batch size.
+    penalty over batches it does not depend on the batch size. The weights start as
+    Glorot's initializer draws them with a fixed seed.
 
     Parameters
     ----------
@@ -105,23 +106,32 @@ class SparseAutoencoder(keras.Model):
         **kwargs,
     ):
         # What weighs in the objective are the weights on the scaled data: scale W1
-        # and W2 / scale. Keras adds L2(l) as l ||W||^2.
+        # and W2 / scale. Keras adds L2(l) as l ||W||^2. An initializer without a seed
+        # would draw one from Python's global generator.
         encoder = keras.layers.Dense(
             n_components,
             activation=activation,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=0),
             kernel_regularizer=keras.regularizers.L2(0.5 * weight_decay * scale**2),
+            dtype="float32",
             name="encoder",
         )
         decoder = keras.layers.Dense(
             n_features,
             activation=output_activation,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=1),
             kernel_regularizer=keras.regularizers.L2(0.5 * weight_decay / scale**2),
+            dtype="float32",
             name="decoder",
         )
         sparsity = KLSparsity(
-            rho, beta, activation_range=ACTIVATION_RANGES[activation], name="sparsity"
+            rho,
+            beta,
+            activation_range=ACTIVATION_RANGES[activation],
+            dtype="float32",
+            name="sparsity",
         )
-        inputs = keras.Input((n_features,), name="X")
+        inputs = keras.Input((n_features,), dtype="float32", name="X")
         super().__init__(
             inputs=inputs, outputs=decoder(sparsity(encoder(inputs))), **kwargs
         )
@@ -151,9 +161,9 @@ class SparseAutoencoder(keras.Model):
         """Return the metrics; in an evaluation with the exact objective as the loss."""
         results = super().get_metrics_result()
         results.pop(self._means.name, None)
-        results["loss"] = ops.where(
-            self._means.count > 0, self._objective(), results["loss"]
-        )
+        loss = ops.where(self._means.count > 0, self._objective(), results["loss"])
+        # Early versions of Keras 3 return Python numbers here.
+        results["loss"] = float(loss) if isinstance(results["loss"], float) else loss
         return results
 
     def _objective(self):

@@ -1,5 +1,8 @@
 """Ng's sparsity penalty for Keras layers, on every version of Keras 3."""
 
+import math
+from numbers import Real
+
 import keras
 from keras import ops
 
@@ -21,15 +24,19 @@ def _mean_over_samples(activations):
 
 
 def _checked(rho, beta, activation_range):
-    if not 0 < rho < 1:
+    if not (isinstance(rho, Real) and 0 < rho < 1):
         raise ValueError(f"rho must lie between 0 and 1, exclusive; got rho={rho!r}.")
-    if not beta >= 0:
-        raise ValueError(f"beta must be 0 or larger; got beta={beta!r}.")
-    low, high = activation_range
-    if not low < high:
+    if not (isinstance(beta, Real) and 0 <= beta < math.inf):
+        raise ValueError(f"beta must be finite and 0 or larger; got beta={beta!r}.")
+    try:
+        low, high = activation_range
+        ordered = -math.inf < low < high < math.inf
+    except (TypeError, ValueError):
+        ordered = False
+    if not ordered:
         raise ValueError(
-            "activation_range must be a pair (low, high) with low < high; got "
-            f"activation_range={activation_range!r}."
+            "activation_range must be a pair of finite numbers (low, high) with "
+            f"low < high; got activation_range={activation_range!r}."
         )
     return float(rho), float(beta), (float(low), float(high))
 
@@ -202,7 +209,9 @@ class KLSparsity(keras.layers.Layer):
         self.rho, self.beta, self.activation_range = _checked(
             rho, beta, activation_range
         )
-        if momentum is not None and not 0 <= momentum < 1:
+        if momentum is not None and not (
+            isinstance(momentum, Real) and 0 <= momentum < 1
+        ):
             raise ValueError(
                 "momentum must be None or lie between 0 and 1, 1 excluded; got "
                 f"momentum={momentum!r}."
@@ -218,6 +227,7 @@ class KLSparsity(keras.layers.Layer):
                 initializer=keras.initializers.Constant(self.rho),
                 trainable=False,
                 dtype="float32",
+                autocast=False,  # small steps vanish in half precision
                 name="rho_hat",
             )
         self.built = True
@@ -226,7 +236,8 @@ class KLSparsity(keras.layers.Layer):
         """Add the penalty to the losses and return the inputs."""
         rho_hat = mean_to_rho_hat(_mean_over_samples(inputs), self.activation_range)
         if training and self.momentum is not None:
-            running = self.momentum * self.rho_hat + (1 - self.momentum) * rho_hat
+            kept = ops.cast(self.rho_hat, rho_hat.dtype)
+            running = self.momentum * kept + (1 - self.momentum) * rho_hat
             self.rho_hat.assign(ops.stop_gradient(running))
             rho_hat = straight_through(running, rho_hat, ops)
         self.add_loss(sparsity_penalty(rho_hat, self.rho, self.beta, ops))

@@ -1,0 +1,287 @@
+"""The objective is Ng's, against an oracle that shares no code with the package."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.metrics import log_loss
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._lbfgs import full_batch_program
+from sksparse_ae._objective import KL_MARGIN, kl_divergence
+from sksparse_ae._problem import Architecture, Penalties
+
+N_SAMPLES, N_FEATURES, N_COMPONENTS = 40, 6, 4
+RHO, BETA, WEIGHT_DECAY = 0.1, 3.0, 1e-2
+
+ACTIVATIONS = {
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: np.where(z > 0, z, 0),
+    "linear": lambda z: z,
+}
+SETTINGS = [
+    *itertools.product(
+        ["sigmoid", "tanh", "relu"],
+        ["linear", "sigmoid", "tanh", "relu"],
+        ["squared_error"],
+    ),
+    *itertools.product(["sigmoid", "tanh", "relu"], ["sigmoid"], ["log_loss"]),
+]
+
+
+def oracle_kl(rho, rho_hat):
+    """Ng's divergence, and its tangent beyond 2^-20 from 0 and 1, unit by unit."""
+
+    def kl(r):
+        return rho * np.log(rho / r) + (1 - rho) * np.log((1 - rho) / (1 - r))
+
+    values = []
+    for r in np.atleast_1d(rho_hat):
+        end = min(max(r, 2**-20), 1 - 2**-20)
+        slope = -rho / end + (1 - rho) / (1 - end)
+        values.append(kl(end) + slope * (r - end))
+    return np.array(values)
+
+
+def oracle_terms(X, weights, activation, output_activation, loss):
+    """Return reconstruction, weight decay and sparsity, written sample by sample."""
+    W1, b1, W2, b2 = weights
+    reconstruction, activations = 0.0, []
+    for x in X:
+        a = ACTIVATIONS[activation](x @ W1 + b1)
+        h = ACTIVATIONS[output_activation](a @ W2 + b2)
+        if loss == "log_loss":
+            reconstruction -= sum(x * np.log(h) + (1 - x) * np.log(1 - h))
+        else:
+            reconstruction += 0.5 * sum((h - x) ** 2)
+        activations.append(a)
+    rho_hat = np.mean(activations, axis=0)
+    if activation == "tanh":
+        rho_hat = (rho_hat + 1) / 2
+    return (
+        reconstruction / len(X),
+        WEIGHT_DECAY / 2 * ((W1**2).sum() + (W2**2).sum()),
+        BETA * oracle_kl(RHO, rho_hat).sum(),
+    )
+
+
+def random_weights(rng, n_features=N_FEATURES, n_components=N_COMPONENTS):
+    shapes = [
+        (n_features, n_components),
+        (n_components,),
+        (n_components, n_features),
+        (n_features,),
+    ]
+    r = np.sqrt(6 / (n_features + n_components + 1))
+    return [rng.uniform(-r, r, shape) for shape in shapes]
+
+
+def solver_objective(
+    X, offset, weights, activation, output_activation, loss, compiled=False
+):
+    """Value and gradient as L-BFGS sees them, on rows less `offset`."""
+    dtype, (n_features, n_components) = X.dtype.name, weights[0].shape
+    architecture = Architecture(
+        n_features, n_components, activation, output_activation, loss, dtype
+    )
+    program = full_batch_program(architecture, len(X))
+    function = program.compiled if compiled else program.value_and_gradient
+    value, gradient = function(
+        program.flatten(weights).astype(dtype),
+        X - offset.astype(dtype),
+        offset.astype(dtype),
+        np.full(len(X), 1 / len(X), dtype),
+        Penalties(*np.array([RHO, BETA, WEIGHT_DECAY], dtype)),
+    )
+    return float(value), gradient.numpy()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("activation", "output_activation", "loss"), SETTINGS)
+def test_solvers_minimise_the_objective_of_the_oracle(
+    activation, output_activation, loss, dtype
+):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.05, 0.95, (N_SAMPLES, N_FEATURES))
+    weights = random_weights(rng)
+    expected = sum(oracle_terms(X, weights, activation, output_activation, loss))
+    offset = X.mean(axis=0)
+    centred = [weights[0], weights[1] + offset @ weights[0], *weights[2:]]
+    value, _ = solver_objective(
+        X.astype(dtype), offset, centred, activation, output_activation, loss
+    )
+    assert_allclose(value, expected, rtol=1e-10 if dtype == "float64" else 1e-5)
+
+
+def transformer_with(weights, X, activation, output_activation, loss):
+    """Return a transformer that holds the given weights, as if fitted."""
+    W1, b1, W2, b2 = weights
+    transformer = SparseAutoencoderTransformer(
+        N_COMPONENTS,
+        rho=RHO,
+        beta=BETA,
+        weight_decay=WEIGHT_DECAY,
+        activation=activation,
+        output_activation=output_activation,
+        loss=loss,
+        scale=False,
+        solver="lbfgs",
+        max_iter=1,
+        tol=1e3,
+        random_state=0,
+    ).fit(X)
+    transformer.coefs_ = [W1.astype(X.dtype), W2.astype(X.dtype)]
+    transformer.intercepts_ = [b1.astype(X.dtype), b2.astype(X.dtype)]
+    return transformer
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("activation", "output_activation", "loss"), SETTINGS)
+def test_each_reported_term_is_that_of_the_oracle(
+    activation, output_activation, loss, dtype
+):
+    rng = np.random.default_rng(1)
+    X = rng.uniform(0.05, 0.95, (N_SAMPLES, N_FEATURES))
+    weights = random_weights(rng)
+    expected = oracle_terms(X, weights, activation, output_activation, loss)
+    transformer = transformer_with(
+        weights, X.astype(dtype), activation, output_activation, loss
+    )
+    objective = transformer.evaluate_objective(X.astype(dtype))
+    rtol = 1e-10 if dtype == "float64" else 1e-5
+    assert_allclose(
+        [objective.reconstruction, objective.weight_decay, objective.sparsity],
+        expected,
+        rtol=rtol,
+    )
+    assert_allclose(objective.total, sum(expected), rtol=rtol)
+
+
+def test_reported_terms_do_not_depend_on_the_number_of_chunks(monkeypatch):
+    rng = np.random.default_rng(1)
+    X = rng.uniform(0.05, 0.95, (N_SAMPLES, N_FEATURES))
+    weights = random_weights(rng)
+    transformer = transformer_with(weights, X, "sigmoid", "linear", "squared_error")
+    whole = transformer.evaluate_objective(X)
+    monkeypatch.setattr("sksparse_ae._forward.CHUNK_VALUES", 7 * N_FEATURES)
+    assert_allclose(
+        list(transformer.evaluate_objective(X).values()), list(whole.values()), 1e-12
+    )
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize(
+    ("output_activation", "loss"),
+    [
+        ("linear", "squared_error"),
+        ("sigmoid", "squared_error"),
+        ("tanh", "squared_error"),
+        ("sigmoid", "log_loss"),
+    ],
+)
+def test_gradient_agrees_with_central_differences(activation, output_activation, loss):
+    rng = np.random.default_rng(2)
+    X = rng.uniform(0.05, 0.95, (N_SAMPLES, 30))
+    offset = X.mean(axis=0)
+    weights = random_weights(rng, n_features=30, n_components=10)
+    weights[1][:] = weights[3][:] = 0  # the course's start
+    settings = (activation, output_activation, loss, True)
+    _, gradient = solver_objective(X, offset, weights, *settings)
+
+    start = np.concatenate([w.ravel() for w in weights])
+    ends = np.cumsum([w.size for w in weights])[:-1]
+    numerical = np.empty_like(start)
+    for i in range(start.size):
+        values = []
+        for step in (3e-5, -3e-5):
+            moved = start.copy()
+            moved[i] += step
+            parts = [
+                p.reshape(w.shape)
+                for p, w in zip(np.split(moved, ends), weights, strict=True)
+            ]
+            values.append(solver_objective(X, offset, parts, *settings)[0])
+        numerical[i] = (values[0] - values[1]) / 6e-5
+    difference = np.linalg.norm(numerical - gradient)
+    assert difference / np.linalg.norm(numerical + gradient) < 1e-9
+
+
+def test_kl_is_ngs_on_the_open_interval():
+    rho_hat = np.array([2**-20, 1e-3, 0.05, 0.3, 0.5, 0.999, 1 - 2**-20])
+    for rho in (0.01, 0.05, 0.5, 0.9):
+        assert_allclose(
+            kl_divergence(rho, rho_hat, np),
+            [
+                log_loss([0, 1], [r, r], sample_weight=[1 - rho, rho])
+                - log_loss([0, 1], [rho, rho], sample_weight=[1 - rho, rho])
+                for r in rho_hat
+            ],
+            rtol=1e-7,
+            atol=1e-15,
+        )
+
+
+@pytest.mark.parametrize("end", [KL_MARGIN, 1 - KL_MARGIN])
+def test_kl_and_its_slope_are_continuous_where_the_tangent_begins(end):
+    step = KL_MARGIN * 1e-3
+    before, at, after = kl_divergence(0.05, end + step * np.array([-1, 0, 1]), np)
+    assert_allclose([before, after], at, rtol=1e-3)
+    assert_allclose(at - before, after - at, rtol=2e-3)
+
+
+@pytest.mark.parametrize("rho_hat", [-2.0, 0.0, 1.0, 40.0])
+def test_kl_outside_the_interval_is_finite_and_pulls_back(rho_hat):
+    value, closer = kl_divergence(
+        0.05, np.array([rho_hat, rho_hat + 0.01 * np.sign(0.5 - rho_hat)]), np
+    )
+    assert np.isfinite(value)
+    assert closer < value
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias"), [("sigmoid", 200.0), ("relu", 30.0), ("tanh", -200.0)]
+)
+def test_saturated_and_dead_units_have_a_finite_objective_and_gradient(
+    activation, bias
+):
+    rng = np.random.default_rng(3)
+    X = rng.uniform(0, 1, (N_SAMPLES, N_FEATURES)).astype(np.float32)
+    weights = random_weights(rng)
+    weights[1][:] = bias
+    value, gradient = solver_objective(
+        X, X.mean(axis=0), weights, activation, "linear", "squared_error"
+    )
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    if activation == "relu":
+        slope_of_encoder_bias = gradient[N_FEATURES * N_COMPONENTS :][:N_COMPONENTS]
+        assert (slope_of_encoder_bias > 0).all()
+
+
+def test_log_loss_is_finite_where_the_reconstruction_is_certain():
+    rng = np.random.default_rng(4)
+    X = rng.integers(0, 2, (N_SAMPLES, N_FEATURES)).astype(np.float32)
+    weights = random_weights(rng)
+    weights[3][:] = 300.0
+    value, _ = solver_objective(
+        X, np.zeros(N_FEATURES), weights, "sigmoid", "sigmoid", "log_loss"
+    )
+    assert_allclose(value, 300 * (1 - X).sum(axis=1).mean(), rtol=0.05)
+
+
+def test_objective_in_scaled_units_is_that_of_the_standardised_data():
+    rng = np.random.default_rng(5)
+    X = rng.normal(30, 7, (N_SAMPLES, N_FEATURES))
+    few = {"n_components": 3, "solver": "lbfgs", "max_iter": 1, "tol": 1e3}
+    scaled = SparseAutoencoderTransformer(**few, random_state=0).fit(X)
+    standardised = (X - scaled.offset_) / scaled.scale_
+    assert_allclose((standardised**2).sum(axis=1).mean(), N_FEATURES)
+    plain = SparseAutoencoderTransformer(**few, scale=False, random_state=0)
+    plain.fit(standardised)
+    assert_allclose(scaled.transform(X), plain.transform(standardised), atol=1e-10)
+    assert_allclose(
+        list(scaled.evaluate_objective(X[:9]).values()),
+        list(plain.evaluate_objective(standardised[:9]).values()),
+    )
