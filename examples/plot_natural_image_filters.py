@@ -34,8 +34,8 @@ autoencoder = SparseAutoencoderTransformer(
 # The objective and what it is made of
 # ------------------------------------
 # Nearly all of the sparsity penalty is gone: the mean activation of every unit is close
-# to rho, and the units are far from constant, as Hoyer's sparseness shows, which is 0 for
-# a constant unit and 0.9 for one that is either on or off.
+# to rho, and the units are far from constant, as Hoyer's sparseness shows, which is 0
+# for a constant unit and 0.9 for one that is either on or off.
 
 for term, value in autoencoder.objective_.items():
     print(f"{term:>15}  {value:.4f}")
@@ -52,7 +52,7 @@ print(f"     sparseness  {report['sparseness'].mean():.2f}")
 # ------------------------
 # The patch of norm 1 that activates a unit most is its row of weights, normalised.
 
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(5, 5, figsize=(5, 5), layout="constrained")
 for axis, maximal_input in zip(axes.flat, autoencoder.maximal_inputs_, strict=True):

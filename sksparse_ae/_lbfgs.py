@@ -14,8 +14,9 @@ from ._problem import Penalties
 # The course keeps 100 corrections. From 50 to 100, SciPy's own work for a step grows by
 # half on digits, for an objective that is 0.4 % lower after as many steps.
 MAX_CORRECTIONS = 50
-# Values in SciPy's two histories: 128 MB. Large networks get fewer corrections.
-HISTORY_VALUES = 1 << 24
+# Large networks get fewer: SciPy's work for a step grows with the values in its two
+# histories, and at 160 000 weights 50 corrections take longer than the network.
+HISTORY_VALUES = 1 << 22
 
 
 class FullBatchProgram:

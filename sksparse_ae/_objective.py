@@ -28,8 +28,10 @@ def kl_divergence(rho, rho_hat, xp):
     """KL(rho || rho_hat) of Bernoulli variables, element by element.
 
     Outside ``[KL_MARGIN, 1 - KL_MARGIN]`` it goes on along the tangent, so that the
-    value and the gradient stay finite for dead and saturated units and for means
-    that are no probabilities at all (relu, tanh), and still pull them back.
+    value and its slope stay finite for dead and saturated units and for means that
+    are no probabilities at all (relu), and still point back. What reaches the weights
+    is the slope times that of the activation: a relu unit that is off for every
+    sample stays off.
     """
     inside = xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN)
     divergence = rho * xp.log(rho / inside) + (1 - rho) * xp.log(

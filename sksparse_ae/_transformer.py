@@ -36,6 +36,15 @@ from ._scaling import Scaling
 from ._units import unit_table
 
 
+class FittedSettings(NamedTuple):
+    """The parameters that the meaning of the fitted arrays depends on."""
+
+    n_components: int
+    activation: str
+    output_activation: str
+    scale: str | bool
+
+
 class Continuation(NamedTuple):
     """What ``partial_fit`` and ``warm_start`` need beside the fitted attributes."""
 
@@ -118,10 +127,10 @@ class SparseAutoencoderTransformer(
     learning_rate : "auto" or float, default="auto"
         Step size of "adam" and "sgd". A number is used throughout. "auto" starts at
         0.01 for "adam", divided by sqrt(n_features / 256) for wider data, and at
-        1 / (4 + the mean squared norm of a centred row) for "sgd"; in the last 30 % of
-        `max_iter`, or when the training stalls, it falls to a hundredth of that along
-        a half cosine. In `partial_fit` it stays at its start. Not used by "lbfgs" and
-        by Keras optimizers, which bring their own.
+        1 / (4 + the mean squared norm of a row as it is trained on) for "sgd"; in the
+        last 30 % of `max_iter`, or when the training stalls, it falls to a hundredth
+        of that along a half cosine. In `partial_fit` it stays at its start. Not used by
+        "lbfgs" and by Keras optimizers, which bring their own.
 
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples, but at least 32
@@ -137,7 +146,7 @@ class SparseAutoencoderTransformer(
         With mini-batches, the training stalls when the objective (with
         `early_stopping`, that of the held-out samples) has not improved by `tol` for
         `n_iter_no_change` epochs. "lbfgs" stops when no component of the gradient
-        exceeds `tol`.
+        exceeds `tol`, or when a step lowers the objective by less than 2e-9 of it.
 
     n_iter_no_change : int, default=10
         Epochs without improvement after which the training stalls. A stalled training
@@ -241,11 +250,11 @@ class SparseAutoencoderTransformer(
     Mini-batch training runs whole epochs in one compiled program, which costs about a
     second the first time a process meets a shape (n_features, n_components,
     batch size, and the number of samples to within about an eighth); later fits of
-    the shape reuse it. Fits of fewer than 250 steps are not compiled.
+    the shape reuse it. Fits that would be done before that are not compiled.
 
     References
     ----------
-    .. [1] A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
+    .. [1] Ng, A. "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
 
     Examples
     --------
@@ -408,12 +417,17 @@ class SparseAutoencoderTransformer(
         rng = earlier.random_state if earlier else check_random_state(self.random_state)
         X_held_out = None
         if self.early_stopping and not partial:
-            X, X_held_out = self._hold_out(X, rng)
+            # With a fixed seed, the samples that an earlier call has held out.
+            split = check_random_state(self.random_state) if continued else rng
+            X, X_held_out = self._hold_out(X, split)
 
         if continued:
             scaling = self._scaling
             weights, rho_hat = scaling.unfold(self._parameters), self.rho_hat_
         else:
+            self._fitted_settings = FittedSettings(
+                *(getattr(self, name) for name in FittedSettings._fields)
+            )
             scaling = Scaling.from_data(
                 X, scale=self.scale == "auto", linear_output=self._has_linear_output
             )
@@ -491,12 +505,13 @@ class SparseAutoencoderTransformer(
                 f"batch_size={self.batch_size} is larger than the number of samples, "
                 f"{n_samples}; use at most {n_samples}, or 'auto'."
             )
-        if continued and self.coefs_[0].shape[1] != self.n_components:
-            raise ValueError(
-                f"n_components={self.n_components} differs from the "
-                f"{self.coefs_[0].shape[1]} units of the training that is to be "
-                "continued; set warm_start=False and call fit to start afresh."
-            )
+        for name, value in self._fitted_settings._asdict().items() if continued else ():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} differs from the {value!r} of the "
+                    "training that is to be continued; set it back, or start afresh "
+                    "by fit with warm_start=False."
+                )
 
     def _n_held_out(self, n_samples):
         return math.ceil(self.validation_fraction * n_samples)
@@ -636,8 +651,9 @@ class SparseAutoencoderTransformer(
     def _set_curves(self, monitor, continued):
         self.loss_curve_ = (self.loss_curve_ if continued else []) + monitor.loss_curve
         self.n_iter_ = len(self.loss_curve_)
-        if monitor.validation_curve:
-            self.validation_loss_curve_ = monitor.validation_curve
+        earlier = getattr(self, "validation_loss_curve_", []) if continued else []
+        if earlier or monitor.validation_curve:
+            self.validation_loss_curve_ = earlier + monitor.validation_curve
         elif hasattr(self, "validation_loss_curve_"):
             del self.validation_loss_curve_
 
@@ -645,7 +661,7 @@ class SparseAutoencoderTransformer(
 
     @property
     def _has_linear_output(self):
-        return self.output_activation == "linear"
+        return self._fitted_settings.output_activation == "linear"
 
     @property
     def _scaling(self):
@@ -654,7 +670,10 @@ class SparseAutoencoderTransformer(
     @property
     def _parameters(self):
         (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
-        return Parameters(W1, b1, W2, b2, self.activation, self.output_activation)
+        settings = self._fitted_settings
+        return Parameters(
+            W1, b1, W2, b2, settings.activation, settings.output_activation
+        )
 
     def _evaluate(self, X, parameters, scaling):
         """Return the terms of the objective on `X`, and the rho_hat of its units."""
@@ -884,8 +903,8 @@ class SparseAutoencoderTransformer(
             rho=self.rho,
             beta=self.beta,
             weight_decay=self.weight_decay,
-            activation=self.activation,
-            output_activation=self.output_activation,
+            activation=self._fitted_settings.activation,
+            output_activation=self._fitted_settings.output_activation,
             scale=self.scale_,
         )
         model.set_weights([*self._parameters.arrays])
@@ -893,6 +912,8 @@ class SparseAutoencoderTransformer(
             optimizer=self._keras_optimizer(),
             loss=ReconstructionLoss(self.loss, self.scale_),
         )
+        # Built, it is saved with the model; Keras warns of one that is not.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     def _keras_optimizer(self):

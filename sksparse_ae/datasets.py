@@ -88,7 +88,7 @@ def normalize_patches(patches):
 
     References
     ----------
-    .. [1] A. Ng, "Sparse autoencoder", CS294A lecture notes and exercise, Stanford
+    .. [1] Ng, A. "Sparse autoencoder", CS294A lecture notes and exercise, Stanford
        University, 2011.
 
     Examples

@@ -17,7 +17,7 @@ _KERAS_DIVIDES_BY_BATCH_SIZE = tuple(
 
 def _mean_over_samples(activations):
     """Return the mean of each unit, in float32 or better."""
-    # 1 - 1e-6 is 1 in half precision: its logarithms need float32.
+    # In half precision 1 - 2**-20 is 1, and its logarithm is lost.
     if keras.backend.standardize_dtype(activations.dtype) != "float64":
         activations = ops.cast(activations, "float32")
     return ops.mean(activations, axis=tuple(range(len(activations.shape) - 1)))
@@ -61,8 +61,11 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     version 3.14 on, Keras divides what an activity regularizer returns by the batch
     size; there a direct call returns the penalty times the batch size.
 
-    Where :math:`\hat\rho_j` leaves [1e-6, 1 - 1e-6], as means of relu units do, the
-    divergence goes on along its tangent.
+    Before version 3.4 Keras leaves the activity regularizer of a `Dense` layer out of
+    saved models (keras-team/keras, issue 19820); `KLSparsity` is in them.
+
+    Where :math:`\hat\rho_j` is closer than :math:`2^{-20}` to 0 or 1, or beyond, as
+    means of relu units can be, the divergence goes on along its tangent.
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     References
     ----------
-    .. [1] A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
+    .. [1] Ng, A. "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
 
     Examples
     --------

@@ -1,0 +1,51 @@
+"""Settings of the documentation: python -m sphinx -W -b html docs docs/_build/html."""
+
+import inspect
+
+import sksparse_ae
+
+project = "sksparse_ae"
+author = "the sksparse_ae developers"
+copyright = f"2026, {author}"
+release = version = sksparse_ae.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
+exclude_patterns = ["_build", "templates"]
+templates_path = ["templates"]
+default_role = "literal"
+toc_object_entries_show_parents = "hide"
+
+# The template of a class documents its own methods; those that it inherits from
+# scikit-learn and Keras are documented there.
+autodoc_member_order = "bysource"
+autosummary_generate = True
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"{project} {version}"
+html_show_sourcelink = False
+html_sidebars = {"**": []}  # three pages and the API need no second menu
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+
+def signature_of_init(app, what, name, obj, options, signature, returns):
+    """Return what ``__init__`` takes: the ``__new__`` of Keras layers hides it."""
+    if what != "class":
+        return None
+    init = inspect.signature(obj.__init__)
+    parameters = list(init.parameters.values())[1:]
+    return str(init.replace(parameters=parameters)), returns
+
+
+def setup(app):
+    """Connect to autodoc."""
+    app.connect("autodoc-process-signature", signature_of_init)

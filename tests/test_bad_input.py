@@ -1,0 +1,174 @@
+"""Bad input is refused by name before any training, and changes nothing."""
+
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+from sksparse_ae import SparseAutoencoderTransformer, _minibatch
+
+GOOD = np.random.default_rng(0).uniform(0, 1, (30, 4))
+
+
+def with_value(value):
+    X = GOOD.copy()
+    X[3, 2] = value
+    return X
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch, request):
+    """Fail if a training begins, unless the test asks for one."""
+    if "trains" not in request.keywords:
+        monkeypatch.setattr(_minibatch, "train", None)
+        monkeypatch.setitem(sys.modules, "sksparse_ae._lbfgs", None)
+
+
+LOG_LOSS = {"loss": "log_loss", "output_activation": "sigmoid"}
+
+BAD_PARAMETERS = [
+    ({"rho": 0}, "'rho' parameter.* in the range \\(0.0, 1.0\\)"),
+    ({"rho": 1}, "'rho' parameter.* in the range \\(0.0, 1.0\\)"),
+    ({"rho": "a"}, "'rho' parameter.* Got 'a'"),
+    ({"rho": float("nan")}, "'rho' parameter"),
+    ({"beta": -1.0}, "'beta' parameter.* in the range \\[0"),
+    ({"weight_decay": -1e-4}, "'weight_decay' parameter"),
+    ({"solver": "newton"}, "'solver' parameter.*'newton'"),
+    ({"solver": None}, "'solver' parameter"),
+    ({"activation": "gelu"}, "'activation' parameter.*'relu'.*'gelu'"),
+    ({"output_activation": "softmax"}, "'output_activation' parameter"),
+    ({"loss": "mse"}, "'loss' parameter.*'squared_error'.*'mse'"),
+    ({"n_components": 0}, "'n_components' parameter.*\\[1, inf\\)"),
+    ({"n_components": 2.5}, "'n_components' parameter"),
+    ({"learning_rate": 0.0}, "'learning_rate' parameter"),
+    ({"batch_size": 0}, "'batch_size' parameter"),
+    ({"batch_size": 31}, "batch_size=31 is larger than the number of samples, 30"),
+    ({"max_iter": 0}, "'max_iter' parameter"),
+    ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
+    (
+        {"early_stopping": True, "validation_fraction": 0.99},
+        "validation_fraction=0.99 of 30 samples",
+    ),
+    ({"rho_hat": "mean"}, "'rho_hat' parameter"),
+    ({"init": "glorot"}, "'init' parameter"),
+    ({"scale": True}, "'scale' parameter"),
+    ({"random_state": "seed"}, "'random_state' parameter"),
+    (
+        {"loss": "log_loss"},
+        "loss='log_loss' needs output_activation='sigmoid'; got .*'linear'",
+    ),
+]
+
+BAD_DATA = [
+    ({}, with_value(np.nan), "Input X contains NaN"),
+    ({}, with_value(np.inf), "Input X contains infinity"),
+    ({}, [["a", "b"], ["c", "d"]], "could not convert string to float"),
+    ({}, np.empty((0, 4)), "0 sample"),
+    ({}, np.empty((4, 0)), "0 feature"),
+    ({}, GOOD[:1], "1 sample.* minimum of 2"),
+    ({}, GOOD[0], "Expected 2D array, got 1D array"),
+    ({}, GOOD[None], "dim 3"),
+    ({}, GOOD + 1j, "Complex data"),
+    (LOG_LOSS, GOOD + 0.5, "needs data in \\[0, 1\\]; X has values from"),
+    (LOG_LOSS, -GOOD, "needs data in \\[0, 1\\]; X has values from -"),
+    (LOG_LOSS, sparse.csr_matrix(GOOD * 3), "needs data in \\[0, 1\\]"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "message"), BAD_PARAMETERS)
+@pytest.mark.parametrize("method", ["fit", "fit_transform", "partial_fit"])
+def test_a_bad_parameter_is_named(parameters, message, method):
+    if method == "partial_fit" and ("max_iter" in str(parameters) or "30" in message):
+        parameters, message = {"rho": -0.1}, "'rho' parameter"
+    transformer = SparseAutoencoderTransformer(**parameters)
+    with pytest.raises(ValueError, match=message):
+        getattr(transformer, method)(GOOD)
+    assert not [name for name in vars(transformer) if name.endswith("_")]
+
+
+@pytest.mark.parametrize(("parameters", "X", "message"), BAD_DATA)
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_bad_data_are_named(parameters, X, message, solver):
+    transformer = SparseAutoencoderTransformer(solver=solver, **parameters)
+    with pytest.raises(ValueError, match=message):
+        transformer.fit(X)
+    assert not [name for name in vars(transformer) if name.endswith("_")]
+
+
+METHODS = [
+    "transform",
+    "inverse_transform",
+    "reconstruct",
+    "reconstruction_error",
+    "score_samples",
+    "score",
+    "evaluate_objective",
+    "unit_report",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_unfitted_transformer_says_so(method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(SparseAutoencoderTransformer(), method)(GOOD)
+
+
+def test_to_keras_of_an_unfitted_transformer_says_so():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        SparseAutoencoderTransformer().to_keras()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.ones((5, 7)), "7 (features|columns).*(64 features|20 components)"),
+        (np.full((5, 64), np.nan), "contains NaN"),
+        (np.ones(64), "Expected 2D array"),
+    ],
+)
+def test_fitted_methods_refuse_what_does_not_fit(fitted, method, X, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(fitted, method)(X)
+
+
+@pytest.mark.trains
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("parameters", "X", "message"),
+    [
+        ({"rho": 2.0}, GOOD, "'rho' parameter"),
+        ({}, with_value(np.nan), "contains NaN"),
+        ({"batch_size": 100}, GOOD, "batch_size=100"),
+        ({"n_components": 9, "warm_start": True}, GOOD, "n_components=9 differs"),
+        ({"activation": "tanh", "warm_start": True}, GOOD, "activation='tanh' differs"),
+        ({"scale": False, "warm_start": True}, GOOD, "scale=False differs"),
+        ({"warm_start": True}, GOOD[:, :3], "3 features"),
+        ({"solver": "sgd", "learning_rate": 1e9}, GOOD, "Lower learning_rate"),
+    ],
+)
+def test_a_failed_fit_leaves_the_earlier_one_usable(parameters, X, message):
+    transformer = SparseAutoencoderTransformer(
+        3, max_iter=20, activation="relu", random_state=0
+    )
+    codes = transformer.fit(GOOD).transform(GOOD)
+    before = {k: v for k, v in vars(transformer).items() if k.endswith("_")}
+    transformer.set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
+        transformer.fit(X)
+    after = {k: v for k, v in vars(transformer).items() if k.endswith("_")}
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
+    assert_array_equal(transformer.transform(GOOD), codes)
+
+
+@pytest.mark.trains
+def test_a_training_that_diverges_says_what_to_change():
+    transformer = SparseAutoencoderTransformer(
+        3, solver="sgd", learning_rate=1e9, activation="relu", random_state=0
+    )
+    with pytest.raises(ValueError, match="Lower learning_rate"):
+        transformer.fit(GOOD)

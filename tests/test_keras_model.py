@@ -1,0 +1,315 @@
+"""The Keras model of a fitted transformer: the same network, the same objective."""
+
+import json
+import random
+import subprocess
+import sys
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.keras_model import ReconstructionLoss
+
+# Ten iterations are enough for what is tested, and not meant to converge.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+FEW = {"n_components": 4, "max_iter": 10, "rho": 0.2, "random_state": 0}
+TRANSFORMERS = {
+    "linear output, scaled": SparseAutoencoderTransformer(**FEW),
+    "sigmoid output": SparseAutoencoderTransformer(
+        output_activation="sigmoid", solver="lbfgs", **FEW
+    ),
+    "log_loss": SparseAutoencoderTransformer(
+        output_activation="sigmoid", loss="log_loss", **FEW
+    ),
+    "tanh": SparseAutoencoderTransformer(activation="tanh", solver="lbfgs", **FEW),
+    "relu": SparseAutoencoderTransformer(
+        activation="relu", output_activation="relu", scale=False, **FEW
+    ),
+}
+N_SAMPLES, N_FEATURES = 61, 6
+
+EVERY_NETWORK = pytest.mark.parametrize("name", TRANSFORMERS)
+
+
+class Fitted(NamedTuple):
+    transformer: SparseAutoencoderTransformer
+    X: np.ndarray
+    model: keras.Model
+
+
+def make_data(name):
+    X = np.random.RandomState(0).beta(2, 4, (N_SAMPLES, N_FEATURES))
+    # In other units than the objective's, where it has its own.
+    return 30 * X - 7 if name in ("linear output, scaled", "tanh") else X
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Return a transformer of each kind with its data and its Keras model."""
+    fitted = {}
+    for name, transformer in TRANSFORMERS.items():
+        X = make_data(name)
+        model = transformer.fit(X).to_keras()
+        fitted[name] = Fitted(transformer, X, model)
+    return fitted
+
+
+# ------------------------------------------------------------------- the same network
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("batch_size", [7, 32, N_SAMPLES])
+def test_evaluate_is_the_objective_at_every_batch_size(networks, name, batch_size):
+    transformer, X, model = networks[name]
+    loss = model.evaluate(X, X, batch_size=batch_size, verbose=0)
+    assert isinstance(loss, float)
+    assert_allclose(loss, transformer.objective_.total, rtol=1e-5)
+
+
+@EVERY_NETWORK
+def test_evaluate_is_the_objective_of_float32_data(networks, name):
+    transformer, X, model = networks[name]
+    X = X.astype(np.float32)
+    loss = model.evaluate(X, X, verbose=0)
+    assert_allclose(loss, transformer.objective_.total, rtol=1e-5)
+
+
+@EVERY_NETWORK
+def test_evaluate_is_the_objective_on_other_data(networks, name):
+    transformer, X, model = networks[name]
+    other = X[::-2] * 0.9
+    loss = model.evaluate(other, other, batch_size=4, verbose=0)
+    assert_allclose(loss, transformer.evaluate_objective(other).total, rtol=1e-5)
+
+
+@EVERY_NETWORK
+def test_predict_reconstructs(networks, name):
+    transformer, X, model = networks[name]
+    assert_allclose(
+        model.predict(X, verbose=0), transformer.reconstruct(X), rtol=1e-4, atol=1e-5
+    )
+
+
+@EVERY_NETWORK
+def test_output_of_the_encoder_is_the_code(networks, name):
+    transformer, X, model = networks[name]
+    encoder = keras.Model(model.input, model.get_layer("encoder").output)
+    assert_allclose(
+        encoder.predict(X, verbose=0), transformer.transform(X), rtol=1e-4, atol=1e-5
+    )
+
+
+@EVERY_NETWORK
+def test_model_holds_the_fitted_arrays_in_float32(networks, name):
+    transformer, _, model = networks[name]
+    for i, layer in enumerate(["encoder", "decoder"]):
+        W, b = model.get_layer(layer).get_weights()
+        assert W.dtype == b.dtype == np.float32
+        assert_array_equal(W, transformer.coefs_[i].astype(np.float32))
+        assert_array_equal(b, transformer.intercepts_[i].astype(np.float32))
+
+
+# ----------------------------------------------------------------------- training it
+
+
+@EVERY_NETWORK
+def test_fit_lowers_the_objective(networks, name):
+    transformer, X, _ = networks[name]
+    model = transformer.to_keras()
+    model.fit(X, X, batch_size=20, epochs=8, verbose=0)
+    after = model.evaluate(X, X, verbose=0)
+    assert after < transformer.objective_.total
+    # The transformer is not the model's to train.
+    assert_allclose(
+        transformer.evaluate_objective(X).total, transformer.objective_.total
+    )
+
+
+def test_loss_of_a_batch_of_everything_is_the_objective(networks):
+    transformer, X, _ = networks["linear output, scaled"]
+    model = transformer.to_keras()
+    history = model.fit(X, X, batch_size=N_SAMPLES, verbose=0).history
+    assert_allclose(history["loss"], [transformer.objective_.total], rtol=1e-5)
+
+
+def test_validation_loss_is_the_objective_and_leaves_the_training_loss(networks):
+    transformer, X, _ = networks["linear output, scaled"]
+    held_out = X[:20] + 1
+    model = transformer.to_keras()
+    model.optimizer.learning_rate = 0.0
+    history = model.fit(
+        X,
+        X,
+        validation_data=(held_out, held_out),
+        batch_size=N_SAMPLES,
+        validation_batch_size=7,
+        epochs=2,
+        verbose=0,
+    ).history
+    expected = transformer.evaluate_objective(held_out).total
+    assert_allclose(history["val_loss"], [expected] * 2, rtol=1e-5)
+    assert_allclose(history["loss"], [transformer.objective_.total] * 2, rtol=1e-5)
+
+
+def test_optimizer_is_that_of_the_estimator(networks):
+    transformer, X, model = networks["tanh"]
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    solver = keras.optimizers.SGD(0.125, momentum=0.5)
+    trained_by_sgd = clone(transformer).set_params(solver=solver, max_iter=1).fit(X)
+    optimizer = trained_by_sgd.to_keras().optimizer
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert optimizer is not solver
+    assert optimizer.get_config()["learning_rate"] == 0.125
+    assert optimizer.get_config()["momentum"] == 0.5
+
+
+# --------------------------------------------------------------------- other settings
+
+
+@pytest.mark.parametrize("batch_size", [7, N_SAMPLES])
+def test_another_loss_gives_what_keras_makes_of_it(networks, batch_size):
+    transformer, X, _ = networks["sigmoid output"]
+    model = transformer.to_keras()
+    model.compile(loss="mse")
+    rho, beta = transformer.rho, transformer.beta
+    mse = np.mean((transformer.reconstruct(X) - X) ** 2)
+    decay = transformer.weight_decay / 2 * sum(np.sum(W**2) for W in transformer.coefs_)
+    # The penalty of each batch's own means, weighted by the batches' sizes.
+    sparsity = 0.0
+    for start in range(0, N_SAMPLES, batch_size):
+        codes = transformer.transform(X[start : start + batch_size])
+        q = codes.mean(axis=0)
+        divergence = rho * np.log(rho / q) + (1 - rho) * np.log((1 - rho) / (1 - q))
+        sparsity += beta * divergence.sum() * len(codes) / N_SAMPLES
+    assert_allclose(
+        model.evaluate(X, X, batch_size=batch_size, verbose=0),
+        mse + decay + sparsity,
+        rtol=1e-5,
+    )
+
+
+def test_metrics_stand_beside_the_objective(networks):
+    transformer, X, _ = networks["linear output, scaled"]
+    model = transformer.to_keras()
+    model.compile(
+        loss=ReconstructionLoss("squared_error", transformer.scale_), metrics=["mae"]
+    )
+    results = model.evaluate(X, X, batch_size=7, return_dict=True, verbose=0)
+    assert set(results) == {"loss", "mae"}
+    assert_allclose(results["loss"], transformer.objective_.total, rtol=1e-5)
+    error = np.mean(np.abs(transformer.reconstruct(X) - X))
+    assert_allclose(results["mae"], error, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "mode", [{"jit_compile": True}, {"run_eagerly": True}], ids=["jit", "eager"]
+)
+def test_evaluate_is_the_objective_however_keras_runs(networks, mode):
+    transformer, X, _ = networks["log_loss"]
+    model = transformer.to_keras()
+    model.compile(loss=ReconstructionLoss("log_loss"), **mode)
+    loss = model.evaluate(X, X, batch_size=25, verbose=0)
+    assert isinstance(loss, float)
+    assert_allclose(loss, transformer.objective_.total, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------ files
+
+RELOAD = """
+import json
+import sys
+
+import keras
+import numpy as np
+
+import sksparse_ae.keras_model
+
+losses = []
+for path in sys.argv[1:]:
+    X = np.load(path + ".npy")
+    model = keras.models.load_model(path)
+    losses.append(float(model.evaluate(X, X, batch_size=7, verbose=0)))
+print(json.dumps(losses))
+"""
+
+
+# Seen on 2026-11-24: Keras 3.15 calls numpy.array on TensorFlow variables when it saves
+# them, of which NumPy 2 complains.
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+def test_saved_models_evaluate_to_the_objective_in_a_fresh_process(networks, tmp_path):
+    paths = [str(tmp_path / f"{i}.keras") for i in range(len(networks))]
+    for path, network in zip(paths, networks.values(), strict=True):
+        network.model.save(path)
+        np.save(f"{path}.npy", network.X)
+    done = subprocess.run(
+        [sys.executable, "-c", RELOAD, *paths],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    losses = json.loads(done.stdout.splitlines()[-1])
+    expected = [network.transformer.objective_.total for network in networks.values()]
+    assert_allclose(losses, expected, rtol=1e-5)
+
+
+@EVERY_NETWORK
+def test_configuration_builds_the_same_model(networks, name):
+    _, X, model = networks[name]
+    copy = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    assert copy.get_config() == model.get_config()
+    copy.set_weights(model.get_weights())
+    assert_array_equal(copy(X), model(X))
+    assert_allclose(
+        [float(loss) for loss in copy.losses], [float(loss) for loss in model.losses]
+    )
+
+
+# ----------------------------------------------------------------------- global state
+
+
+def global_state():
+    return {
+        "floatx": keras.config.floatx(),
+        "dtype policy": keras.config.dtype_policy().name,
+        "random": random.getstate(),
+        "numpy.random": repr(np.random.get_state()),  # noqa: NPY002
+        "tensorflow": tf.random.get_global_generator().state.numpy().tolist(),
+    }
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_fit_and_to_keras_leave_the_global_state(solver):
+    X = make_data("linear output, scaled")
+    before = global_state()
+    tf.random.set_seed(0)
+    expected = tf.random.uniform((3,)).numpy()
+    tf.random.set_seed(0)
+    SparseAutoencoderTransformer(**{**FEW, "max_iter": 2, "solver": solver}).fit(
+        X
+    ).to_keras()
+    assert_array_equal(tf.random.uniform((3,)), expected)
+    assert global_state() == before
+
+
+def test_model_is_in_float32_under_another_policy(networks):
+    transformer, X, _ = networks["linear output, scaled"]
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = transformer.to_keras()
+        assert model.predict(X, verbose=0).dtype == np.float32
+        assert_allclose(
+            model.evaluate(X, X, verbose=0), transformer.objective_.total, rtol=1e-5
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)

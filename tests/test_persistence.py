@@ -1,0 +1,158 @@
+"""Fitted transformers are small files that need no TensorFlow to be used."""
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sksparse_ae import SparseAutoencoderTransformer
+
+KB = 1000
+
+
+def in_fresh_process(code, *arguments):
+    """Run Python code with warnings as errors; return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+NO_TENSORFLOW = """
+loaded = {"tensorflow", "keras"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def size_of_file(estimator):
+    file = io.BytesIO()
+    joblib.dump(estimator, file)
+    return file.tell()
+
+
+def size_of_weights(transformer):
+    return sum(w.nbytes for w in transformer.coefs_ + transformer.intercepts_)
+
+
+def copies(estimator, path):
+    joblib.dump(estimator, path)
+    return [
+        joblib.load(path),
+        pickle.loads(pickle.dumps(estimator)),
+        copy.deepcopy(estimator),
+    ]
+
+
+def test_importing_building_cloning_and_setting_parameters_import_no_tensorflow():
+    in_fresh_process(
+        "import sys\n"
+        "from sklearn.base import clone\n"
+        "from sksparse_ae import SparseAutoencoderTransformer\n"
+        "import sksparse_ae.datasets\n"
+        "clone(SparseAutoencoderTransformer(5).set_params(rho=0.1))\n" + NO_TENSORFLOW
+    )
+
+
+def test_a_fitted_transformer_is_used_in_a_fresh_process_without_tensorflow(
+    fitted, digits, tmp_path
+):
+    pipeline = make_pipeline(StandardScaler(with_std=False), fitted)
+    pipeline[0].fit(digits)
+    for name, estimator in (("alone", fitted), ("pipeline", pipeline)):
+        joblib.dump(estimator, tmp_path / name)
+        np.save(tmp_path / "X.npy", digits)
+        in_fresh_process(
+            "import sys, joblib, numpy as np\n"
+            "estimator = joblib.load(sys.argv[1])\n"
+            "X = np.load(sys.argv[2])\n"
+            "codes = estimator.transform(X)\n"
+            "estimator.inverse_transform(codes)\n"
+            "estimator.score(X)\n"
+            "np.save(sys.argv[3], codes)\n" + NO_TENSORFLOW,
+            tmp_path / name,
+            tmp_path / "X.npy",
+            tmp_path / "codes.npy",
+        )
+        assert_array_equal(np.load(tmp_path / "codes.npy"), estimator.transform(digits))
+
+
+def test_every_method_but_training_and_to_keras_works_without_tensorflow(
+    fitted, digits, tmp_path
+):
+    joblib.dump((fitted, digits), tmp_path / "fitted")
+    in_fresh_process(
+        "import sys, joblib\n"
+        "t, X = joblib.load(sys.argv[1])\n"
+        "t.reconstruct(X), t.score_samples(X), t.reconstruction_error(X)\n"
+        "t.evaluate_objective(X), t.unit_report(X), t.components_, t.maximal_inputs_\n"
+        "t.get_feature_names_out(), repr(t), t._repr_html_()\n" + NO_TENSORFLOW,
+        tmp_path / "fitted",
+    )
+
+
+def test_copies_of_a_fitted_transformer_give_the_same_bits(fitted, digits, tmp_path):
+    pipeline = make_pipeline(StandardScaler(with_std=False).fit(digits), fitted)
+    for estimator in (fitted, pipeline):
+        for other in copies(estimator, tmp_path / "file"):
+            assert_array_equal(other.transform(digits), estimator.transform(digits))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_file_of_a_fit_is_the_weights_and_little_more(digits, solver, dtype):
+    transformer = SparseAutoencoderTransformer(
+        200, solver=solver, max_iter=20, random_state=0
+    ).fit(digits.astype(dtype))
+    assert size_of_file(transformer) < size_of_weights(transformer) + 20 * KB
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_file_of_a_training_that_can_go_on_holds_adams_moments(digits):
+    X = digits.astype(np.float32)
+    parts = SparseAutoencoderTransformer(200, random_state=0).partial_fit(X)
+    warm = SparseAutoencoderTransformer(
+        200, max_iter=2, warm_start=True, random_state=0
+    ).fit(X)
+    for transformer in (parts, warm):
+        weights = size_of_weights(transformer)
+        assert 3 * weights < size_of_file(transformer) < 3 * weights + 20 * KB
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_partial_fit_goes_on_after_loading_as_if_never_saved(digits, tmp_path, dtype):
+    X = digits.astype(dtype)
+    kept = SparseAutoencoderTransformer(10, random_state=0).partial_fit(X)
+    loaded = copies(kept, tmp_path / "file")
+    kept.partial_fit(X).partial_fit(X)
+    for other in loaded:
+        other.partial_fit(X).partial_fit(X)
+        assert_array_equal(other.coefs_[0], kept.coefs_[0])
+        assert other.loss_curve_ == kept.loss_curve_
+
+
+def test_partial_fit_goes_on_in_another_process(digits, tmp_path):
+    kept = SparseAutoencoderTransformer(10, random_state=0).partial_fit(digits)
+    joblib.dump((kept, digits), tmp_path / "half")
+    kept.partial_fit(digits)
+    in_fresh_process(
+        "import sys, joblib\n"
+        "import warnings; warnings.simplefilter('default')\n"
+        "t, X = joblib.load(sys.argv[1])\n"
+        "joblib.dump(t.partial_fit(X), sys.argv[2])\n",
+        tmp_path / "half",
+        tmp_path / "whole",
+    )
+    assert_array_equal(joblib.load(tmp_path / "whole").coefs_[0], kept.coefs_[0])

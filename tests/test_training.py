@@ -1,0 +1,462 @@
+"""Both solvers reach Ng's objective, and the fast path is the plain path."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from sksparse_ae import SparseAutoencoderTransformer, _lbfgs, _minibatch
+from sksparse_ae._monitor import Monitor
+from sksparse_ae._problem import Architecture
+
+NGS_EXERCISE = {
+    "n_components": 25,
+    "rho": 0.01,
+    "beta": 3.0,
+    "weight_decay": 1e-4,
+    "output_activation": "sigmoid",
+}
+
+
+@pytest.fixture(scope="module")
+def lbfgs_objective(patches):
+    exercise = SparseAutoencoderTransformer(
+        **NGS_EXERCISE, solver="lbfgs", max_iter=400, random_state=0
+    )
+    return exercise.fit(patches).objective_.total
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """Return a function that decides whether trainings compile."""
+
+    def decide(answer):
+        for module in (_minibatch, _lbfgs):
+            monkeypatch.setattr(module, "worth_compiling", lambda *_: answer)
+
+    return decide
+
+
+@pytest.fixture
+def no_convergence_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+# ------------------------------------------------------------- the objective reached
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lbfgs_reaches_the_objective_of_ngs_exercise(patches, seed):
+    exercise = SparseAutoencoderTransformer(
+        **NGS_EXERCISE, solver="lbfgs", max_iter=400, random_state=seed
+    ).fit(patches)
+    assert 0.335 < exercise.objective_.total < 0.350
+    assert_allclose(exercise.rho_hat_, 0.01, atol=0.003)
+    assert (exercise.unit_report(patches)["state"] == "active").all()
+
+
+@pytest.mark.parametrize("batch_size", [32, 256, 1000])
+def test_adam_reaches_the_objective_of_lbfgs_at_every_batch_size(
+    patches, lbfgs_objective, batch_size
+):
+    exercise = SparseAutoencoderTransformer(
+        **NGS_EXERCISE, batch_size=batch_size, random_state=0
+    ).fit(patches)
+    assert exercise.objective_.total < 1.05 * lbfgs_objective
+
+
+def test_running_rho_hat_removes_the_bias_of_small_batches(patches):
+    exercise = SparseAutoencoderTransformer(
+        **NGS_EXERCISE, batch_size=32, max_iter=20, n_iter_no_change=99, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning):
+        running = exercise.fit(patches).objective_
+    with pytest.warns(ConvergenceWarning):
+        batch = exercise.set_params(rho_hat="batch").fit(patches).objective_
+    assert running.total < 0.95 * batch.total
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("name", ["noise", "five columns", "wide", "binary", "offset"])
+def test_defaults_explain_variance_on_all_kinds_of_data(
+    name, solver, no_convergence_warning
+):
+    rng = np.random.default_rng(0)
+    X = {
+        "noise": lambda: rng.normal(size=(200, 20)),
+        "five columns": lambda: rng.normal(size=(200, 5)),
+        "wide": lambda: rng.normal(size=(100, 3)) @ rng.normal(size=(3, 2000)),
+        "binary": lambda: (rng.random((200, 30)) < 0.1).astype(float),
+        "offset": lambda: 1e6 + 1e-3 * rng.normal(size=(200, 10)),
+    }[name]()
+    transformer = SparseAutoencoderTransformer(40, solver=solver, random_state=0)
+    codes = transformer.fit(X).transform(X)
+    assert np.isfinite(codes).all()
+    assert transformer.score(X) > 0.5
+    assert transformer.objective_.total < transformer.loss_curve_[0]
+
+
+# --------------------------------------------------------------- one path as the other
+
+
+@pytest.mark.parametrize("rho_hat", ["running", "batch"])
+def test_compiled_epochs_equal_the_same_epochs_op_by_op(
+    digits, compiling, no_convergence_warning, rho_hat
+):
+    few = SparseAutoencoderTransformer(
+        10, batch_size=64, max_iter=4, rho_hat=rho_hat, random_state=0
+    )
+    compiling(True)
+    fast = clone(few).fit(digits)
+    compiling(False)
+    plain = clone(few).fit(digits)
+    for a, b in zip(
+        fast.coefs_ + fast.intercepts_, plain.coefs_ + plain.intercepts_, strict=True
+    ):
+        assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert_allclose(fast.loss_curve_, plain.loss_curve_, rtol=1e-5)
+
+
+def test_compiled_lbfgs_equals_the_same_iterations_op_by_op(
+    digits, compiling, no_convergence_warning
+):
+    few = SparseAutoencoderTransformer(10, solver="lbfgs", max_iter=10, random_state=0)
+    compiling(True)
+    fast = clone(few).fit(digits)
+    compiling(False)
+    plain = clone(few).fit(digits)
+    assert_allclose(fast.coefs_[0], plain.coefs_[0], rtol=1e-6, atol=1e-9)
+    assert_allclose(fast.loss_curve_, plain.loss_curve_, rtol=1e-9)
+
+
+def test_a_step_is_that_of_keras_own_training_loop(digits):
+    X = digits - digits.mean(axis=0)
+    start = SparseAutoencoderTransformer(
+        10,
+        solver=keras.optimizers.SGD(1e-3),
+        scale=False,
+        rho_hat="batch",
+        batch_size=100,
+        shuffle=False,
+        random_state=0,
+    ).partial_fit(X)
+    model = start.to_keras()
+    model.fit(X, X, batch_size=100, epochs=1, shuffle=False, verbose=0)
+    start.partial_fit(X)
+    kernel, bias = model.get_layer("encoder").get_weights()
+    assert_allclose(start.coefs_[0], kernel, rtol=1e-4, atol=1e-6)
+    assert_allclose(start.intercepts_[0], bias, rtol=1e-4, atol=1e-6)
+
+
+def test_same_random_state_gives_the_same_bits(digits, no_convergence_warning):
+    few = SparseAutoencoderTransformer(10, max_iter=3, random_state=3)
+    first, other, again = (
+        clone(few).set_params(random_state=seed).fit_transform(digits)
+        for seed in (3, 4, 3)
+    )
+    assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+# ---------------------------------------------------------------- compiled only once
+
+
+def count_traces(monkeypatch, cached, method):
+    """Return a list that grows whenever a program is traced."""
+    traces = []
+    plain = getattr(cached, method)
+
+    def traced(self, *args):
+        traces.append(method)
+        return plain(self, *args)
+
+    monkeypatch.setattr(cached, method, traced)
+    return traces
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs", "optimizer"])
+def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
+    patches, compiling, monkeypatch, no_convergence_warning, solver
+):
+    compiling(True)
+    _minibatch.minibatch_program.cache_clear()
+    _lbfgs.full_batch_program.cache_clear()
+    traces = count_traces(
+        monkeypatch,
+        *(
+            (_lbfgs.FullBatchProgram, "value_and_gradient")
+            if solver == "lbfgs"
+            else (_minibatch.MiniBatchProgram, "epoch")
+        ),
+    )
+
+    def optimizer():
+        return keras.optimizers.RMSprop(1e-3) if solver == "optimizer" else solver
+
+    transformer = SparseAutoencoderTransformer(
+        **NGS_EXERCISE, batch_size=250, max_iter=2, solver=optimizer(), random_state=0
+    )
+    transformer.fit(patches)
+    assert len(traces) == 1
+    transformer.set_params(
+        rho=0.05,
+        beta=1.0,
+        weight_decay=1e-3,
+        learning_rate=1e-3,
+        rho_hat="batch",
+        max_iter=3,
+        solver=optimizer(),
+        random_state=1,
+    )
+    transformer.fit(patches[:9300])
+    assert len(traces) == 1
+
+
+def test_the_cache_of_programs_is_bounded():
+    _minibatch.minibatch_program.cache_clear()
+    adam = _minibatch.OptimizerSpec.from_solver("adam")
+    for n_features in range(2, 30):
+        architecture = Architecture(
+            n_features, 2, "sigmoid", "linear", "squared_error", "float32"
+        )
+        _minibatch.minibatch_program(architecture, adam, 8, 16)
+    assert _minibatch.minibatch_program.cache_info().currsize == 16
+
+
+def test_threads_that_fit_at_once_get_the_results_of_sequential_fits(
+    digits, no_convergence_warning
+):
+    settings = [
+        {"n_components": n, "rho": rho, "solver": solver}
+        for n in (5, 8)
+        for rho in (0.05, 0.2)
+        for solver in ("adam", "lbfgs")
+    ]
+
+    def codes(setting):
+        transformer = SparseAutoencoderTransformer(
+            **setting, max_iter=3, random_state=0
+        )
+        return transformer.fit_transform(digits)
+
+    sequential = [codes(setting) for setting in settings]
+    with ThreadPoolExecutor(8) as pool:
+        for a, b in zip(pool.map(codes, settings), sequential, strict=True):
+            assert_array_equal(a, b)
+
+
+# ------------------------------------------------------------- continued trainings
+
+
+def test_two_partial_fits_are_two_epochs_of_fit(digits):
+    few = SparseAutoencoderTransformer(
+        10, learning_rate=0.01, max_iter=2, shuffle=False, random_state=0
+    )
+    whole, parts = clone(few), clone(few)
+    with pytest.warns(ConvergenceWarning):
+        whole.fit(digits)
+    parts.partial_fit(digits).partial_fit(digits)
+    assert_array_equal(parts.coefs_[0], whole.coefs_[0])
+    assert_array_equal(parts.intercepts_[1], whole.intercepts_[1])
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert parts.n_iter_ == whole.n_iter_ == 2
+
+
+def test_warm_start_continues_the_weights_and_the_optimizer(
+    digits, no_convergence_warning
+):
+    few = SparseAutoencoderTransformer(
+        10, learning_rate=0.01, shuffle=False, random_state=0, max_iter=4
+    )
+    whole = clone(few).fit(digits)
+    halves = clone(few).set_params(max_iter=2, warm_start=True)
+    halves.fit(digits).fit(digits)
+    assert_array_equal(halves.coefs_[0], whole.coefs_[0])
+    assert halves.loss_curve_ == whole.loss_curve_
+    again = clone(few).set_params(max_iter=2)
+    again.fit(digits).fit(digits)
+    assert again.n_iter_ == 2
+
+
+def test_warm_start_of_lbfgs_starts_where_the_last_fit_ended(
+    digits, no_convergence_warning
+):
+    transformer = SparseAutoencoderTransformer(
+        10, solver="lbfgs", max_iter=20, warm_start=True, random_state=0
+    ).fit(digits)
+    first = transformer.objective_.total
+    transformer.set_params(max_iter=1).fit(digits)
+    assert transformer.objective_.total <= first
+    assert transformer.n_iter_ == 21
+
+
+def test_partial_fit_over_chunks_learns_like_fit(digits):
+    chunks = SparseAutoencoderTransformer(20, batch_size=30, random_state=0)
+    for _ in range(30):
+        for rows in np.array_split(np.arange(300), 3):
+            chunks.partial_fit(digits[rows])
+    assert chunks.score(digits) > 0.8
+    assert chunks.n_iter_ == 90
+
+
+def test_lbfgs_offers_no_partial_fit():
+    transformer = SparseAutoencoderTransformer(solver="lbfgs")
+    assert not hasattr(transformer, "partial_fit")
+    with pytest.raises(AttributeError) as raised:
+        transformer.partial_fit([[0.0]])
+    assert "set solver to 'adam'" in str(raised.value.__cause__)
+
+
+def test_a_keras_optimizer_is_used_and_never_changed(digits, no_convergence_warning):
+    optimizer = keras.optimizers.Adam(
+        keras.optimizers.schedules.ExponentialDecay(1e-2, 100, 0.9)
+    )
+    before = optimizer.get_config()
+    transformer = SparseAutoencoderTransformer(
+        10, solver=optimizer, max_iter=30, random_state=0
+    ).fit(digits)
+    assert transformer.solver is optimizer
+    assert optimizer.get_config() == before
+    assert int(optimizer.iterations) == 0
+    assert transformer.loss_curve_[-1] < 0.8 * transformer.loss_curve_[0]
+
+
+# ----------------------------------------------------------- stopping and watching
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_early_stopping_keeps_the_best_weights_on_held_out_samples(
+    solver, no_convergence_warning
+):
+    X = np.random.default_rng(0).normal(size=(60, 30))
+    transformer = SparseAutoencoderTransformer(
+        60,
+        solver=solver,
+        weight_decay=0,
+        early_stopping=True,
+        validation_fraction=0.25,
+        n_iter_no_change=5,
+        random_state=0,
+    ).fit(X)
+    curve = transformer.validation_loss_curve_
+    assert len(curve) == len(transformer.loss_curve_) == transformer.n_iter_ < 200
+    rng = np.random.RandomState(0)
+    held_out = X[np.sort(rng.permutation(60)[45:])]
+    assert_allclose(
+        transformer.evaluate_objective(held_out).total, min(curve), rtol=1e-5
+    )
+    assert curve[-1] > min(curve)
+
+
+def test_reaching_max_iter_warns_and_converging_does_not(digits):
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        SparseAutoencoderTransformer(5, max_iter=2, random_state=0).fit(digits)
+    stalls = SparseAutoencoderTransformer(5, max_iter=60, tol=1e3, random_state=0)
+    assert stalls.fit(digits).n_iter_ < 60
+
+
+def test_a_constant_learning_rate_stops_when_the_training_stalls(digits):
+    stalls = SparseAutoencoderTransformer(
+        5, learning_rate=1e-3, tol=1e3, n_iter_no_change=3, random_state=0
+    )
+    assert stalls.fit(digits).n_iter_ == 4
+
+
+def test_the_automatic_rate_holds_and_then_falls_to_a_hundredth():
+    rate = _minibatch.AnnealedRate(1.0, 100)
+    rates = [rate(epoch) for epoch in range(100)]
+    assert rates[:70] == [1.0] * 70
+    assert (np.diff(rates[69:]) < 0).all()
+    assert 0.01 < rates[-1] < 0.02
+    stalled = _minibatch.AnnealedRate(1.0, 100)
+    assert not stalled.on_stall(14)
+    assert stalled.end == 20
+    assert 0.01 < stalled(19) < 0.1
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_verbose_rewrites_one_line_with_the_objective(
+    digits, capsys, no_convergence_warning, solver
+):
+    SparseAutoencoderTransformer(
+        5, solver=solver, max_iter=3, verbose=1, random_state=0
+    ).fit(digits)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.split("\n") if "SparseAuto" in line]
+    assert len(lines) == 1
+    assert " 3/3, objective " in lines[0].split("\r")[-1]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_interrupt_leaves_a_fitted_transformer_and_a_warning(
+    digits, monkeypatch, solver
+):
+    update = Monitor.update
+
+    def interrupted(self, loss, get_weights):
+        if len(self.loss_curve) == 3:
+            raise KeyboardInterrupt
+        return update(self, loss, get_weights)
+
+    monkeypatch.setattr(Monitor, "update", interrupted)
+    transformer = SparseAutoencoderTransformer(5, solver=solver, random_state=0)
+    with pytest.warns(UserWarning, match="interrupted"):
+        transformer.fit(digits)
+    assert transformer.n_iter_ == 3
+    assert transformer.score(digits) > 0
+
+
+# ------------------------------------------------------------------ data in blocks
+
+
+def test_a_memory_map_trains_like_the_array(digits, tmp_path, no_convergence_warning):
+    np.save(tmp_path / "X.npy", digits)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    few = SparseAutoencoderTransformer(5, max_iter=3, random_state=0)
+    assert_array_equal(
+        clone(few).fit(mapped).coefs_[0], clone(few).fit(digits).coefs_[0]
+    )
+
+
+@pytest.mark.parametrize("kind", ["array", "csr", "memmap"])
+def test_data_in_several_blocks_trains_as_well_as_in_one(
+    digits, monkeypatch, tmp_path, kind, no_convergence_warning
+):
+    whole = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(digits)
+    monkeypatch.setattr(_minibatch, "BLOCK_BYTES", 4 * 64 * 90)
+    X = digits
+    if kind == "csr":
+        X = sparse.csr_matrix(digits)
+    elif kind == "memmap":
+        np.save(tmp_path / "X.npy", digits)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    rows_read = []
+    tensor = _minibatch.BlockStream._tensor
+    monkeypatch.setattr(
+        _minibatch.BlockStream,
+        "_tensor",
+        lambda self, rows, n: rows_read.append(n) or tensor(self, rows, n),
+    )
+    blocks = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(X)
+    assert max(rows_read) == 80
+    assert sum(rows_read) == 300 * blocks.n_iter_
+    assert_allclose(blocks.objective_.total, whole.objective_.total, rtol=0.05)
+
+
+def test_blocks_of_csr_and_dense_data_give_the_same_bits(
+    digits, monkeypatch, no_convergence_warning
+):
+    monkeypatch.setattr(_minibatch, "BLOCK_BYTES", 4 * 64 * 90)
+    few = SparseAutoencoderTransformer(5, max_iter=3, batch_size=20, random_state=0)
+    dense = clone(few).fit(digits)
+    compressed = clone(few).fit(sparse.csr_matrix(digits))
+    assert_allclose(dense.coefs_[0], compressed.coefs_[0], rtol=1e-6)

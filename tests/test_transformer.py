@@ -1,0 +1,324 @@
+"""At home in scikit-learn: outputs, names, formats, pipelines and searches."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    cross_val_score,
+)
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sksparse_ae import SparseAutoencoderTransformer
+
+# Trainings that are short on purpose stop at max_iter.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def few(**parameters):
+    """A transformer of three units that trains for three epochs."""
+    return SparseAutoencoderTransformer(3, max_iter=3, random_state=0, **parameters)
+
+
+# ------------------------------------------------------------------ what comes out
+
+
+def test_fit_transform_is_fit_then_transform(digits):
+    assert_array_equal(few().fit_transform(digits), few().fit(digits).transform(digits))
+
+
+def test_transform_is_the_formula_on_the_fitted_arrays(fitted, digits):
+    codes = 1 / (1 + np.exp(-(digits @ fitted.coefs_[0] + fitted.intercepts_[0])))
+    assert_allclose(fitted.transform(digits), codes)
+    reconstructed = codes @ fitted.coefs_[1] + fitted.intercepts_[1]
+    assert_allclose(fitted.inverse_transform(codes), reconstructed)
+    assert_allclose(fitted.reconstruct(digits), reconstructed)
+
+
+def test_rho_hat_is_the_mean_of_what_transform_returns(fitted, digits):
+    assert_allclose(fitted.rho_hat_, fitted.transform(digits).mean(axis=0))
+
+
+def test_fitted_attributes_have_their_shapes(fitted):
+    assert [w.shape for w in fitted.coefs_] == [(64, 20), (20, 64)]
+    assert [b.shape for b in fitted.intercepts_] == [(20,), (64,)]
+    assert fitted.components_.shape == fitted.maximal_inputs_.shape == (20, 64)
+    assert fitted.rho_hat_.shape == (20,)
+    assert fitted.offset_.shape == (64,)
+    assert fitted.n_iter_ == len(fitted.loss_curve_)
+    assert fitted.objective_.total == pytest.approx(
+        fitted.objective_.reconstruction
+        + fitted.objective_.weight_decay
+        + fitted.objective_.sparsity
+    )
+
+
+def test_no_input_of_norm_one_activates_a_unit_more_than_its_maximal_input(fitted):
+    W1 = fitted.coefs_[0]
+    maximal = fitted.maximal_inputs_
+    assert_allclose(np.linalg.norm(maximal, axis=1), 1)
+    others = np.random.default_rng(0).normal(size=(1000, 64))
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    assert ((others @ W1).max(axis=0) < np.diag(maximal @ W1)).all()
+
+
+def test_score_is_the_variance_weighted_r2(fitted, digits):
+    assert_allclose(
+        fitted.score(digits),
+        r2_score(digits, fitted.reconstruct(digits), multioutput="variance_weighted"),
+    )
+
+
+def test_score_is_free_of_the_penalties(fitted, digits):
+    other = clone(fitted)
+    other.__dict__.update(fitted.__dict__)
+    other.set_params(rho=0.5, beta=100.0, weight_decay=1.0)
+    assert other.score(digits) == fitted.score(digits)
+
+
+def test_score_keeps_its_digits_far_from_zero(digits):
+    far = digits + 1e8
+    transformer = few(solver="lbfgs").set_params(max_iter=30).fit(far)
+    expected = r2_score(
+        digits, transformer.reconstruct(far) - 1e8, multioutput="variance_weighted"
+    )
+    assert_allclose(transformer.score(far), expected, rtol=1e-4)
+
+
+def test_errors_by_row_add_up_those_by_feature(fitted, digits):
+    by_feature = fitted.reconstruction_error(digits, per_feature=True)
+    assert_allclose(by_feature, (fitted.reconstruct(digits) - digits) ** 2, atol=1e-12)
+    assert_allclose(fitted.reconstruction_error(digits), by_feature.sum(axis=1))
+    assert_array_equal(
+        fitted.score_samples(digits), -fitted.reconstruction_error(digits)
+    )
+
+
+def test_score_samples_tells_noise_from_digits(fitted, digits):
+    noise = np.random.default_rng(0).permuted(digits, axis=1)
+    normal, strange = fitted.score_samples(digits), fitted.score_samples(noise)
+    assert np.quantile(strange, 0.9) < np.quantile(normal, 0.1)
+
+
+def test_evaluate_objective_on_the_training_set_is_the_fitted_objective(fitted, digits):
+    assert fitted.evaluate_objective(digits) == fitted.objective_
+
+
+def test_unit_report_tells_dead_saturated_and_collapsed_units(fitted, digits):
+    edited = clone(fitted).fit(digits)
+    W1, b1 = edited.coefs_[0], edited.intercepts_[0]
+    b1[:2] = [-1e3, 1e3]
+    W1[:, 2], b1[2] = 1e-6, np.log(0.05 / 0.95)
+    report = edited.unit_report(digits)
+    assert report["state"].tolist()[:3] == ["dead", "saturated", "collapsed"]
+    assert (report["state"][3:] == "active").all()
+    codes = edited.transform(digits)
+    assert_allclose(report["rho_hat"], codes.mean(axis=0))
+    assert_allclose(report["std"], codes.std(axis=0), atol=1e-8)
+    assert_allclose(report["maximum"], codes.max(axis=0))
+    ratio = codes[:, 5].sum() / np.linalg.norm(codes[:, 5])
+    assert_allclose(
+        report["sparseness"][5], (np.sqrt(300) - ratio) / (np.sqrt(300) - 1)
+    )
+    assert report["sparseness"][2] == pytest.approx(0, abs=1e-6)
+
+
+def test_unit_report_without_pandas_is_a_structured_array(fitted, digits, monkeypatch):
+    frame = fitted.unit_report(digits)
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    table = fitted.unit_report(digits)
+    assert table.dtype.names == tuple(frame.columns)
+    for name in frame.columns:
+        assert_array_equal(table[name], frame[name].to_numpy())
+
+
+# -------------------------------------------------------------------- what goes in
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_csr_in_equals_dense_in(digits, solver):
+    dense = few(solver=solver).fit(digits)
+    X = sparse.csr_matrix(digits)
+    compressed = few(solver=solver).fit(X)
+    assert_allclose(compressed.coefs_[0], dense.coefs_[0], rtol=1e-6, atol=1e-12)
+    for method in ("transform", "reconstruct", "score_samples", "score"):
+        assert_allclose(
+            getattr(compressed, method)(X), getattr(dense, method)(digits), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_comes_out_has_the_dtype_of_what_goes_in(digits, solver, dtype):
+    X = digits.astype(dtype)
+    transformer = few(solver=solver).fit(X)
+    assert all(w.dtype == dtype for w in transformer.coefs_ + transformer.intercepts_)
+    for other in (np.float32, np.float64):
+        codes = transformer.transform(X.astype(other))
+        assert codes.dtype == other
+        assert transformer.inverse_transform(codes).dtype == other
+        assert transformer.score_samples(X.astype(other)).dtype == other
+
+
+def test_integers_train_like_floats(digits):
+    codes = few().fit_transform(digits.astype(int))
+    assert_array_equal(codes, few().fit_transform(digits))
+
+
+def test_codes_depend_on_neither_order_nor_company(fitted, digits):
+    order = np.random.default_rng(0).permutation(300)
+    codes = fitted.transform(digits)
+    assert_allclose(fitted.transform(digits[order]), codes[order], rtol=1e-12)
+    assert_allclose(fitted.transform(digits[7:8]), codes[7:8], rtol=1e-12)
+
+
+def test_constant_columns_are_learnt_as_they_are(digits):
+    X = digits.copy()
+    X[:, :5] = 7.0
+    transformer = few().fit(X)
+    assert_allclose(transformer.reconstruct(X)[:, :5], 7.0, atol=0.2)
+    assert np.isfinite(few().fit_transform(np.full((20, 4), 3.0))).all()
+
+
+# ---------------------------------------------------------------- frames and names
+
+
+def test_set_output_gives_named_frames(digits):
+    names = [f"sparseautoencodertransformer{i}" for i in range(3)]
+    transformer = few().fit(digits)
+    codes = transformer.transform(digits)
+    for output, kind in (("pandas", pd.DataFrame), ("polars", pl.DataFrame)):
+        frame = transformer.set_output(transform=output).transform(digits)
+        assert isinstance(frame, kind)
+        assert list(frame.columns) == names
+        assert_array_equal(frame.to_numpy(), codes)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_frames_in_leave_their_feature_names(digits, frame):
+    names = [f"pixel{i}" for i in range(64)]
+    X = frame(dict(zip(names, digits.T, strict=True)))
+    transformer = few().fit(X)
+    assert transformer.feature_names_in_.tolist() == names
+    assert_allclose(transformer.transform(X), few().fit(digits).transform(digits))
+    with pytest.raises(ValueError, match="feature names"):
+        transformer.transform(X[names[::-1]])
+
+
+def test_names_go_through_column_transformer_and_feature_union(digits):
+    X = pd.DataFrame(digits, columns=[f"pixel{i}" for i in range(64)])
+    columns = ColumnTransformer(
+        [("codes", few(), [f"pixel{i}" for i in range(32)])], remainder="drop"
+    ).fit(X)
+    assert columns.get_feature_names_out().tolist() == [
+        f"codes__sparseautoencodertransformer{i}" for i in range(3)
+    ]
+    union = FeatureUnion([("ae", few()), ("pca", PCA(2))]).fit(X)
+    assert union.get_feature_names_out().tolist() == [
+        *(f"ae__sparseautoencodertransformer{i}" for i in range(3)),
+        "pca__pca0",
+        "pca__pca1",
+    ]
+
+
+# ---------------------------------------------------------- pipelines and searches
+
+
+def test_clone_keeps_every_parameter():
+    changed = SparseAutoencoderTransformer(
+        7,
+        rho=0.2,
+        beta=1.0,
+        weight_decay=0.0,
+        activation="tanh",
+        output_activation="sigmoid",
+        loss="log_loss",
+        solver="sgd",
+        learning_rate=0.1,
+        batch_size=9,
+        max_iter=2,
+        shuffle=False,
+        tol=0.1,
+        n_iter_no_change=3,
+        early_stopping=True,
+        validation_fraction=0.3,
+        rho_hat="batch",
+        init="uniform",
+        scale=False,
+        warm_start=True,
+        verbose=2,
+        random_state=5,
+    )
+    default = SparseAutoencoderTransformer().get_params()
+    parameters = clone(changed).get_params()
+    assert parameters == changed.get_params()
+    assert all(parameters[name] != default[name] for name in default)
+
+
+def test_y_is_ignored_everywhere(digits):
+    y = np.array(["a", "b", None] * 100, dtype=object)
+    codes = few().fit(digits).transform(digits)
+    assert_array_equal(few().fit(digits, y).transform(digits), codes)
+    assert_array_equal(few().fit_transform(digits, y), codes)
+    transformer = few().partial_fit(digits, y)
+    assert transformer.score(digits, y) == transformer.score(digits)
+
+
+@pytest.fixture(scope="module")
+def labelled_digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:600], y[:600]
+
+
+def classifier(**parameters):
+    return make_pipeline(
+        SparseAutoencoderTransformer(30, random_state=0, **parameters),
+        StandardScaler(),
+        LogisticRegression(),
+    )
+
+
+def test_a_classifier_behind_the_transformer_reads_digits(labelled_digits):
+    X, y = labelled_digits
+    folds = KFold(3, shuffle=True, random_state=0)
+    scores = cross_val_score(classifier(max_iter=100), X, y, cv=folds)
+    assert scores.mean() > 0.9
+
+
+def test_grid_search_gives_the_same_scores_in_one_process_and_in_two(labelled_digits):
+    X, y = labelled_digits
+    step = "sparseautoencodertransformer__"
+    grid = {step + "rho": [0.05, 0.2], step + "beta": [0.1, 3.0]}
+    scores = []
+    for n_jobs in (1, 2):
+        search = GridSearchCV(
+            classifier(max_iter=5, batch_size=100), grid, cv=2, n_jobs=n_jobs
+        )
+        scores.append(search.fit(X, y).cv_results_["mean_test_score"])
+    assert_array_equal(*scores)
+    assert len(set(scores[0])) > 1
+
+
+def test_searches_nest_and_halve_and_take_the_transformers_own_score(labelled_digits):
+    X, _ = labelled_digits
+    grid = {"rho": [0.05, 0.2], "beta": [0.1, 3.0]}
+    nested = cross_val_score(GridSearchCV(few(), grid, cv=2), X, cv=2)
+    assert np.isfinite(nested).all()
+    halving = HalvingGridSearchCV(
+        few(), grid, cv=2, resource="max_iter", max_resources=4, random_state=0
+    ).fit(X)
+    assert halving.best_params_.keys() == {"rho", "beta", "max_iter"}
+    assert halving.best_score_ > 0
