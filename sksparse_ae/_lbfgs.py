@@ -122,6 +122,7 @@ def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_s
             raise StopIteration
 
     with program.lock:
+        monitor.start()
         try:
             result = minimize(
                 function,

@@ -348,6 +348,7 @@ def train(
 
     epoch, stalled = 0, False
     with program.lock:
+        monitor.start()
         program.load(weights, state)
         try:
             while epoch < rate.end:

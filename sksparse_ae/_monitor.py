@@ -28,6 +28,11 @@ class Monitor:
         self.best_weights = None
         self._lowest = math.inf
 
+    def start(self):
+        """Start the clock of the progress: what was to be imported is imported."""
+        if self._progress is not None:
+            self._progress.start()
+
     def update(self, loss, get_weights):
         """Take note of an iteration; return whether the training stalls.
 
@@ -70,8 +75,11 @@ class Progress:
 
     def __init__(self, unit, n_total):
         self._unit, self._n_total = unit, n_total
-        self._start = time.perf_counter()
         self._shown = -math.inf
+
+    def start(self):
+        """Start the clock."""
+        self._start = time.perf_counter()
 
     def update(self, n_done, objective):
         """Show an iteration, ten times a second at most."""

@@ -1,6 +1,7 @@
 """The estimator: parameters, validation and the public methods."""
 
 import contextlib
+import copy
 import math
 import warnings
 from numbers import Integral, Real
@@ -33,6 +34,7 @@ from ._monitor import Monitor, Progress
 from ._objective import sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
 from ._scaling import Scaling
+from ._startup import quiet_start
 from ._units import unit_table
 
 
@@ -414,7 +416,12 @@ class SparseAutoencoderTransformer(
     def _fit(self, X, *, max_iter, continued, partial=False):
         self._check_settings(X, continued=continued, partial=partial)
         earlier = self._continuation if continued else None
-        rng = earlier.random_state if earlier else check_random_state(self.random_state)
+        # A copy: a training that fails leaves the state to continue from as it was.
+        rng = (
+            copy.deepcopy(earlier.random_state)
+            if earlier
+            else check_random_state(self.random_state)
+        )
         X_held_out = None
         if self.early_stopping and not partial:
             # With a fixed seed, the samples that an earlier call has held out.
@@ -574,7 +581,8 @@ class SparseAutoencoderTransformer(
     # The solvers are imported where they are called: nothing else needs TensorFlow.
 
     def _minimize_full_batch(self, X, weights, problem, monitor):
-        from ._lbfgs import minimize_objective
+        with quiet_start():
+            from ._lbfgs import minimize_objective
 
         return minimize_objective(
             X,
@@ -589,14 +597,15 @@ class SparseAutoencoderTransformer(
     def _minimize_mini_batches(
         self, X, weights, rho_hat, problem, monitor, rng, earlier, partial
     ):
-        from ._minibatch import (
-            AnnealedRate,
-            ConstantRate,
-            OptimizerSpec,
-            TrainingState,
-            automatic_rate,
-            train,
-        )
+        with quiet_start():
+            from ._minibatch import (
+                AnnealedRate,
+                ConstantRate,
+                OptimizerSpec,
+                TrainingState,
+                automatic_rate,
+                train,
+            )
 
         optimizer = OptimizerSpec.from_solver(self.solver)
         state = TrainingState(None, rho_hat)
@@ -895,7 +904,8 @@ class SparseAutoencoderTransformer(
             at any batch size. The optimizer is that of the estimator, Adam for "lbfgs".
         """
         check_is_fitted(self)
-        from .keras_model import ReconstructionLoss, SparseAutoencoder
+        with quiet_start():
+            from .keras_model import ReconstructionLoss, SparseAutoencoder
 
         model = SparseAutoencoder(
             self.n_features_in_,

@@ -156,3 +156,19 @@ def test_partial_fit_goes_on_in_another_process(digits, tmp_path):
         tmp_path / "whole",
     )
     assert_array_equal(joblib.load(tmp_path / "whole").coefs_[0], kept.coefs_[0])
+
+
+def test_a_fit_shows_no_messages_of_tensorflow_and_leaves_its_setting():
+    code = (
+        "import os, sys, numpy as np\n"
+        "os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)\n"
+        "from sksparse_ae import SparseAutoencoderTransformer\n"
+        "X = np.random.default_rng(0).normal(size=(20, 3))\n"
+        "SparseAutoencoderTransformer(2, max_iter=30, tol=1e3).fit(X)\n"
+        "assert 'TF_CPP_MIN_LOG_LEVEL' not in os.environ\n"
+        "print('to standard error', file=sys.stderr)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stderr == "to standard error\n"

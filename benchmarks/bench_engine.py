@@ -1,0 +1,526 @@
+"""Time the training engine beside plain Keras and hand-written NumPy.
+
+Run ``python benchmarks/bench_engine.py [--repeats N] [--json FILE]``. What is measured,
+and how, stands in README.md.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import joblib
+import numpy as np
+import scipy
+import sklearn
+import threadpoolctl
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.exceptions import ConvergenceWarning
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.datasets import load_natural_image_patches
+
+# What may stand in the environment and slows the OpenBLAS of NumPy and SciPy.
+OPENBLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+class StepWork(NamedTuple):
+    """A training whose steps are timed, and the least ratio to Keras."""
+
+    n_samples: int
+    n_features: int
+    n_components: int
+    batch_size: int
+    epochs: int
+    keras_epochs: int
+    floor: float
+
+
+# The epochs are those that are timed: enough for about a second on either side.
+STEP_WORKS = [
+    StepWork(10_000, 64, 25, 256, epochs=200, keras_epochs=20, floor=8),
+    StepWork(10_000, 576, 250, 50, epochs=15, keras_epochs=4, floor=4),
+    StepWork(20_000, 784, 196, 256, epochs=15, keras_epochs=5, floor=3),
+]
+LBFGS_FLOORS = {"float32": 4, "float64": 3}
+LBFGS_ITERATIONS = 400
+NG = {"rho": 0.01, "beta": 3.0, "weight_decay": 1e-4}
+
+
+# ------------------------------------------------------------------------- helpers
+
+
+@contextlib.contextmanager
+def stopwatch():
+    """Yield a list that holds the elapsed seconds after the block."""
+    elapsed = []
+    start = time.perf_counter()
+    yield elapsed
+    elapsed.append(time.perf_counter() - start)
+
+
+def medians(runs):
+    """Return the median of each key over a list of dicts."""
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def print_table(title, rows):
+    """Print dicts of one set of keys as a Markdown table."""
+    header = list(rows[0])
+    cells = [[str(row[key]) for key in header] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    print(f"\n{title}\n")
+    for line in (header, ["-" * width for width in widths], *cells):
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("| " + " | ".join(padded) + " |", flush=True)
+
+
+def verdict(ratio, floor):
+    """State a ratio beside its floor."""
+    return f"{ratio:.1f} ({'reaches' if ratio >= floor else 'MISSES'} {floor})"
+
+
+def versions():
+    """Return what the figures depend on."""
+    import keras
+    import tensorflow as tf
+
+    return {
+        "cores": joblib.cpu_count(),
+        "python": sys.version.split()[0],
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "scikit-learn": sklearn.__version__,
+        "scipy": scipy.__version__,
+        "numpy": np.__version__,
+    }
+
+
+# ------------------------------------------------------------ steps beside Model.fit
+
+
+def step_data(work):
+    """Return centred float32 rows: patches where their size fits, else noise.
+
+    Centred, because ours trains on centred rows: both then walk the same path.
+    """
+    side = round(work.n_features**0.5)
+    if work.n_samples == 10_000:
+        X = load_natural_image_patches(work.n_samples, patch_size=side, random_state=0)
+    else:
+        X = np.random.default_rng(0).normal(size=(work.n_samples, work.n_features))
+    return (X - X.mean(axis=0)).astype(np.float32)
+
+
+def step_transformer(work, max_iter, **settings):
+    """Return ours, set to the arithmetic of plain Keras: rho_hat of each batch."""
+    settings = {"learning_rate": 1e-3, "rho": 0.05, "weight_decay": 1e-4} | settings
+    return SparseAutoencoderTransformer(
+        work.n_components,
+        batch_size=work.batch_size,
+        max_iter=max_iter,
+        rho_hat="batch",
+        scale=False,
+        tol=0,
+        n_iter_no_change=1_000_000,
+        random_state=0,
+        **settings,
+    )
+
+
+def epochs_to_compile(work):
+    """Return how many epochs make 1000 steps; shorter fits may stay uncompiled."""
+    return -(-1000 * work.batch_size // work.n_samples)
+
+
+def same_start_in_keras(work, X):
+    """Return a plain Keras model of the objective at the start that ``fit`` draws."""
+    model = step_transformer(work, 1, learning_rate=1e-30).fit(X).to_keras()
+    # What fit and not to_keras knows: an optimizer's rate.
+    model.optimizer.learning_rate = 1e-3
+    return model
+
+
+def seconds_of_epochs(fit, few, n_epochs):
+    """Return the time of ``n_epochs`` epochs: that of a long fit less a short one's."""
+    with stopwatch() as short:
+        fit(few)
+    with stopwatch() as long:
+        fit(few + n_epochs)
+    return long[0] - short[0]
+
+
+def bench_steps(work, repeats):
+    """Time a step of ours and of ``keras.Model.fit``, alternating."""
+    X = step_data(work)
+    few = epochs_to_compile(work)
+    model = same_start_in_keras(work, X)
+
+    def fit(n_epochs, shuffle=True):
+        return step_transformer(work, n_epochs, shuffle=shuffle).fit(X)
+
+    def keras_fit(n_epochs, shuffle=True):
+        model.fit(
+            X,
+            X,
+            batch_size=work.batch_size,
+            epochs=n_epochs,
+            shuffle=shuffle,
+            verbose=0,
+        )
+
+    # The warm-up compiles both, and shows that they do the same: unshuffled, from the
+    # same start, they must arrive at the same objective.
+    objective = fit(few, shuffle=False).objective_.total
+    keras_fit(few, shuffle=False)
+    keras_objective = model.evaluate(X, X, batch_size=1000, verbose=0)
+    np.testing.assert_allclose(objective, keras_objective, rtol=1e-3)
+
+    n_steps = -(-work.n_samples // work.batch_size)
+    runs = []
+    for _ in range(repeats):
+        ours = seconds_of_epochs(fit, few, work.epochs) / work.epochs
+        theirs = seconds_of_epochs(keras_fit, 1, work.keras_epochs) / work.keras_epochs
+        runs.append(
+            {
+                "ours_us": 1e6 * ours / n_steps,
+                "keras_us": 1e6 * theirs / n_steps,
+                "ratio": theirs / ours,
+            }
+        )
+    return {
+        "work": work._asdict(),
+        "objective": objective,
+        "keras_objective": keras_objective,
+        "runs": runs,
+        **medians(runs),
+    }
+
+
+def print_steps(results):
+    print_table(
+        "One optimisation step, whole-epoch average",
+        [
+            {
+                "data, batch": "{n_samples} x {n_features} -> {n_components}, "
+                "{batch_size}".format(**result["work"]),
+                "ours": f"{result['ours_us']:.0f} us",
+                "Model.fit": f"{result['keras_us']:.0f} us",
+                "ratio": verdict(result["ratio"], result["work"]["floor"]),
+                "objectives": f"{result['objective']:.4f}, "
+                f"{result['keras_objective']:.4f}",
+            }
+            for result in results
+        ],
+    )
+
+
+# ---------------------------------------------------------------------- second fits
+
+
+def bench_second_fit():
+    """Time a first fit and one with other settings and rows; count the traces.
+
+    To be run before anything else has compiled the shape.
+    """
+    from sksparse_ae._minibatch import MiniBatchProgram
+
+    work = STEP_WORKS[0]
+    X = step_data(work)
+    n_traces = 0
+    epoch = MiniBatchProgram.epoch
+
+    @functools.wraps(epoch)
+    def counted(*args):
+        nonlocal n_traces
+        n_traces += 1
+        return epoch(*args)
+
+    first = step_transformer(work, 100)
+    second = step_transformer(
+        work, 100, rho=0.1, beta=1.0, weight_decay=1e-3, learning_rate=3e-3
+    ).set_params(random_state=1)
+    result = {}
+    with mock.patch.object(MiniBatchProgram, "epoch", counted):
+        for name, transformer, n_samples in (
+            ("first", first, work.n_samples),
+            ("second", second, work.n_samples * 93 // 100),
+        ):
+            n_traces = 0
+            with stopwatch() as seconds:
+                transformer.fit(X[:n_samples])
+            result[name] = {
+                "n_samples": n_samples,
+                "seconds": seconds[0],
+                "traces": n_traces,
+            }
+    return result
+
+
+def print_second_fit(result):
+    print_table(
+        "A second fit with other rho, beta, weight_decay, learning_rate, seed and rows",
+        [
+            {
+                "fit": name,
+                "rows": fit["n_samples"],
+                "wall time": f"{fit['seconds']:.2f} s",
+                "traces": fit["traces"],
+            }
+            for name, fit in result.items()
+        ],
+    )
+
+
+# ------------------------------------------------------------ L-BFGS beside NumPy
+
+
+class NumpyObjective:
+    """Ng's objective and gradient by hand, in the dtype of the data.
+
+    Parameters
+    ----------
+    inputs : ndarray of shape (n_samples, n_features)
+        The rows that the network reads: centred, as those of ours.
+    targets : ndarray of shape (n_samples, n_features)
+        The rows that it reconstructs.
+    n_components : int
+    rho, beta, weight_decay : float
+    """
+
+    def __init__(self, inputs, targets, n_components, *, rho, beta, weight_decay):
+        self.inputs, self.targets = inputs, targets
+        self.rho, self.beta, self.weight_decay = rho, beta, weight_decay
+        n_samples, n_features = inputs.shape
+        self.shapes = [
+            (n_features, n_components),
+            (n_components,),
+            (n_components, n_features),
+            (n_features,),
+        ]
+        self.ends = np.cumsum([np.prod(shape) for shape in self.shapes])[:-1]
+        dtype = inputs.dtype
+        self.code, self.delta2 = np.empty((2, n_samples, n_components), dtype)
+        self.output, self.delta3 = np.empty((2, n_samples, n_features), dtype)
+
+    def __call__(self, vector):
+        """Return the objective and its gradient, in float64, as SciPy wants them."""
+        vector = vector.astype(self.inputs.dtype)
+        W1, b1, W2, b2 = (
+            part.reshape(shape)
+            for part, shape in zip(
+                np.split(vector, self.ends), self.shapes, strict=True
+            )
+        )
+        code, output, delta2, delta3 = self.code, self.output, self.delta2, self.delta3
+        rho, beta, n_samples = self.rho, self.beta, len(self.inputs)
+
+        np.matmul(self.inputs, W1, out=code)
+        code += b1
+        expit(code, out=code)
+        np.matmul(code, W2, out=output)
+        output += b2
+        expit(output, out=output)
+        rho_hat = code.mean(axis=0)
+        np.subtract(output, self.targets, out=delta3)
+        error = np.vdot(delta3, delta3) / (2 * n_samples)
+        decay = self.weight_decay / 2 * (np.vdot(W1, W1) + np.vdot(W2, W2))
+        divergence = rho * np.log(rho / rho_hat) + (1 - rho) * np.log(
+            (1 - rho) / (1 - rho_hat)
+        )
+
+        # delta3 = (h - x) h (1 - h); the mean over the samples is taken at the end.
+        delta3 *= output
+        np.subtract(1, output, out=output)
+        delta3 *= output
+        W2_gradient = code.T @ delta3
+        b2_gradient = delta3.sum(axis=0)
+        np.matmul(delta3, W2.T, out=delta2)
+        delta2 += beta * ((1 - rho) / (1 - rho_hat) - rho / rho_hat)
+        delta2 *= code
+        np.subtract(1, code, out=code)
+        delta2 *= code
+        W1_gradient = self.inputs.T @ delta2
+        b1_gradient = delta2.sum(axis=0)
+        gradient = np.concatenate(
+            [g.ravel() for g in (W1_gradient, b1_gradient, W2_gradient, b2_gradient)],
+            dtype=np.float64,
+        )
+        gradient /= n_samples
+        W1_end, b1_end, W2_end = self.ends
+        gradient[:W1_end] += self.weight_decay * vector[:W1_end]
+        gradient[b1_end:W2_end] += self.weight_decay * vector[b1_end:W2_end]
+        return float(error + decay + beta * divergence.sum()), gradient
+
+
+def timed_minimize(function, start, **settings):
+    """Return SciPy's result of a minimisation and what it took."""
+    with stopwatch() as seconds:
+        result = minimize(function, start, **settings)
+    return result, {
+        "seconds": seconds[0],
+        "evaluations": result.nfev,
+        "iterations": result.nit,
+        "ms": 1e3 * seconds[0] / result.nfev,
+        "objective": float(result.fun),
+    }
+
+
+def run_numpy(problem_file):
+    """Minimise NumpyObjective in this process and print what it took as JSON."""
+    with np.load(problem_file) as problem:
+        targets = problem["X"]
+        start, max_corrections = problem["start"], int(problem["max_corrections"])
+    inputs = targets - targets.mean(axis=0, dtype=np.float64).astype(targets.dtype)
+    objective = NumpyObjective(inputs, targets, STEP_WORKS[0].n_components, **NG)
+    objective(start)
+    _, taken = timed_minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": LBFGS_ITERATIONS,
+            "maxfun": np.inf,
+            "maxcor": max_corrections,
+            "gtol": 0,
+            "ftol": 0,
+        },
+    )
+    taken["blas"] = ", ".join(
+        f"{library['internal_api']} {library['version']} {library.get('architecture')} "
+        f"{library['num_threads']} threads"
+        for library in threadpoolctl.threadpool_info()
+        if library["user_api"] == "blas"
+    )
+    print(json.dumps(taken))
+
+
+def numpy_in_own_process(X, start, max_corrections):
+    """Return what ``run_numpy`` takes in a process without OPENBLAS_SETTINGS."""
+    environment = {k: v for k, v in os.environ.items() if k not in OPENBLAS_SETTINGS}
+    with tempfile.TemporaryDirectory() as folder:
+        problem = Path(folder) / "problem.npz"
+        np.savez(problem, X=X, start=start, max_corrections=max_corrections)
+        finished = subprocess.run(
+            [sys.executable, __file__, "--numpy", problem],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    return json.loads(finished.stdout)
+
+
+def fit_lbfgs(X, max_iter):
+    """Fit ours; return what it took, its start and its number of corrections.
+
+    SciPy is called as the estimator calls it, but for ftol=0, which no parameter sets.
+    """
+    from sksparse_ae import _lbfgs
+
+    calls = []
+
+    def recorded(function, start, *, options, **settings):
+        result, taken = timed_minimize(
+            function, start, options=options | {"ftol": 0}, **settings
+        )
+        calls.append((taken, start, options["maxcor"]))
+        return result
+
+    transformer = SparseAutoencoderTransformer(
+        STEP_WORKS[0].n_components,
+        output_activation="sigmoid",
+        solver="lbfgs",
+        init="uniform",
+        scale=False,
+        max_iter=max_iter,
+        tol=0,
+        random_state=0,
+        **NG,
+    )
+    with mock.patch.object(_lbfgs, "minimize", recorded), stopwatch() as seconds:
+        transformer.fit(X)
+    taken, start, max_corrections = calls[0]
+    return taken | {"fit_seconds": seconds[0]}, start, max_corrections
+
+
+def bench_lbfgs(dtype, repeats):
+    """Time L-BFGS on Ng's patches, ours and NumPy's, alternating."""
+    X = load_natural_image_patches(random_state=0).astype(dtype)
+    fit_lbfgs(X, 100)
+    runs = []
+    for _ in range(repeats):
+        ours, start, max_corrections = fit_lbfgs(X, LBFGS_ITERATIONS)
+        theirs = numpy_in_own_process(X, start, max_corrections)
+        blas = theirs.pop("blas")
+        runs.append(
+            {
+                **{f"ours_{key}": value for key, value in ours.items()},
+                **{f"numpy_{key}": value for key, value in theirs.items()},
+                "ratio": theirs["ms"] / ours["ms"],
+                "total_ratio": theirs["seconds"] / ours["fit_seconds"],
+            }
+        )
+    return {"dtype": dtype, "blas": blas, "runs": runs, **medians(runs)}
+
+
+def print_lbfgs(results):
+    rows = []
+    for result in results:
+        floor = LBFGS_FLOORS[result["dtype"]]
+        for name, total in (("ours", "ours_fit_seconds"), ("numpy", "numpy_seconds")):
+            rows.append(
+                {
+                    "dtype": result["dtype"],
+                    "by": name,
+                    "total": f"{result[total]:.2f} s",
+                    "evaluations": f"{result[f'{name}_evaluations']:.0f}",
+                    "an evaluation": f"{result[f'{name}_ms']:.2f} ms",
+                    "iterations": f"{result[f'{name}_iterations']:.0f}",
+                    "objective": f"{result[f'{name}_objective']:.4f}",
+                    "ratio": verdict(result["ratio"], floor) if name == "numpy" else "",
+                    "ratio of totals": f"{result['total_ratio']:.1f}"
+                    if name == "numpy"
+                    else "",
+                }
+            )
+    print_table("L-BFGS on Ng's patches", rows)
+    print(f"\nNumPy's BLAS: {results[0]['blas']}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="default: 5")
+    parser.add_argument("--json", type=Path, help="where to write every figure")
+    parser.add_argument("--numpy", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.numpy:
+        run_numpy(arguments.numpy)
+        return
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    results = {"versions": versions()}
+    print(", ".join(f"{name} {value}" for name, value in results["versions"].items()))
+    results["second_fit"] = bench_second_fit()
+    print_second_fit(results["second_fit"])
+    results["steps"] = [bench_steps(work, arguments.repeats) for work in STEP_WORKS]
+    print_steps(results["steps"])
+    results["lbfgs"] = [bench_lbfgs(dtype, arguments.repeats) for dtype in LBFGS_FLOORS]
+    print_lbfgs(results["lbfgs"])
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
