@@ -72,13 +72,13 @@ history = model.fit(patches, patches, batch_size=50, epochs=10, verbose=0).histo
 print("loss of each epoch ", " ".join(f"{loss:.4g}" for loss in history["loss"]))
 
 # %%
-# The loss ends far from zero, and not for the squared error. The divergence compares
+# The loss stays far from zero, and not for the squared error. The divergence compares
 # two probabilities: sigmoid units live in (0, 1), relu units do not. Their mean may
-# reach 1, where log(1 - mean) makes the formula NaN as it stands; here the divergence
-# goes on along its tangent there, very steep, and brings them back. A relu unit that is
-# 0 for all samples is another matter: the penalty asks for more, but the derivative of
-# relu is 0 there and stops the request. A batch in which a unit is silent costs 6.9,
-# and that is what most of the loss consists of.
+# pass 1, where log(1 - mean) makes the formula NaN as it stands. Here the divergence
+# goes on along its tangent, very steep: the loss jumps, and the unit comes back. A relu
+# unit that is 0 for all samples is another matter: the penalty asks for more, but the
+# derivative of relu is 0 there and stops the request. A batch in which a unit is silent
+# costs 6.9, and of that the loss of a quiet epoch mostly consists.
 
 encoder = keras.Model(inputs, model.get_layer("encoder").output)
 codes = encoder.predict(patches, verbose=0)

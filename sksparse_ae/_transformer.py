@@ -263,10 +263,10 @@ class SparseAutoencoderTransformer(
     >>> from sklearn.datasets import load_digits
     >>> from sksparse_ae import SparseAutoencoderTransformer
     >>> X, _ = load_digits(return_X_y=True)
-    >>> autoencoder = SparseAutoencoderTransformer(n_components=50, random_state=0)
+    >>> autoencoder = SparseAutoencoderTransformer(n_components=100, random_state=0)
     >>> codes = autoencoder.fit_transform(X)
     >>> codes.shape
-    (1797, 50)
+    (1797, 100)
     >>> bool(autoencoder.score(X) > 0.9)
     True
     """

@@ -57,12 +57,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     of the batch [1]_. Keras passes the layer's output, of shape
     (batch size, ..., units); the mean is taken over all axes but the last.
 
-    The contribution is the same on every Keras 3 and at every batch size. From
+    The contribution is the same on every supported Keras and at every batch size. From
     version 3.14 on, Keras divides what an activity regularizer returns by the batch
     size; there a direct call returns the penalty times the batch size.
-
-    Before version 3.4 Keras leaves the activity regularizer of a `Dense` layer out of
-    saved models (keras-team/keras, issue 19820); `KLSparsity` is in them.
 
     Where :math:`\hat\rho_j` is closer than :math:`2^{-20}` to 0 or 1, or beyond, as
     means of relu units can be, the divergence goes on along its tangent.

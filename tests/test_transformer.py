@@ -1,5 +1,7 @@
 """At home in scikit-learn: outputs, names, formats, pipelines and searches."""
 
+import builtins
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -138,7 +140,14 @@ def test_unit_report_tells_dead_saturated_and_collapsed_units(fitted, digits):
 
 def test_unit_report_without_pandas_is_a_structured_array(fitted, digits, monkeypatch):
     frame = fitted.unit_report(digits)
-    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    real_import = builtins.__import__
+
+    def no_pandas(name, namespace=None, *args):
+        if name == "pandas" and namespace["__name__"] == "sksparse_ae._units":
+            raise ImportError(name)
+        return real_import(name, namespace, *args)
+
+    monkeypatch.setattr(builtins, "__import__", no_pandas)
     table = fitted.unit_report(digits)
     assert table.dtype.names == tuple(frame.columns)
     for name in frame.columns:
