@@ -50,7 +50,7 @@ class StepWork(NamedTuple):
 # The epochs are those that are timed: enough for about a second on either side.
 STEP_WORKS = [
     StepWork(10_000, 64, 25, 256, epochs=200, keras_epochs=20, floor=8),
-    StepWork(10_000, 576, 250, 50, epochs=15, keras_epochs=4, floor=4),
+    StepWork(10_000, 576, 250, 50, epochs=20, keras_epochs=6, floor=4),
     StepWork(20_000, 784, 196, 256, epochs=15, keras_epochs=5, floor=3),
 ]
 LBFGS_FLOORS = {"float32": 4, "float64": 3}

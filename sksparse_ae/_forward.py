@@ -10,6 +10,9 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from ._objective import ACTIVATION_RANGES, mean_to_rho_hat, reconstruction_loss
 
+# Rows that a training holds as one float32 block; data beyond that stream through.
+BLOCK_BYTES = 1 << 28
+
 # Values of one chunk's widest array: 8 MB in float64.
 CHUNK_VALUES = 1 << 20
 
@@ -80,8 +83,10 @@ def dense(X):
     return X.toarray() if sparse.issparse(X) else X
 
 
-def is_memory_mapped(X):
-    """Say whether ``X`` is, or is a view of, a numpy.memmap."""
+def is_streamed(X):
+    """Say whether ``X`` is a memory map, or a view of one, of more than one block."""
+    if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
+        return False
     while X is not None and not isinstance(X, np.memmap):
         X = getattr(X, "base", None)
     return X is not None

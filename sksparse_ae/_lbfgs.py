@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 
 from ._network import Network, padded_rows, worth_compiling
 from ._problem import Penalties
@@ -146,6 +147,10 @@ def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_s
         raise ValueError(
             "The objective is not finite at the start of the training: the data are "
             "too large for their dtype. Scale them (StandardScaler)."
+        )
+    if result.status == 2:
+        warnings.warn(
+            f"L-BFGS ended early: {result.message}", ConvergenceWarning, stacklevel=2
         )
     # Status 1 is the limit of iterations; 99 a stop that the monitor asked for.
     return program.split(result.x), result.status != 1

@@ -5,19 +5,17 @@ import json
 import math
 import threading
 import warnings
+from numbers import Real
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ._forward import is_memory_mapped
+from . import _forward
 from ._initialization import SAMPLE_ROWS
 from ._network import Network, padded_rows, worth_compiling
 from ._problem import Penalties
-
-# Rows that are held as one tensor: data beyond this streams through in blocks.
-BLOCK_BYTES = 1 << 28
 
 # The running rho_hat averages about this many samples. On Ng's patches the objective
 # reached is within 0.3 % of L-BFGS's for batches of 32, 256 and 1000 alike; 500
@@ -29,30 +27,77 @@ ANNEALED_SHARE = 0.3
 
 
 class OptimizerSpec(NamedTuple):
-    """A Keras optimizer as a hashable value: its class and its configuration."""
+    """A Keras optimizer as a hashable value: its class and its configuration.
+
+    Attributes
+    ----------
+    optimizer_class : type
+    config : str
+        JSON, without names, which Keras counts, and without a constant learning rate,
+        which is set at run time.
+    takes_rate : bool
+        Whether the rate is to be chosen, rather than the optimizer's own.
+    averages_weights : bool
+        Whether the optimizer puts averaged weights in place at the end.
+    """
 
     optimizer_class: type
     config: str
-    has_own_rate: bool
+    takes_rate: bool
+    averages_weights: bool
 
     @classmethod
     def from_solver(cls, solver):
-        """Describe "adam", "sgd" or a Keras optimizer instance."""
+        """Describe "adam", "sgd" or a Keras optimizer instance.
+
+        Returns
+        -------
+        spec : OptimizerSpec
+        rate : float or None
+            The optimizer's own constant rate. None if it has a schedule, or if the
+            rate is to be chosen.
+        """
+        takes_rate = isinstance(solver, str)
         if solver == "adam":
-            return cls(keras.optimizers.Adam, json.dumps({"name": "Adam"}), False)
-        if solver == "sgd":
-            config = {"name": "SGD", "momentum": 0.9, "nesterov": True}
-            return cls(keras.optimizers.SGD, json.dumps(config), False)
-        config = solver.get_config()
-        # Keras counts the optimizers of a class in their names; that is no setting.
-        config["name"] = type(solver).__name__
-        return cls(
-            type(solver), json.dumps(config, sort_keys=True, default=float), True
-        )
+            solver = keras.optimizers.Adam()
+        elif solver == "sgd":
+            solver = keras.optimizers.SGD(momentum=0.9, nesterov=True)
+        if not isinstance(solver, keras.optimizers.Optimizer):
+            raise ValueError(
+                "The 'solver' parameter must be 'adam', 'sgd', 'lbfgs' or an instance "
+                f"of keras.optimizers.Optimizer; got {solver!r}."
+            )
+        try:
+            config = _without_names(solver.get_config())
+            rate = config.get("learning_rate")
+            if isinstance(rate, Real):
+                config["learning_rate"] = 1.0
+                rate = None if takes_rate else float(rate)
+            else:
+                rate = None
+            config = json.dumps(config, sort_keys=True, default=float)
+            averages = bool(getattr(solver, "use_ema", False))
+            spec = cls(type(solver), config, takes_rate, averages)
+            spec.build()
+        except Exception as error:
+            raise ValueError(
+                f"solver={solver!r} cannot be rebuilt from its configuration, "
+                "get_config(); register the classes that it uses with "
+                "keras.saving.register_keras_serializable."
+            ) from error
+        return spec, rate
 
     def build(self):
         """Return a new optimizer of this description."""
         return self.optimizer_class.from_config(json.loads(self.config))
+
+
+def _without_names(config):
+    """Give every part of a configuration the same name."""
+    if not isinstance(config, dict):
+        return config
+    config = {key: _without_names(value) for key, value in config.items()}
+    return {**config, "name": "optimizer"} if "name" in config else config
 
 
 class TrainingState(NamedTuple):
@@ -102,7 +147,7 @@ class MiniBatchProgram:
         )
 
     def set_learning_rate(self, rate):
-        """Set the rate of an optimizer that has none of its own."""
+        """Set the rate of an optimizer that has no schedule."""
         self._optimizer.learning_rate.assign(rate)
 
     def finalize(self):
@@ -143,8 +188,9 @@ class MiniBatchProgram:
                 objective, rho_hat = self._network.objective(
                     X, offset, is_row / n_valid, penalties, blend
                 )
+                scaled = self._optimizer.scale_loss(objective)
             self._optimizer.apply(
-                tape.gradient(objective, variables), self._network.variables
+                tape.gradient(scaled, variables), self._network.variables
             )
             self._rho_hat.assign(rho_hat)
             return start + self.batch_size, total + n_valid * objective
@@ -182,7 +228,7 @@ class BlockStream:
         self._X, self._scaling, self._batch_size = X, scaling, batch_size
         self._shuffle, self._rng = shuffle, rng
         n_rows, n_features = X.shape
-        batches = max(BLOCK_BYTES // (4 * n_features * batch_size), 1)
+        batches = max(_forward.BLOCK_BYTES // (4 * n_features * batch_size), 1)
         self._block_rows = min(batches * batch_size, n_rows)
         self.n_padded = (
             padded_rows(n_rows) if self._block_rows == n_rows else self._block_rows
@@ -198,7 +244,7 @@ class BlockStream:
             yield self._resident, self._order(n_rows), n_rows
             return
         starts = np.arange(0, n_rows, self._block_rows)
-        contiguous = is_memory_mapped(self._X)
+        contiguous = _forward.is_streamed(self._X)
         if self._shuffle and contiguous:
             self._rng.shuffle(starts)
         elif self._shuffle:
@@ -232,7 +278,7 @@ def automatic_rate(optimizer, X, scaling):
     curvature that a step of SGD meets grows with the squared norm of the rows.
     """
     if optimizer.optimizer_class is keras.optimizers.SGD:
-        rows = X[:SAMPLE_ROWS]
+        rows = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
         rows = scaling.standardize(rows, out=np.empty(rows.shape))
         return 1 / (4 + np.square(rows).sum(axis=1).mean())
     return 0.01 / math.sqrt(max(X.shape[1] / 256, 1))
@@ -296,6 +342,7 @@ def train(
     monitor,
     state,
     n_steps,
+    n_samples_seen,
 ):
     """Minimise the objective by mini-batches.
 
@@ -318,6 +365,9 @@ def train(
         To continue from. Without optimizer variables the optimizer starts afresh.
     n_steps : int
         Steps that earlier calls have taken, for the decision to compile.
+    n_samples_seen : int
+        Samples of this call and those that it continues; the running mean takes no
+        more.
 
     Returns
     -------
@@ -342,7 +392,7 @@ def train(
     run_epoch = program.compiled_epoch if compiled else program.epoch
     offset = tf.constant(problem.scaling.reconstruction_offset, dtype=tf.float32)
     penalties = Penalties(*(tf.constant(p, tf.float32) for p in problem.penalties))
-    window = min(RHO_HAT_WINDOW, n_samples)
+    window = min(RHO_HAT_WINDOW, n_samples_seen)
     momentum = max(1 - batch_size / window, 0) if rho_hat == "running" else 0
     momentum = tf.constant(momentum, dtype=tf.float32)
 
@@ -352,7 +402,7 @@ def train(
         program.load(weights, state)
         try:
             while epoch < rate.end:
-                if not optimizer.has_own_rate:
+                if rate(epoch) is not None:
                     program.set_learning_rate(rate(epoch))
                 loss = 0.0
                 for data, order, n_rows in stream:

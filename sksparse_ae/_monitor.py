@@ -33,6 +33,11 @@ class Monitor:
         if self._progress is not None:
             self._progress.start()
 
+    def begin_with(self, weights):
+        """Take the weights of an earlier training for the best so far."""
+        if self._evaluate is not None:
+            self._lowest, self.best_weights = self._evaluate(weights), weights
+
     def update(self, loss, get_weights):
         """Take note of an iteration; return whether the training stalls.
 

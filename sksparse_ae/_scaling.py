@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import norm
 
 from ._forward import dense, row_chunks
 
@@ -36,14 +37,13 @@ class Scaling(NamedTuple):
         offset = total / n_samples
         if not (scale and linear_output):
             return cls(offset, 1.0, linear_output)
-        square = 0.0
+        norms = np.zeros(n_features)
         for rows in row_chunks(X):
-            square += np.square(dense(X[rows]) - offset).sum(dtype=np.float64)
-        deviation = float(np.sqrt(square / (n_samples * n_features)))
-        # Rounding leaves a constant column a deviation; it is no scale to divide by.
-        if deviation <= 1e-12 * np.abs(offset).max(initial=0):
-            deviation = 1.0
-        return cls(offset, deviation, linear_output)
+            norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
+        # Rounding leaves a constant column a deviation from its mean.
+        norms[norms <= 1e-12 * np.sqrt(n_samples) * np.abs(offset)] = 0
+        deviation = float(norm(norms) / np.sqrt(n_samples * n_features))
+        return cls(offset, deviation or 1.0, linear_output)
 
     @property
     def reconstruction_offset(self):
@@ -52,9 +52,8 @@ class Scaling(NamedTuple):
 
     def standardize(self, X, out):
         """Write (X - offset) / scale to ``out``, in its dtype."""
-        np.subtract(dense(X), self.offset, out=out, casting="same_kind")
-        if self.scale != 1:
-            out /= self.scale
+        for rows in row_chunks(X):
+            out[rows] = (dense(X[rows]) - self.offset) / self.scale
         return out
 
     def fold(self, weights):
@@ -74,3 +73,9 @@ class Scaling(NamedTuple):
         if self.linear_output:
             W2, b2 = W2 / self.scale, (b2 - self.offset) / self.scale
         return [W1, b1, W2, b2]
+
+
+def _column_norms(X):
+    """Return the norm of each column, of values whose squares may overflow."""
+    largest = np.abs(X).max(axis=0)
+    return largest * norm(X / np.where(largest > 0, largest, 1), axis=0)

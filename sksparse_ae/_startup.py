@@ -1,36 +1,54 @@
-"""TensorFlow's start, without what it writes to the terminal."""
+"""The start of TensorFlow: one thread at a time, and without its messages."""
 
 import contextlib
+import importlib
 import os
 import sys
+import threading
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
+# Importing TensorFlow from several threads at once leaves half-made modules behind.
+_lock = threading.Lock()
+
 
 @contextlib.contextmanager
-def quiet_start():
-    """Start TensorFlow in the body's imports, with its messages held back.
+def starting_tensorflow():
+    """Let the body import what needs TensorFlow.
 
-    On every start it reports its build, missing GPUs and a library that logs too
-    early, straight to the process's standard error. Where TF_CPP_MIN_LOG_LEVEL is set
-    it was asked to speak or not to; where TensorFlow is imported already there is
-    nothing to hold back. The environment is left as it was found; TensorFlow keeps
-    level 2, errors, for the rest of the process.
+    On its first start TensorFlow reports its build, missing GPUs and a library that
+    logs too early, straight to the process's standard error; that is held back, for
+    the few seconds of the import, unless TF_CPP_MIN_LOG_LEVEL is set. The variable is
+    left as it was found; TensorFlow keeps level 2, errors, for the rest of the process.
     """
-    if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
+    with _lock:
+        if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
+            importlib.import_module("keras")
+            yield
+            return
+        os.environ[LOG_LEVEL] = "2"
+        try:
+            with _standard_error_to_nowhere():
+                importlib.import_module("keras")
+                # Devices are looked for at the first operation, with more messages.
+                sys.modules["tensorflow"].config.list_logical_devices()
+        finally:
+            os.environ.pop(LOG_LEVEL, None)
+        yield
+
+
+@contextlib.contextmanager
+def _standard_error_to_nowhere():
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # closed, as in some services: nothing can be written to it
         yield
         return
-    sys.stderr.flush()
-    standard_error = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
-    os.environ[LOG_LEVEL] = "2"
     try:
         yield
-        # The devices are looked for at the first operation, with more messages.
-        sys.modules["tensorflow"].config.list_logical_devices()
     finally:
-        del os.environ[LOG_LEVEL]
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nowhere)

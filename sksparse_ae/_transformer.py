@@ -25,16 +25,16 @@ from ._forward import (
     Parameters,
     code_moments,
     dense,
-    is_memory_mapped,
+    is_streamed,
     row_chunks,
     total_variance,
 )
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
 from ._monitor import Monitor, Progress
-from ._objective import sparsity_penalty, weight_penalty
+from ._objective import KL_MARGIN, sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
 from ._scaling import Scaling
-from ._startup import quiet_start
+from ._startup import starting_tensorflow
 from ._units import unit_table
 
 
@@ -44,6 +44,7 @@ class FittedSettings(NamedTuple):
     n_components: int
     activation: str
     output_activation: str
+    loss: str
     scale: str | bool
 
 
@@ -55,6 +56,7 @@ class Continuation(NamedTuple):
     rho_hat: np.ndarray
     random_state: np.random.RandomState
     n_steps: int
+    n_samples_seen: int
 
 
 def _has_mini_batches(estimator):
@@ -122,7 +124,8 @@ class SparseAutoencoderTransformer(
 
     solver : {"adam", "sgd", "lbfgs"} or keras.optimizers.Optimizer, default="adam"
         "adam" and "sgd" (Nesterov momentum 0.9), and any Keras optimizer instance,
-        train by mini-batches in float32; an instance is copied, never changed.
+        train by mini-batches in float32; an instance is rebuilt from its
+        configuration, never changed.
         "lbfgs" is SciPy's L-BFGS over all samples at once, in the dtype of `X`; it
         keeps a dense copy of the training set in memory and suits small data best.
 
@@ -157,14 +160,15 @@ class SparseAutoencoderTransformer(
     early_stopping : bool, default=False
         Whether to hold out samples, stop when the objective on them stalls, and keep
         the weights for which it was lowest. They are drawn at random, or, from a
-        memory map, are the last ones.
+        memory map of more than 256 MB, are the last ones.
 
     validation_fraction : float, default=0.1
         Share of the samples held out by `early_stopping`, in (0, 1).
 
     rho_hat : {"running", "batch"}, default="running"
         How a mini-batch estimates the mean activations. "running" averages them over
-        about 2000 samples, which removes the bias of the penalty in a small batch;
+        about 2000 samples, or as many as there are (in `partial_fit`, as it has seen),
+        which removes the bias of the penalty in a small batch;
         "batch" uses the batch alone, as a plain Keras regularizer does. Not used by
         "lbfgs", which has the exact means.
 
@@ -252,7 +256,8 @@ class SparseAutoencoderTransformer(
     Mini-batch training runs whole epochs in one compiled program, which costs about a
     second the first time a process meets a shape (n_features, n_components,
     batch size, and the number of samples to within about an eighth); later fits of
-    the shape reuse it. Fits that would be done before that are not compiled.
+    the shape reuse it. Fits that would be done before that are not compiled; compiled
+    and uncompiled steps differ by rounding.
 
     References
     ----------
@@ -382,7 +387,7 @@ class SparseAutoencoderTransformer(
         """
         with _unchanged_on_error(self):
             continued = self.warm_start and hasattr(self, "coefs_")
-            X = self._validate_training_data(X, reset=not continued)
+            X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, max_iter=self.max_iter)
         return self
 
@@ -409,7 +414,7 @@ class SparseAutoencoderTransformer(
         """
         with _unchanged_on_error(self):
             continued = hasattr(self, "coefs_")
-            X = self._validate_training_data(X, reset=not continued)
+            X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, max_iter=1, partial=True)
         return self
 
@@ -445,6 +450,8 @@ class SparseAutoencoderTransformer(
             scaling,
         )
         monitor = self._monitor(X_held_out, scaling, max_iter, partial)
+        if continued:
+            monitor.begin_with(weights)
         continuation = None
         with contextlib.closing(monitor):
             if self.solver == "lbfgs":
@@ -466,33 +473,33 @@ class SparseAutoencoderTransformer(
                 stacklevel=4,
             )
 
-    def _validate_training_data(self, X, reset):
+    def _validate_training_data(self, X, continued):
         return validate_data(
             self,
             X,
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
-            reset=reset,
-            ensure_min_samples=2,
+            reset=not continued,
+            # One sample has no spread to start from, but can be trained on.
+            ensure_min_samples=1 if continued else 2,
         )
 
     def _check_settings(self, X, *, continued, partial):
         """Raise for settings that contradict each other or the data."""
+        # scikit-learn validates the parameters of a partial_fit only before the first.
+        self._validate_params()
         n_samples = X.shape[0]
-        if self.loss == "log_loss":
-            if self.output_activation != "sigmoid":
-                raise ValueError(
-                    "loss='log_loss' needs output_activation='sigmoid'; got "
-                    f"output_activation={self.output_activation!r}."
-                )
-            values = X.data if sparse.issparse(X) else X
-            low, high = values.min(initial=0), values.max(initial=0)
-            if low < 0 or high > 1:
-                raise ValueError(
-                    "loss='log_loss' needs data in [0, 1]; X has values from "
-                    f"{low:.6g} to {high:.6g}. Scale it, e.g. with MinMaxScaler, or "
-                    "use loss='squared_error'."
-                )
+        if not KL_MARGIN <= self.rho <= 1 - KL_MARGIN:
+            raise ValueError(
+                f"rho={self.rho!r} is closer than 2**-20 to 0 or 1, where the "
+                "divergence is continued by its tangent; use a rho in between."
+            )
+        if self.loss == "log_loss" and self.output_activation != "sigmoid":
+            raise ValueError(
+                "loss='log_loss' needs output_activation='sigmoid'; got "
+                f"output_activation={self.output_activation!r}."
+            )
+        _check_range(X, self.loss)
         if (
             self.early_stopping
             and not partial
@@ -512,7 +519,12 @@ class SparseAutoencoderTransformer(
                 f"batch_size={self.batch_size} is larger than the number of samples, "
                 f"{n_samples}; use at most {n_samples}, or 'auto'."
             )
-        for name, value in self._fitted_settings._asdict().items() if continued else ():
+        if continued:
+            self._check_continues()
+
+    def _check_continues(self):
+        """Raise if a setting differs from that of the training to be continued."""
+        for name, value in self._fitted_settings._asdict().items():
             if getattr(self, name) != value:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} differs from the {value!r} of the "
@@ -526,7 +538,7 @@ class SparseAutoencoderTransformer(
     def _hold_out(self, X, rng):
         """Split the rows into those to train on and those to validate on."""
         n_training = X.shape[0] - self._n_held_out(X.shape[0])
-        if is_memory_mapped(X):
+        if is_streamed(X):
             return X[:n_training], X[n_training:]
         order = rng.permutation(X.shape[0])
         return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
@@ -581,7 +593,7 @@ class SparseAutoencoderTransformer(
     # The solvers are imported where they are called: nothing else needs TensorFlow.
 
     def _minimize_full_batch(self, X, weights, problem, monitor):
-        with quiet_start():
+        with starting_tensorflow():
             from ._lbfgs import minimize_objective
 
         return minimize_objective(
@@ -597,7 +609,7 @@ class SparseAutoencoderTransformer(
     def _minimize_mini_batches(
         self, X, weights, rho_hat, problem, monitor, rng, earlier, partial
     ):
-        with quiet_start():
+        with starting_tensorflow():
             from ._minibatch import (
                 AnnealedRate,
                 ConstantRate,
@@ -607,36 +619,48 @@ class SparseAutoencoderTransformer(
                 train,
             )
 
-        optimizer = OptimizerSpec.from_solver(self.solver)
+        optimizer, rate = OptimizerSpec.from_solver(self.solver)
+        if optimizer.averages_weights and (
+            partial or self.warm_start or self.early_stopping
+        ):
+            raise ValueError(
+                "A solver with use_ema=True cannot be combined with partial_fit, "
+                "warm_start or early_stopping: the averages replace the weights at "
+                "the end. Set use_ema=False."
+            )
+        schedule = ConstantRate
+        if optimizer.takes_rate:
+            rate = self.learning_rate
+            if rate == "auto":
+                rate = automatic_rate(optimizer, X, problem.scaling)
+                schedule = ConstantRate if partial else AnnealedRate
         state = TrainingState(None, rho_hat)
         if earlier is not None and earlier.optimizer == repr(optimizer):
             state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
-        max_iter = 1 if partial else self.max_iter
-        schedule = ConstantRate if partial else AnnealedRate
-        if self.learning_rate != "auto" or optimizer.has_own_rate:
-            schedule = ConstantRate
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = automatic_rate(optimizer, X, problem.scaling)
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = min(max(X.shape[0] // 40, 32), 256)
-        n_steps = earlier.n_steps if earlier else 0
+        n_samples_seen = X.shape[0]
+        if partial and earlier is not None:
+            n_samples_seen += earlier.n_samples_seen
         weights, state, n_steps, stalled = train(
             X,
             weights,
             problem=problem,
             optimizer=optimizer,
             batch_size=min(batch_size, X.shape[0]),
-            rate=schedule(rate, max_iter),
+            rate=schedule(rate, 1 if partial else self.max_iter),
             rho_hat=self.rho_hat,
             shuffle=self.shuffle,
             rng=rng,
             monitor=monitor,
             state=state,
-            n_steps=n_steps,
+            n_steps=earlier.n_steps if earlier else 0,
+            n_samples_seen=n_samples_seen,
         )
-        continuation = Continuation(repr(optimizer), *state, rng, n_steps)
+        continuation = Continuation(
+            repr(optimizer), *state, rng, n_steps, n_samples_seen
+        )
         return weights, stalled, continuation
 
     def _folded(self, weights, scaling):
@@ -686,7 +710,7 @@ class SparseAutoencoderTransformer(
 
     def _evaluate(self, X, parameters, scaling):
         """Return the terms of the objective on `X`, and the rho_hat of its units."""
-        moments = code_moments(X, parameters, self.loss)
+        moments = code_moments(X, parameters, self._fitted_settings.loss)
         # The same network in the training's units: what is penalised is its weights.
         W1, _, W2, _ = scaling.unfold(parameters)
         terms = Bunch(
@@ -862,6 +886,8 @@ class SparseAutoencoderTransformer(
             that `scale` sets.
         """
         X = self._validate(X)
+        self._validate_params()
+        _check_range(X, self._fitted_settings.loss)
         parameters = self._parameters.astype(X.dtype)
         return self._evaluate(X, parameters, self._scaling)[0]
 
@@ -891,6 +917,7 @@ class SparseAutoencoderTransformer(
               sqrt(rho (1 - rho)), that of a perfect on/off code, and "active" else.
         """
         X = self._validate(X)
+        self._validate_params()
         return unit_table(X, self._parameters.astype(X.dtype), self.rho)
 
     def to_keras(self):
@@ -901,10 +928,12 @@ class SparseAutoencoderTransformer(
         model : sksparse_ae.keras_model.SparseAutoencoder
             A functional `keras.Model` in float32 with layers named "encoder" and
             "decoder", on data as given. Its `evaluate(X, X)` is the objective on `X`,
-            at any batch size. The optimizer is that of the estimator, Adam for "lbfgs".
+            at any batch size. The optimizer is that of the estimator, Adam for "lbfgs",
+            with `learning_rate` if that is a number and else with Keras' default.
         """
         check_is_fitted(self)
-        with quiet_start():
+        self._validate_params()
+        with starting_tensorflow():
             from .keras_model import ReconstructionLoss, SparseAutoencoder
 
         model = SparseAutoencoder(
@@ -920,23 +949,45 @@ class SparseAutoencoderTransformer(
         model.set_weights([*self._parameters.arrays])
         model.compile(
             optimizer=self._keras_optimizer(),
-            loss=ReconstructionLoss(self.loss, self.scale_),
+            loss=ReconstructionLoss(self._fitted_settings.loss, self.scale_),
         )
         # Built, it is saved with the model; Keras warns of one that is not.
         model.optimizer.build(model.trainable_variables)
         return model
 
     def _keras_optimizer(self):
-        from ._minibatch import OptimizerSpec
+        with starting_tensorflow():
+            from ._minibatch import OptimizerSpec
 
-        solver = "adam" if self.solver == "lbfgs" else self.solver
-        return OptimizerSpec.from_solver(solver).build()
+        spec, rate = OptimizerSpec.from_solver(
+            "adam" if self.solver == "lbfgs" else self.solver
+        )
+        optimizer = spec.build()
+        if self.learning_rate != "auto" and isinstance(self.solver, str):
+            rate = self.learning_rate
+        if rate is not None:
+            optimizer.learning_rate = rate
+        return optimizer
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_range(X, loss):
+    """Raise if the loss does not take values of `X`."""
+    if loss != "log_loss":
+        return
+    values = X.data if sparse.issparse(X) else X
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
+            f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
+            "loss='squared_error'."
+        )
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ class ReconstructionLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Return the loss of each sample."""
+        y_true = ops.cast(y_true, y_pred.dtype)
         if self.loss == "log_loss":
             # Back to logits, as exact as the sigmoid's own rounding: in float32 it
             # cannot be told from 1 beyond a logit of 16.

@@ -6,7 +6,7 @@ from numbers import Real
 import keras
 from keras import ops
 
-from ._objective import mean_to_rho_hat, sparsity_penalty, straight_through
+from ._objective import KL_MARGIN, mean_to_rho_hat, sparsity_penalty, straight_through
 
 # From 3.14 on, Keras divides what an activity regularizer returns by the batch size,
 # as Keras 2 did; from 3.0 to 3.13 it does not (keras-team/keras, pull request 22021).
@@ -24,8 +24,10 @@ def _mean_over_samples(activations):
 
 
 def _checked(rho, beta, activation_range):
-    if not (isinstance(rho, Real) and 0 < rho < 1):
-        raise ValueError(f"rho must lie between 0 and 1, exclusive; got rho={rho!r}.")
+    if not (isinstance(rho, Real) and KL_MARGIN <= rho <= 1 - KL_MARGIN):
+        raise ValueError(
+            f"rho must lie between 0 and 1, 2**-20 away from both; got rho={rho!r}."
+        )
     if not (isinstance(beta, Real) and 0 <= beta < math.inf):
         raise ValueError(f"beta must be finite and 0 or larger; got beta={beta!r}.")
     try:

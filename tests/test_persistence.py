@@ -172,3 +172,33 @@ def test_a_fit_shows_no_messages_of_tensorflow_and_leaves_its_setting():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stderr == "to standard error\n"
+
+
+def test_the_first_fits_of_a_process_may_be_in_several_threads():
+    in_fresh_process(
+        "import sys, threading, warnings, numpy as np\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from sksparse_ae import SparseAutoencoderTransformer\n"
+        "warnings.simplefilter('ignore')\n"
+        "sys.setswitchinterval(1e-5)\n"
+        "X = np.random.default_rng(0).normal(size=(20, 3))\n"
+        "barrier = threading.Barrier(8)\n"
+        "def fit(i):\n"
+        "    barrier.wait()\n"
+        "    solver = ('adam', 'lbfgs')[i % 2]\n"
+        "    SparseAutoencoderTransformer(2, solver=solver, max_iter=2).fit(X)\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    list(pool.map(fit, range(8)))\n"
+    )
+
+
+def test_a_fit_needs_no_standard_error():
+    in_fresh_process(
+        "import os, sys, warnings, numpy as np\n"
+        "from sksparse_ae import SparseAutoencoderTransformer\n"
+        "warnings.simplefilter('ignore')\n"
+        "os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)\n"
+        "os.close(2); sys.stderr = None\n"
+        "X = np.random.default_rng(0).normal(size=(20, 3))\n"
+        "SparseAutoencoderTransformer(2, max_iter=2).fit(X)\n"
+    )

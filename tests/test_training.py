@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sksparse_ae import SparseAutoencoderTransformer, _lbfgs, _minibatch
+from sksparse_ae import SparseAutoencoderTransformer, _forward, _lbfgs, _minibatch
 from sksparse_ae._monitor import Monitor
 from sksparse_ae._problem import Architecture
 
@@ -85,7 +85,19 @@ def test_running_rho_hat_removes_the_bias_of_small_batches(patches):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-@pytest.mark.parametrize("name", ["noise", "five columns", "wide", "binary", "offset"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "noise",
+        "five columns",
+        "wide",
+        "binary",
+        "offset",
+        "huge",
+        "tiny",
+        "time stamp",
+    ],
+)
 def test_defaults_explain_variance_on_all_kinds_of_data(
     name, solver, no_convergence_warning
 ):
@@ -96,8 +108,15 @@ def test_defaults_explain_variance_on_all_kinds_of_data(
         "wide": lambda: rng.normal(size=(100, 3)) @ rng.normal(size=(3, 2000)),
         "binary": lambda: (rng.random((200, 30)) < 0.1).astype(float),
         "offset": lambda: 1e6 + 1e-3 * rng.normal(size=(200, 10)),
+        "huge": lambda: 1e100 * rng.normal(size=(200, 10)),
+        "tiny": lambda: 1e-100 * rng.normal(size=(200, 10)),
+        "time stamp": lambda: np.c_[
+            np.full(200, 1.7e9), 1e-4 * rng.normal(size=(200, 10))
+        ],
     }[name]()
-    transformer = SparseAutoencoderTransformer(40, solver=solver, random_state=0)
+    transformer = SparseAutoencoderTransformer(
+        40, solver=solver, max_iter=40 if solver == "lbfgs" else 200, random_state=0
+    )
     codes = transformer.fit(X).transform(X)
     assert np.isfinite(codes).all()
     assert transformer.score(X) > 0.5
@@ -198,11 +217,15 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
         ),
     )
 
-    def optimizer():
-        return keras.optimizers.RMSprop(1e-3) if solver == "optimizer" else solver
+    def optimizer(rate):
+        return keras.optimizers.RMSprop(rate) if solver == "optimizer" else solver
 
     transformer = SparseAutoencoderTransformer(
-        **NGS_EXERCISE, batch_size=250, max_iter=2, solver=optimizer(), random_state=0
+        **NGS_EXERCISE,
+        batch_size=250,
+        max_iter=2,
+        solver=optimizer(1e-3),
+        random_state=0,
     )
     transformer.fit(patches)
     assert len(traces) == 1
@@ -213,7 +236,7 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
         learning_rate=1e-3,
         rho_hat="batch",
         max_iter=3,
-        solver=optimizer(),
+        solver=optimizer(1e-2),
         random_state=1,
     )
     transformer.fit(patches[:9300])
@@ -222,7 +245,7 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
 
 def test_the_cache_of_programs_is_bounded():
     _minibatch.minibatch_program.cache_clear()
-    adam = _minibatch.OptimizerSpec.from_solver("adam")
+    adam, _ = _minibatch.OptimizerSpec.from_solver("adam")
     for n_features in range(2, 30):
         architecture = Architecture(
             n_features, 2, "sigmoid", "linear", "squared_error", "float32"
@@ -258,7 +281,12 @@ def test_threads_that_fit_at_once_get_the_results_of_sequential_fits(
 
 def test_two_partial_fits_are_two_epochs_of_fit(digits):
     few = SparseAutoencoderTransformer(
-        10, learning_rate=0.01, max_iter=2, shuffle=False, random_state=0
+        10,
+        learning_rate=0.01,
+        max_iter=2,
+        rho_hat="batch",
+        shuffle=False,
+        random_state=0,
     )
     whole, parts = clone(few), clone(few)
     with pytest.warns(ConvergenceWarning):
@@ -268,6 +296,26 @@ def test_two_partial_fits_are_two_epochs_of_fit(digits):
     assert_array_equal(parts.intercepts_[1], whole.intercepts_[1])
     assert parts.loss_curve_ == whole.loss_curve_
     assert parts.n_iter_ == whole.n_iter_ == 2
+
+
+def test_partial_fit_on_single_batches_averages_rho_hat_over_calls(digits):
+    codes = []
+    for rho_hat in ("running", "batch"):
+        transformer = SparseAutoencoderTransformer(
+            10, batch_size=30, rho_hat=rho_hat, random_state=0
+        )
+        for rows in np.array_split(np.arange(300), 10):
+            transformer.partial_fit(digits[rows])
+        codes.append(transformer.transform(digits))
+    assert not np.allclose(*codes)
+
+
+def test_partial_fit_takes_a_single_sample_once_it_has_begun(digits):
+    transformer = SparseAutoencoderTransformer(10, random_state=0)
+    with pytest.raises(ValueError, match="minimum of 2"):
+        transformer.partial_fit(digits[:1])
+    transformer.partial_fit(digits).partial_fit(digits[:1])
+    assert transformer.n_iter_ == 2
 
 
 def test_warm_start_continues_the_weights_and_the_optimizer(
@@ -329,6 +377,45 @@ def test_a_keras_optimizer_is_used_and_never_changed(digits, no_convergence_warn
     assert transformer.loss_curve_[-1] < 0.8 * transformer.loss_curve_[0]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "like"),
+    [
+        (
+            lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1e-3)),
+            lambda: keras.optimizers.SGD(1e-3),
+        ),
+        (lambda: keras.optimizers.Adam(1e-2), lambda: "adam"),
+    ],
+)
+def test_optimizers_that_should_agree_do(
+    digits, no_convergence_warning, optimizer, like
+):
+    codes = [
+        SparseAutoencoderTransformer(
+            10, solver=solver, learning_rate=1e-2, max_iter=3, random_state=0
+        ).fit_transform(digits)
+        for solver in (optimizer(), like())
+    ]
+    assert_allclose(*codes, atol=1e-5)
+
+
+def test_equal_optimizers_share_a_program_whatever_their_names_and_rates():
+    specs = {
+        _minibatch.OptimizerSpec.from_solver(solver)[0]
+        for solver in (
+            keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rate, name=name))
+            for rate, name in ((1e-2, "a"), (1e-2, "b"))
+        )
+    }
+    assert len(specs) == 1
+    rates = {
+        _minibatch.OptimizerSpec.from_solver(keras.optimizers.Adam(rate))
+        for rate in (1e-2, 1e-3)
+    }
+    assert len({spec for spec, _ in rates}) == 1
+    assert_allclose(sorted(rate for _, rate in rates), [1e-3, 1e-2])
+
+
 # ----------------------------------------------------------- stopping and watching
 
 
@@ -354,6 +441,38 @@ def test_early_stopping_keeps_the_best_weights_on_held_out_samples(
         transformer.evaluate_objective(held_out).total, min(curve), rtol=1e-5
     )
     assert curve[-1] > min(curve)
+
+
+def test_early_stopping_of_a_warm_start_keeps_the_best_of_all_calls():
+    X = np.random.default_rng(0).normal(size=(60, 30))
+    transformer = SparseAutoencoderTransformer(
+        60,
+        weight_decay=0,
+        early_stopping=True,
+        validation_fraction=0.25,
+        n_iter_no_change=3,
+        warm_start=True,
+        random_state=0,
+    )
+    rng = np.random.RandomState(0)
+    held_out = X[np.sort(rng.permutation(60)[45:])]
+    objectives = [
+        transformer.fit(X).evaluate_objective(held_out).total for _ in range(3)
+    ]
+    assert objectives[0] >= objectives[1] * (1 - 1e-12)
+    assert objectives[1] >= objectives[2] * (1 - 1e-12)
+    assert len(transformer.validation_loss_curve_) == transformer.n_iter_
+
+
+def test_early_stopping_holds_out_the_same_samples_of_a_memory_map(
+    digits, tmp_path, no_convergence_warning
+):
+    np.save(tmp_path / "X.npy", digits)
+    few = SparseAutoencoderTransformer(
+        5, max_iter=3, early_stopping=True, random_state=0
+    )
+    mapped = clone(few).fit(np.load(tmp_path / "X.npy", mmap_mode="r"))
+    assert_array_equal(mapped.coefs_[0], clone(few).fit(digits).coefs_[0])
 
 
 def test_reaching_max_iter_warns_and_converging_does_not(digits):
@@ -432,7 +551,7 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
     digits, monkeypatch, tmp_path, kind, no_convergence_warning
 ):
     whole = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(digits)
-    monkeypatch.setattr(_minibatch, "BLOCK_BYTES", 4 * 64 * 90)
+    monkeypatch.setattr(_forward, "BLOCK_BYTES", 4 * 64 * 90)
     X = digits
     if kind == "csr":
         X = sparse.csr_matrix(digits)
@@ -452,10 +571,10 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
     assert_allclose(blocks.objective_.total, whole.objective_.total, rtol=0.05)
 
 
-def test_blocks_of_csr_and_dense_data_give_the_same_bits(
+def test_blocks_of_csr_and_dense_data_train_alike(
     digits, monkeypatch, no_convergence_warning
 ):
-    monkeypatch.setattr(_minibatch, "BLOCK_BYTES", 4 * 64 * 90)
+    monkeypatch.setattr(_forward, "BLOCK_BYTES", 4 * 64 * 90)
     few = SparseAutoencoderTransformer(5, max_iter=3, batch_size=20, random_state=0)
     dense = clone(few).fit(digits)
     compressed = clone(few).fit(sparse.csr_matrix(digits))
