@@ -54,7 +54,8 @@ class FullBatchProgram:
         variables = [v.value for v in self._network.variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            objective, _ = self._network.objective(X, offset, row_weights, penalties)
+            data_terms, _ = self._network.data_terms(X, offset, row_weights, penalties)
+            objective = data_terms + self._network.decay(penalties)
         gradients = tape.gradient(objective, variables)
         return objective, tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
 

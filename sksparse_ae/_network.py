@@ -59,10 +59,10 @@ class Network:
             self.decoder.bias,
         ]
 
-    def objective(
+    def data_terms(
         self, X, offset, row_weights, penalties, blend=lambda rho_hat: rho_hat
     ):
-        """Return the objective on weighted rows and the rho_hat its penalty used.
+        """Return reconstruction plus sparsity on weighted rows, and KL's rho_hat.
 
         Parameters
         ----------
@@ -82,19 +82,18 @@ class Network:
             ops.matmul(row_weights, code), ACTIVATION_RANGES[arch.activation]
         )
         estimate = blend(rho_hat)
-        objective = (
-            ops.sum(row_weights * losses)
-            + weight_penalty(
-                (self.encoder.kernel, self.decoder.kernel), penalties.weight_decay, ops
-            )
-            + sparsity_penalty(
-                straight_through(estimate, rho_hat, ops),
-                penalties.rho,
-                penalties.beta,
-                ops,
-            )
+        sparsity = sparsity_penalty(
+            straight_through(estimate, rho_hat, ops),
+            penalties.rho,
+            penalties.beta,
+            ops,
         )
-        return objective, estimate
+        return ops.sum(row_weights * losses) + sparsity, estimate
+
+    def decay(self, penalties):
+        """Return the weight-decay term."""
+        weights = self.encoder.kernel, self.decoder.kernel
+        return weight_penalty(weights, penalties.weight_decay, ops)
 
 
 def padded_rows(n_rows):

@@ -227,7 +227,7 @@ class SparseAutoencoderTransformer(
 
     loss_curve_ : list of float
         Objective after each iteration of "lbfgs"; mean objective of the mini-batches
-        of each epoch.
+        of each epoch, with the weight decay of its end.
 
     validation_loss_curve_ : list of float
         Objective of the held-out samples after each iteration. Only with
