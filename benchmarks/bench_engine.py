@@ -93,7 +93,7 @@ def print_table(title, rows):
 
 def verdict(ratio, floor):
     """State a ratio beside its floor."""
-    return f"{ratio:.1f} ({'reaches' if ratio >= floor else 'MISSES'} {floor})"
+    return f"{ratio:.2f} ({'reaches' if ratio >= floor else 'MISSES'} {floor})"
 
 
 def versions():

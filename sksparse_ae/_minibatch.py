@@ -54,8 +54,8 @@ class OptimizerSpec(NamedTuple):
         -------
         spec : OptimizerSpec
         rate : float or None
-            The optimizer's own constant rate. None if it has a schedule, or if the
-            rate is to be chosen.
+            The constant rate of an instance, or Keras' default for "adam" and "sgd".
+            None for an instance with a schedule.
         """
         takes_rate = isinstance(solver, str)
         if solver == "adam":
@@ -71,8 +71,7 @@ class OptimizerSpec(NamedTuple):
             config = _without_names(solver.get_config())
             rate = config.get("learning_rate")
             if isinstance(rate, Real):
-                config["learning_rate"] = 1.0
-                rate = None if takes_rate else float(rate)
+                config["learning_rate"], rate = 1.0, float(rate)
             else:
                 rate = None
             config = json.dumps(config, sort_keys=True, default=float)

@@ -313,3 +313,20 @@ def test_model_is_in_float32_under_another_policy(networks):
         )
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, 1e-3),
+        ({"solver": "sgd"}, 1e-2),
+        ({"learning_rate": 0.25}, 0.25),
+        ({"solver": keras.optimizers.Adam(0.125)}, 0.125),
+        ({"solver": "lbfgs", "max_iter": 1}, 1e-3),
+    ],
+)
+def test_the_optimizer_has_the_learning_rate_of_the_estimator(parameters, expected):
+    X = np.random.default_rng(0).uniform(size=(20, 4))
+    parameters = {"max_iter": 2, "random_state": 0, **parameters}
+    model = SparseAutoencoderTransformer(2, **parameters).fit(X).to_keras()
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(expected)
