@@ -152,7 +152,7 @@ def epochs_to_compile(work):
 def same_start_in_keras(work, X):
     """Return a plain Keras model of the objective at the start that ``fit`` draws."""
     model = step_transformer(work, 1, learning_rate=1e-30).fit(X).to_keras()
-    # What fit and not to_keras knows: an optimizer's rate.
+    # The rate of that fit moves nothing; this is the one that is timed.
     model.optimizer.learning_rate = 1e-3
     return model
 
