@@ -177,6 +177,7 @@ def test_fitted_methods_refuse_what_does_not_fit(fitted, method, X, message):
         getattr(fitted, method)(X)
 
 
+# Trainings that are short on purpose stop at max_iter.
 @pytest.mark.trains
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ def test_copies_of_a_fitted_transformer_give_the_same_bits(fitted, digits, tmp_p
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+# Trainings that are short on purpose stop at max_iter.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_file_of_a_fit_is_the_weights_and_little_more(digits, solver, dtype):
     transformer = SparseAutoencoderTransformer(
@@ -119,6 +120,7 @@ def test_the_file_of_a_fit_is_the_weights_and_little_more(digits, solver, dtype)
     assert size_of_file(transformer) < size_of_weights(transformer) + 20 * KB
 
 
+# Trainings that are short on purpose stop at max_iter.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_file_of_a_training_that_can_go_on_holds_adams_moments(digits):
     X = digits.astype(np.float32)
