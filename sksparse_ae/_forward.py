@@ -92,6 +92,17 @@ def is_streamed(X):
     return X is not None
 
 
+def dense_chunks(X, rows):
+    """Yield the rows of ``X``, a slice or their numbers, as small dense arrays."""
+    n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+    for part in gen_batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
+        if isinstance(rows, slice):
+            part = slice(rows.start + part.start, rows.start + part.stop)
+        else:
+            part = rows[part]
+        yield dense(X[part])
+
+
 def row_chunks(X, n_columns=0):
     """Return slices of rows, small enough for dense temporaries of their shape."""
     width = max(X.shape[1], n_columns, 1)

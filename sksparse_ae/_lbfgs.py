@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ._network import Network, padded_rows, worth_compiling
 from ._problem import Penalties
+from ._threads import single_blas_thread
 
 # The course keeps 100 corrections. From 50 to 100, SciPy's own work for a step grows by
 # half on digits, for an objective that is 0.4 % lower after as many steps.
@@ -123,7 +124,9 @@ def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_s
         if stalled and stop_on_stall:
             raise StopIteration
 
-    with program.lock:
+    # L-BFGS's own products are small; more threads would wait for them by spinning, and
+    # take the cores from the network: an evaluation then takes a third longer.
+    with program.lock, single_blas_thread():
         monitor.start()
         try:
             result = minimize(

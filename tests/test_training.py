@@ -10,10 +10,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sksparse_ae import SparseAutoencoderTransformer, _forward, _lbfgs, _minibatch
 from sksparse_ae._monitor import Monitor
 from sksparse_ae._problem import Architecture
+from sksparse_ae._scaling import Scaling
+from sksparse_ae._threads import single_blas_thread
 
 NGS_EXERCISE = {
     "n_components": 25,
@@ -558,17 +561,74 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
     elif kind == "memmap":
         np.save(tmp_path / "X.npy", digits)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    rows_read = []
-    tensor = _minibatch.BlockStream._tensor
-    monkeypatch.setattr(
-        _minibatch.BlockStream,
-        "_tensor",
-        lambda self, rows, n: rows_read.append(n) or tensor(self, rows, n),
-    )
+    blocks_read, chunks_read = [], []
+    fill, chunks = _minibatch.BlockStream._fill, _minibatch.BlockStream._chunks
+
+    def counted_fill(self, rows):
+        blocks_read.append(len(np.arange(300)[rows]))
+        fill(self, rows)
+
+    def counted_chunks(self, n_rows, shuffle):
+        for data, n_used in chunks(self, n_rows, shuffle):
+            assert len(data) == 40
+            chunks_read.append(n_used)
+            yield data, n_used
+
+    monkeypatch.setattr(_minibatch.BlockStream, "_fill", counted_fill)
+    monkeypatch.setattr(_minibatch.BlockStream, "_chunks", counted_chunks)
+    monkeypatch.setattr(_minibatch, "CHUNK_BYTES", 4 * 64 * 50)
     blocks = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(X)
-    assert max(rows_read) == 80
-    assert sum(rows_read) == 300 * blocks.n_iter_
+    assert max(blocks_read) == 80
+    assert sum(blocks_read) == 300 * blocks.n_iter_
+    assert max(chunks_read) == 40
+    assert sum(chunks_read) == 300 * blocks.n_iter_
     assert_allclose(blocks.objective_.total, whole.objective_.total, rtol=0.05)
+
+
+def blas_threads():
+    return [
+        library["num_threads"]
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    ]
+
+
+def test_overlapping_limits_of_blas_threads_leave_the_process_as_it_was():
+    with threadpool_limits(2, user_api="blas"):
+        assert set(blas_threads()) == {2}
+        first, second = single_blas_thread(), single_blas_thread()
+        with first:
+            second.__enter__()
+        assert set(blas_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert set(blas_threads()) == {2}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_lbfgs_restores_the_blas_threads(digits, fails, no_convergence_warning):
+    few = SparseAutoencoderTransformer(3, solver="lbfgs", max_iter=2, random_state=0)
+    with threadpool_limits(2, user_api="blas"):
+        if fails:
+            with pytest.raises(ValueError, match="not finite"):
+                few.set_params(scale=False).fit(1e30 * digits.astype(np.float32))
+        else:
+            few.fit(digits)
+        assert set(blas_threads()) == {2}
+
+
+def test_an_epoch_takes_every_row_once_and_in_a_new_order(digits):
+    rng = np.random.RandomState(0)
+    scaling = Scaling.from_data(digits, scale=True, linear_output=True)
+    stream = _minibatch.BlockStream(digits, scaling, 20, shuffle=True, rng=rng)
+    expected = scaling.standardize(digits, out=np.empty(digits.shape, np.float32))
+
+    def epoch():
+        return np.concatenate([data[:n_used] for data, n_used in stream])
+
+    first, second = epoch(), epoch()
+    assert not np.array_equal(first, second)
+    for rows in (first, second):
+        assert_array_equal(np.sort(rows, axis=0), np.sort(expected, axis=0))
 
 
 def test_blocks_of_csr_and_dense_data_train_alike(
