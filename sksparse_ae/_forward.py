@@ -124,7 +124,7 @@ class CodeMoments(NamedTuple):
     rho_hat: np.ndarray
 
 
-def code_moments(X, parameters, loss):
+def code_moments(X, parameters, loss, on_codes=None):
     """Average the reconstruction loss and the activations over the rows of ``X``.
 
     Parameters
@@ -132,12 +132,16 @@ def code_moments(X, parameters, loss):
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
     parameters : Parameters
     loss : {"squared_error", "log_loss"}
+    on_codes : callable, optional
+        Is shown the codes of each chunk of rows, to save it a pass of its own.
     """
     n_samples = X.shape[0]
     total, activation = 0.0, np.zeros(parameters.b1.shape[0])
     for rows in row_chunks(X, parameters.b1.shape[0]):
         codes = parameters.encode(X[rows])
         activation += codes.sum(axis=0, dtype=np.float64)
+        if on_codes is not None:
+            on_codes(codes)
         finish = parameters.logits if loss == "log_loss" else parameters.decode
         losses = reconstruction_loss(dense(X[rows]), finish(codes), loss, np)
         total += losses.sum(dtype=np.float64)

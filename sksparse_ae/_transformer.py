@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._advice import warning_about_units
 from ._forward import (
     Parameters,
     code_moments,
@@ -35,7 +36,8 @@ from ._objective import KL_MARGIN, sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
 from ._scaling import Scaling
 from ._startup import starting_tensorflow
-from ._units import unit_table
+from ._units import UnitStatistics, unit_table
+from .exceptions import InactiveUnitsWarning
 
 
 class FittedSettings(NamedTuple):
@@ -93,8 +95,9 @@ class SparseAutoencoderTransformer(
 
     Parameters
     ----------
-    n_components : int, default=100
-        Number of hidden units, :math:`s`.
+    n_components : int, default=200
+        Number of hidden units, :math:`s`. More units explain more of the variance at
+        the same sparseness and take proportionally longer to train.
 
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
@@ -218,6 +221,16 @@ class SparseAutoencoderTransformer(
         and its terms `reconstruction`, `weight_decay` and `sparsity`, as floats;
         after `partial_fit`, over the samples of the last call.
 
+    unit_states_ : ndarray of shape (n_components,)
+        State of each unit on the training set, "active", "dead", "saturated" or
+        "collapsed" as `unit_report` defines them; after `partial_fit`, on the samples
+        of the last call.
+
+    sparseness_ : float
+        Mean over the units of Hoyer's lifetime sparseness on the training set: 0 for
+        constant units, 1 - sqrt(`rho`) for perfect on/off codes of that mean; after
+        `partial_fit`, on the samples of the last call.
+
     offset_ : ndarray of shape (n_features,)
         Mean of the training set. Training runs on centred data, which leaves the
         objective as it is since the biases carry no weight decay.
@@ -312,7 +325,7 @@ class SparseAutoencoderTransformer(
 
     def __init__(
         self,
-        n_components=100,
+        n_components=200,
         *,
         rho=0.05,
         beta=3.0,
@@ -384,11 +397,20 @@ class SparseAutoencoderTransformer(
         ValueError
             If a parameter or the data cannot be used, before any training, or if the
             training diverges. An earlier fit is then left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the training reached `max_iter` before it converged.
+        InactiveUnitsWarning
+            If more than a tenth of the units is not active on the training set; the
+            message says what to change.
         """
         with _unchanged_on_error(self):
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, max_iter=self.max_iter)
+            self._warn_of_inactive_units(X)
         return self
 
     @available_if(_has_mini_batches)
@@ -675,11 +697,23 @@ class SparseAutoencoderTransformer(
                 "The training produced weights that are not finite. Lower "
                 "learning_rate, or scale the data (StandardScaler)."
             )
-        objective, rho_hat = self._evaluate(X, parameters, scaling)
+        units = UnitStatistics(self.n_components, self.activation)
+        objective, rho_hat = self._evaluate(X, parameters, scaling, units.update)
         self.coefs_ = [parameters.W1, parameters.W2]
         self.intercepts_ = [parameters.b1, parameters.b2]
         self.offset_, self.scale_ = scaling.offset, scaling.scale
         self.objective_, self.rho_hat_ = objective, rho_hat
+        self.unit_states_ = units.states(self.rho)
+        self.sparseness_ = float(units.sparseness.mean())
+
+    def _warn_of_inactive_units(self, X):
+        sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+        sample = self._scaling.standardize(sample, out=np.empty(sample.shape))
+        message = warning_about_units(
+            self.unit_states_, self, self.objective_, self._scaling, sample
+        )
+        if message is not None:
+            warnings.warn(message, InactiveUnitsWarning, stacklevel=4)
 
     def _set_curves(self, monitor, continued):
         self.loss_curve_ = (self.loss_curve_ if continued else []) + monitor.loss_curve
@@ -708,9 +742,9 @@ class SparseAutoencoderTransformer(
             W1, b1, W2, b2, settings.activation, settings.output_activation
         )
 
-    def _evaluate(self, X, parameters, scaling):
+    def _evaluate(self, X, parameters, scaling, on_codes=None):
         """Return the terms of the objective on `X`, and the rho_hat of its units."""
-        moments = code_moments(X, parameters, self._fitted_settings.loss)
+        moments = code_moments(X, parameters, self._fitted_settings.loss, on_codes)
         # The same network in the training's units: what is penalised is its weights.
         W1, _, W2, _ = scaling.unfold(parameters)
         terms = Bunch(
@@ -912,9 +946,11 @@ class SparseAutoencoderTransformer(
             - `sparseness`: Hoyer's lifetime sparseness, 0 for a constant activation
               and 1 - sqrt(rho) for one that is on for a share `rho` and off else.
             - `encoder_norm`, `decoder_norm`: norms of the weights.
-            - `state`: "dead" if no activation reaches `rho`, "saturated" if none falls
-              below 1/2, "collapsed" if `std` is below a twentieth of
-              sqrt(rho (1 - rho)), that of a perfect on/off code, and "active" else.
+            - `state`: "collapsed" if `std` is below a twentieth of
+              sqrt(rho (1 - rho)), that of a perfect on/off code, "dead" if no
+              activation reaches `rho`, "saturated" if none falls below 1/2, and
+              "active" else. A constant unit counts as dead or saturated if it is
+              that and its mean is not within half of `rho` from `rho`.
         """
         X = self._validate(X)
         self._validate_params()
