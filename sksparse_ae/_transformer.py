@@ -26,9 +26,9 @@ from ._forward import (
     Parameters,
     code_moments,
     dense,
+    explained_variance,
     is_streamed,
     row_chunks,
-    total_variance,
 )
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
 from ._monitor import Monitor, Progress
@@ -37,6 +37,7 @@ from ._problem import Architecture, Penalties, Problem
 from ._scaling import Scaling
 from ._startup import starting_tensorflow
 from ._units import UnitStatistics, unit_table
+from ._validation import strict_validation
 from .exceptions import InactiveUnitsWarning
 
 
@@ -406,7 +407,7 @@ class SparseAutoencoderTransformer(
             If more than a tenth of the units is not active on the training set; the
             message says what to change.
         """
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, max_iter=self.max_iter)
@@ -434,7 +435,7 @@ class SparseAutoencoderTransformer(
         self : SparseAutoencoderTransformer
             Fitted estimator.
         """
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, max_iter=1, partial=True)
@@ -496,15 +497,16 @@ class SparseAutoencoderTransformer(
             )
 
     def _validate_training_data(self, X, continued):
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=not continued,
-            # One sample has no spread to start from, but can be trained on.
-            ensure_min_samples=1 if continued else 2,
-        )
+        with strict_validation():
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                reset=not continued,
+                # One sample has no spread to start from, but can be trained on.
+                ensure_min_samples=1 if continued else 2,
+            )
 
     def _check_settings(self, X, *, continued, partial):
         """Raise for settings that contradict each other or the data."""
@@ -574,7 +576,7 @@ class SparseAutoencoderTransformer(
         if self.init == "auto":
             weights = balanced_weights(
                 sample,
-                self.n_components,
+                int(self.n_components),  # a numpy.int8 would overflow in sums
                 self.rho,
                 self.activation,
                 self.output_activation,
@@ -582,7 +584,7 @@ class SparseAutoencoderTransformer(
                 rng,
             )
         else:
-            weights = uniform_weights(X.shape[1], self.n_components, rng)
+            weights = uniform_weights(X.shape[1], int(self.n_components), rng)
             if self.scale != "auto" or not self._has_linear_output:
                 # Ng's biases are 0 for the data as given, before it is centred.
                 weights = scaling.unfold(weights)
@@ -592,7 +594,7 @@ class SparseAutoencoderTransformer(
     def _architecture(self, X):
         return Architecture(
             X.shape[1],
-            self.n_components,
+            int(self.n_components),
             self.activation,
             self.output_activation,
             self.loss,
@@ -622,7 +624,7 @@ class SparseAutoencoderTransformer(
             X,
             weights,
             problem=problem,
-            max_iter=self.max_iter,
+            max_iter=int(self.max_iter),
             tol=self.tol,
             monitor=monitor,
             stop_on_stall=self.early_stopping,
@@ -670,8 +672,8 @@ class SparseAutoencoderTransformer(
             weights,
             problem=problem,
             optimizer=optimizer,
-            batch_size=min(batch_size, X.shape[0]),
-            rate=schedule(rate, 1 if partial else self.max_iter),
+            batch_size=min(int(batch_size), X.shape[0]),
+            rate=schedule(rate, 1 if partial else int(self.max_iter)),
             rho_hat=self.rho_hat,
             shuffle=self.shuffle,
             rng=rng,
@@ -694,11 +696,13 @@ class SparseAutoencoderTransformer(
         parameters = self._folded(weights, scaling).astype(X.dtype)
         if not all(np.isfinite(array).all() for array in parameters.arrays):
             raise ValueError(
-                "The training produced weights that are not finite. Lower "
-                "learning_rate, or scale the data (StandardScaler)."
+                "The training produced weights that are not finite, or that leave the "
+                f"range of {X.dtype} in the units of the data. Lower learning_rate, or "
+                "scale the data (StandardScaler)."
             )
         units = UnitStatistics(self.n_components, self.activation)
         objective, rho_hat = self._evaluate(X, parameters, scaling, units.update)
+        _finite(objective.total, "The objective of the trained network")
         self.coefs_ = [parameters.W1, parameters.W2]
         self.intercepts_ = [parameters.b1, parameters.b2]
         self.offset_, self.scale_ = scaling.offset, scaling.scale
@@ -744,11 +748,13 @@ class SparseAutoencoderTransformer(
 
     def _evaluate(self, X, parameters, scaling, on_codes=None):
         """Return the terms of the objective on `X`, and the rho_hat of its units."""
-        moments = code_moments(X, parameters, self._fitted_settings.loss, on_codes)
+        moments = code_moments(
+            X, parameters, self._fitted_settings.loss, scaling.scale, on_codes
+        )
         # The same network in the training's units: what is penalised is its weights.
         W1, _, W2, _ = scaling.unfold(parameters)
         terms = Bunch(
-            reconstruction=float(moments.reconstruction / scaling.scale**2),
+            reconstruction=moments.reconstruction,
             weight_decay=float(weight_penalty((W1, W2), self.weight_decay, np)),
             sparsity=float(sparsity_penalty(moments.rho_hat, self.rho, self.beta, np)),
         )
@@ -771,13 +777,14 @@ class SparseAutoencoderTransformer(
 
     def _validate(self, X):
         check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
+        with strict_validation():
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                reset=False,
+            )
 
     def transform(self, X):
         """Return the activations of the hidden units.
@@ -809,7 +816,8 @@ class SparseAutoencoderTransformer(
             In the units of the training data and the dtype of the codes.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        with strict_validation():
+            codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but inverse_transform expects the "
@@ -854,11 +862,13 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         parameters = self._parameters.astype(X.dtype)
         errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
-        for rows in row_chunks(X, self._n_features_out):
-            residual = parameters.decode(parameters.encode(X[rows])) - dense(X[rows])
-            squared = np.square(residual, out=residual)
-            errors[rows] = squared if per_feature else squared.sum(axis=1)
-        return errors
+        with np.errstate(all="ignore"):
+            for rows in row_chunks(X, self._n_features_out):
+                residual = parameters.decode(parameters.encode(X[rows]))
+                residual -= dense(X[rows])
+                squared = np.square(residual, out=residual)
+                errors[rows] = squared if per_feature else squared.sum(axis=1)
+        return _finite(errors, "A squared error")
 
     def score_samples(self, X):
         """Return how well each sample is reconstructed; the higher, the more normal.
@@ -898,11 +908,9 @@ class SparseAutoencoderTransformer(
             and 0 if not, as in :func:`sklearn.metrics.r2_score`.
         """
         X = self._validate(X)
-        unexplained = self.reconstruction_error(X).sum(dtype=np.float64)
-        variance = total_variance(X)
-        if variance == 0:
-            return float(unexplained == 0)
-        return float(1 - unexplained / variance)
+        with np.errstate(all="ignore"):
+            score = explained_variance(X, self._parameters.astype(X.dtype))
+        return _finite(score, "The score of X")
 
     def evaluate_objective(self, X):
         """Return the training objective and its terms on any data.
@@ -923,7 +931,10 @@ class SparseAutoencoderTransformer(
         self._validate_params()
         _check_range(X, self._fitted_settings.loss)
         parameters = self._parameters.astype(X.dtype)
-        return self._evaluate(X, parameters, self._scaling)[0]
+        with np.errstate(all="ignore"):
+            objective, _ = self._evaluate(X, parameters, self._scaling)
+        _finite(objective.total, "The objective on X")
+        return objective
 
     def unit_report(self, X):
         r"""Describe what each unit does on data.
@@ -954,7 +965,8 @@ class SparseAutoencoderTransformer(
         """
         X = self._validate(X)
         self._validate_params()
-        return unit_table(X, self._parameters.astype(X.dtype), self.rho)
+        with np.errstate(all="ignore"):
+            return unit_table(X, self._parameters.astype(X.dtype), self.rho)
 
     def to_keras(self):
         """Build the network as a compiled Keras model.
@@ -1024,6 +1036,16 @@ def _check_range(X, loss):
             f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
             "loss='squared_error'."
         )
+
+
+def _finite(result, what):
+    """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"{what} overflows the range of its dtype: the values of X are too large. "
+            "Scale the data, or pass float64."
+        )
+    return result
 
 
 @contextlib.contextmanager

@@ -69,6 +69,11 @@ def unit_table(X, parameters, rho):
     statistics = UnitStatistics(n_units, parameters.activation)
     for rows in row_chunks(X, n_units):
         statistics.update(parameters.encode(X[rows]))
+    if not np.isfinite(statistics.sparseness).all():
+        raise ValueError(
+            "The squared activations overflow float64: the values of X are too large. "
+            "Scale X as the training data were scaled."
+        )
     columns = {
         "rho_hat": statistics.rho_hat,
         "std": statistics.std,
