@@ -8,7 +8,12 @@ from scipy.special import expit
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ._objective import ACTIVATION_RANGES, mean_to_rho_hat, reconstruction_loss
+from ._objective import (
+    ACTIVATION_RANGES,
+    mean_to_rho_hat,
+    reconstruction_loss,
+    squared_error,
+)
 
 # Rows that a training holds as one float32 block; data beyond that stream through.
 BLOCK_BYTES = 1 << 28
@@ -118,10 +123,13 @@ class CodeMoments(NamedTuple):
         Mean loss of a row.
     rho_hat : ndarray of shape (n_components,)
         Mean activation of each unit on the interval it lives in.
+    squared_error : float
+        Mean squared error of a row, summed over the features.
     """
 
     reconstruction: float
     rho_hat: np.ndarray
+    squared_error: float
 
 
 def code_moments(X, parameters, loss):
@@ -134,17 +142,20 @@ def code_moments(X, parameters, loss):
     loss : {"squared_error", "log_loss"}
     """
     n_samples = X.shape[0]
-    total, activation = 0.0, np.zeros(parameters.b1.shape[0])
+    total, error, activation = 0.0, 0.0, np.zeros(parameters.b1.shape[0])
     for rows in row_chunks(X, parameters.b1.shape[0]):
         codes = parameters.encode(X[rows])
         activation += codes.sum(axis=0, dtype=np.float64)
         finish = parameters.logits if loss == "log_loss" else parameters.decode
-        losses = reconstruction_loss(dense(X[rows]), finish(codes), loss, np)
+        target, output = dense(X[rows]), finish(codes)
+        losses = reconstruction_loss(target, output, loss, np)
         total += losses.sum(dtype=np.float64)
+        squared = squared_error(target, output, losses, loss, np)
+        error += squared.sum(dtype=np.float64)
     rho_hat = mean_to_rho_hat(
         activation / n_samples, ACTIVATION_RANGES[parameters.activation]
     )
-    return CodeMoments(total / n_samples, rho_hat)
+    return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 
 
 def total_variance(X):

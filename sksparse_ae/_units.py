@@ -34,15 +34,7 @@ def unit_table(X, parameters, rho):
         "sparseness": hoyer_sparseness(absolute, square, n_samples),
         "encoder_norm": np.linalg.norm(parameters.W1, axis=0),
         "decoder_norm": np.linalg.norm(parameters.W2, axis=1),
-        "state": np.select(
-            [
-                maximum < rho,
-                minimum > 0.5,
-                std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho)),
-            ],
-            ["dead", "saturated", "collapsed"],
-            "active",
-        ),
+        "state": unit_states(maximum, minimum, std, rho),
     }
     try:
         import pandas as pd
@@ -52,6 +44,19 @@ def unit_table(X, parameters, rho):
             table[name] = values
         return table
     return pd.DataFrame(columns)
+
+
+def unit_states(maximum, minimum, std, rho):
+    """Name the state of each unit from its activations on [0, 1]."""
+    return np.select(
+        [
+            maximum < rho,
+            minimum > 0.5,
+            std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho)),
+        ],
+        ["dead", "saturated", "collapsed"],
+        "active",
+    )
 
 
 def hoyer_sparseness(absolute, square, n_samples):
