@@ -4,8 +4,7 @@ import numpy as np
 
 from ._forward import Parameters
 from ._initialization import bias_for_mean_activation
-from ._objective import ACTIVATION_RANGES, mean_to_rho_hat
-from ._units import unit_states
+from ._units import UnitStatistics
 
 # Epochs between two looks. A unit needs some to learn before it is judged.
 INTERVAL = 10
@@ -59,7 +58,9 @@ class Reviver:
         W1, b1, W2, b2 = (np.array(w, dtype=np.float64) for w in weights)
         parameters = Parameters(W1, b1, W2, b2, *self._activations)
         codes = parameters.encode(self._sample)
-        revived = self._inactive(codes)
+        statistics = UnitStatistics(codes.shape[1], self._activations[0])
+        statistics.update(codes)
+        revived = statistics.states(self._rho) != "active"
         n_revived = int(revived.sum())
         if n_revived == 0:
             return weights, revived
@@ -81,10 +82,3 @@ class Reviver:
         norms = np.linalg.norm(W2[~revived], axis=1)
         W2[revived] = DECODER_SHARE * (norms.mean() if norms.size else 1.0) * direction
         return [W1, b1, W2, b2], revived
-
-    def _inactive(self, codes):
-        codes = mean_to_rho_hat(codes, ACTIVATION_RANGES[self._activations[0]])
-        states = unit_states(
-            codes.max(axis=0), codes.min(axis=0), codes.std(axis=0), self._rho
-        )
-        return states != "active"

@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._advice import warning_about_units
 from ._callbacks import (
     CallbackSupportMixin,
     IterationTasks,
@@ -34,9 +35,11 @@ from ._forward import (
     Parameters,
     code_moments,
     dense,
+    deviation_norm,
+    explained_share,
+    explained_variance,
     is_streamed,
     row_chunks,
-    total_variance,
 )
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
 from ._monitor import HeldOut, Monitor, Progress
@@ -45,7 +48,9 @@ from ._problem import Architecture, Penalties, Problem
 from ._revival import Reviver
 from ._scaling import Scaling
 from ._startup import starting_tensorflow
-from ._units import unit_table
+from ._units import UnitStatistics, unit_table
+from ._validation import strict_validation
+from .exceptions import InactiveUnitsWarning
 
 # Fitted curves that a continued training goes on with, if it has them.
 CURVES = (
@@ -149,8 +154,9 @@ class SparseAutoencoderTransformer(
 
     Parameters
     ----------
-    n_components : int, default=100
-        Number of hidden units, :math:`s`.
+    n_components : int, default=200
+        Number of hidden units, :math:`s`. More units explain more of the variance at
+        the same sparseness and take proportionally longer to train.
 
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
@@ -289,6 +295,16 @@ class SparseAutoencoderTransformer(
         and its terms `reconstruction`, `weight_decay` and `sparsity`, as floats;
         after `partial_fit`, over the samples of the last call.
 
+    unit_states_ : ndarray of shape (n_components,)
+        State of each unit on the training set, "active", "dead", "saturated" or
+        "collapsed" as `unit_report` defines them; after `partial_fit`, on the samples
+        of the last call.
+
+    sparseness_ : float
+        Mean over the units of Hoyer's lifetime sparseness on the training set: 0 for
+        constant units, 1 - sqrt(`rho`) for perfect on/off codes of that mean; after
+        `partial_fit`, on the samples of the last call.
+
     offset_ : ndarray of shape (n_features,)
         Mean of the training set. Training runs on centred data, which leaves the
         objective as it is since the biases carry no weight decay.
@@ -397,7 +413,7 @@ class SparseAutoencoderTransformer(
 
     def __init__(
         self,
-        n_components=100,
+        n_components=200,
         *,
         rho=0.05,
         beta=3.0,
@@ -474,16 +490,25 @@ class SparseAutoencoderTransformer(
         ValueError
             If a parameter or the data cannot be used, before any training, or if the
             training diverges. An earlier fit is then left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the training reached `max_iter` before it converged.
+        InactiveUnitsWarning
+            If more than a tenth of the units is not active on the training set; the
+            message says what to change.
         """
         context = fit_context(self, self.max_iter)
         # To a callback that scores, the target of an autoencoder is its input.
         given = {"X": X, "y": X if y is None else y}
         if context is not None:
             context.call_on_fit_task_begin(estimator=self, **given)
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, context=context, given=given)
+            self._warn_of_inactive_units(X)
         if context is not None:
             context.call_on_fit_task_end(
                 estimator=self, reconstruction_attributes={}, **given
@@ -511,7 +536,7 @@ class SparseAutoencoderTransformer(
         self : SparseAutoencoderTransformer
             Fitted estimator.
         """
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
             self._fit(X, continued=continued, partial=True)
@@ -579,7 +604,7 @@ class SparseAutoencoderTransformer(
             Penalties(self.rho, self.beta, self.weight_decay),
             scaling,
         )
-        max_iter = 1 if partial else self.max_iter
+        max_iter = 1 if partial else int(self.max_iter)
         return Training(
             X, X_held_out, problem, weights, rho_hat, rng, earlier, partial, max_iter
         )
@@ -603,15 +628,16 @@ class SparseAutoencoderTransformer(
         return kind(self.checkpoint_dir, name)
 
     def _validate_training_data(self, X, continued):
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=not continued,
-            # One sample has no spread to start from, but can be trained on.
-            ensure_min_samples=1 if continued else 2,
-        )
+        with strict_validation():
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                reset=not continued,
+                # One sample has no spread to start from, but can be trained on.
+                ensure_min_samples=1 if continued else 2,
+            )
 
     def _check_settings(self, X, *, continued, partial):
         """Raise for settings that contradict each other or the data."""
@@ -678,7 +704,7 @@ class SparseAutoencoderTransformer(
         if self.init == "auto":
             weights = balanced_weights(
                 sample,
-                self.n_components,
+                int(self.n_components),  # a numpy.int8 would overflow in sums
                 self.rho,
                 self.activation,
                 self.output_activation,
@@ -686,7 +712,7 @@ class SparseAutoencoderTransformer(
                 rng,
             )
         else:
-            weights = uniform_weights(X.shape[1], self.n_components, rng)
+            weights = uniform_weights(X.shape[1], int(self.n_components), rng)
             if self.scale != "auto" or not self._has_linear_output:
                 # Ng's biases are 0 for the data as given, before it is centred.
                 weights = scaling.unfold(weights)
@@ -702,7 +728,7 @@ class SparseAutoencoderTransformer(
     def _architecture(self, X):
         return Architecture(
             X.shape[1],
-            self.n_components,
+            int(self.n_components),
             self.activation,
             self.output_activation,
             self.loss,
@@ -713,14 +739,13 @@ class SparseAutoencoderTransformer(
         scaling = training.problem.scaling
         X_held_out, evaluate, progress, tasks = training.X_held_out, None, None, None
         if X_held_out is not None:
-            variance = total_variance(X_held_out) / X_held_out.shape[0]
+            spread = self._spread(X_held_out, scaling)
 
             def evaluate(weights):
                 parameters = self._folded(weights, scaling)
                 objective, moments = self._evaluate(X_held_out, parameters, scaling)
-                return HeldOut(
-                    objective.total, _explained(moments.squared_error, variance)
-                )
+                score = explained_share(math.sqrt(moments.squared_error), spread)
+                return HeldOut(objective.total, score)
 
         unit = "iteration" if self.solver == "lbfgs" else "epoch"
         if self.verbose and not training.partial:
@@ -742,6 +767,11 @@ class SparseAutoencoderTransformer(
             progress=progress,
             tasks=tasks,
         )
+
+    @staticmethod
+    def _spread(X, scaling):
+        """Return the root mean squared deviation of a row, in the training's units."""
+        return deviation_norm(X) / math.sqrt(X.shape[0]) / scaling.scale
 
     # The solvers are imported where they are called: nothing else needs TensorFlow.
 
@@ -803,7 +833,7 @@ class SparseAutoencoderTransformer(
             training.weights,
             problem=problem,
             optimizer=optimizer,
-            batch_size=min(batch_size, X.shape[0]),
+            batch_size=min(int(batch_size), X.shape[0]),
             rate=schedule(rate, training.max_iter),
             rho_hat=self.rho_hat,
             shuffle=self.shuffle,
@@ -843,10 +873,13 @@ class SparseAutoencoderTransformer(
         parameters = self._folded(weights, scaling).astype(X.dtype)
         if not all(np.isfinite(array).all() for array in parameters.arrays):
             raise ValueError(
-                "The training produced weights that are not finite. Lower "
-                "learning_rate, or scale the data (StandardScaler)."
+                "The training produced weights that are not finite, or that leave the "
+                f"range of {X.dtype} in the units of the data. Lower learning_rate, or "
+                "scale the data (StandardScaler)."
             )
-        objective, moments = self._evaluate(X, parameters, scaling)
+        units = UnitStatistics(self.n_components, self.activation)
+        objective, moments = self._evaluate(X, parameters, scaling, units.update)
+        _finite(objective.total, "The objective of the trained network")
         return {
             "coefs_": [parameters.W1, parameters.W2],
             "intercepts_": [parameters.b1, parameters.b2],
@@ -854,20 +887,30 @@ class SparseAutoencoderTransformer(
             "scale_": scaling.scale,
             "objective_": objective,
             "rho_hat_": moments.rho_hat,
+            "unit_states_": units.states(self.rho),
+            "sparseness_": float(units.sparseness.mean()),
         }
+
+    def _warn_of_inactive_units(self, X):
+        sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+        sample = self._scaling.standardize(sample, out=np.empty(sample.shape))
+        message = warning_about_units(
+            self.unit_states_, self, self.objective_, self._scaling, sample
+        )
+        if message is not None:
+            warnings.warn(message, InactiveUnitsWarning, stacklevel=5)
 
     def _set_curves(self, monitor, training, continued):
         losses = monitor.losses
         curves = {"loss_curve_": [loss.objective for loss in losses]}
         if monitor.held_out:
-            # The squared errors of the training are in its units.
-            X, scale = training.X, training.problem.scaling.scale
-            variance = total_variance(X) / X.shape[0] / scale**2
+            spread = self._spread(training.X, training.problem.scaling)
             curves |= {
                 "validation_loss_curve_": [h.objective for h in monitor.held_out],
                 "validation_scores_": [h.score for h in monitor.held_out],
                 "train_scores_": [
-                    _explained(h.squared_error, variance) for h in losses
+                    explained_share(math.sqrt(loss.squared_error), spread)
+                    for loss in losses
                 ],
             }
         terms = {
@@ -905,13 +948,15 @@ class SparseAutoencoderTransformer(
             W1, b1, W2, b2, settings.activation, settings.output_activation
         )
 
-    def _evaluate(self, X, parameters, scaling):
+    def _evaluate(self, X, parameters, scaling, on_codes=None):
         """Return the terms of the objective on `X`, and the moments they came from."""
-        moments = code_moments(X, parameters, self._fitted_settings.loss)
+        moments = code_moments(
+            X, parameters, self._fitted_settings.loss, scaling.scale, on_codes
+        )
         # The same network in the training's units: what is penalised is its weights.
         W1, _, W2, _ = scaling.unfold(parameters)
         terms = Bunch(
-            reconstruction=float(moments.reconstruction / scaling.scale**2),
+            reconstruction=moments.reconstruction,
             weight_decay=float(weight_penalty((W1, W2), self.weight_decay, np)),
             sparsity=float(sparsity_penalty(moments.rho_hat, self.rho, self.beta, np)),
         )
@@ -934,13 +979,14 @@ class SparseAutoencoderTransformer(
 
     def _validate(self, X):
         check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
+        with strict_validation():
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                reset=False,
+            )
 
     def transform(self, X):
         """Return the activations of the hidden units.
@@ -972,7 +1018,8 @@ class SparseAutoencoderTransformer(
             In the units of the training data and the dtype of the codes.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        with strict_validation():
+            codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but inverse_transform expects the "
@@ -1017,11 +1064,13 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         parameters = self._parameters.astype(X.dtype)
         errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
-        for rows in row_chunks(X, self._n_features_out):
-            residual = parameters.decode(parameters.encode(X[rows])) - dense(X[rows])
-            squared = np.square(residual, out=residual)
-            errors[rows] = squared if per_feature else squared.sum(axis=1)
-        return errors
+        with np.errstate(all="ignore"):
+            for rows in row_chunks(X, self._n_features_out):
+                residual = parameters.decode(parameters.encode(X[rows]))
+                residual -= dense(X[rows])
+                squared = np.square(residual, out=residual)
+                errors[rows] = squared if per_feature else squared.sum(axis=1)
+        return _finite(errors, "A squared error")
 
     def score_samples(self, X):
         """Return how well each sample is reconstructed; the higher, the more normal.
@@ -1061,8 +1110,9 @@ class SparseAutoencoderTransformer(
             and 0 if not, as in :func:`sklearn.metrics.r2_score`.
         """
         X = self._validate(X)
-        unexplained = self.reconstruction_error(X).sum(dtype=np.float64)
-        return _explained(unexplained, total_variance(X))
+        with np.errstate(all="ignore"):
+            score = explained_variance(X, self._parameters.astype(X.dtype))
+        return _finite(score, "The score of X")
 
     def evaluate_objective(self, X):
         """Return the training objective and its terms on any data.
@@ -1083,7 +1133,10 @@ class SparseAutoencoderTransformer(
         self._validate_params()
         _check_range(X, self._fitted_settings.loss)
         parameters = self._parameters.astype(X.dtype)
-        return self._evaluate(X, parameters, self._scaling)[0]
+        with np.errstate(all="ignore"):
+            objective, _ = self._evaluate(X, parameters, self._scaling)
+        _finite(objective.total, "The objective on X")
+        return objective
 
     def unit_report(self, X):
         r"""Describe what each unit does on data.
@@ -1106,13 +1159,16 @@ class SparseAutoencoderTransformer(
             - `sparseness`: Hoyer's lifetime sparseness, 0 for a constant activation
               and 1 - sqrt(rho) for one that is on for a share `rho` and off else.
             - `encoder_norm`, `decoder_norm`: norms of the weights.
-            - `state`: "dead" if no activation reaches `rho`, "saturated" if none falls
-              below 1/2, "collapsed" if `std` is below a twentieth of
-              sqrt(rho (1 - rho)), that of a perfect on/off code, and "active" else.
+            - `state`: "collapsed" if `std` is below a twentieth of
+              sqrt(rho (1 - rho)), that of a perfect on/off code, "dead" if no
+              activation reaches `rho`, "saturated" if none falls below 1/2, and
+              "active" else. A constant unit counts as dead or saturated if it is
+              that and its mean is not within half of `rho` from `rho`.
         """
         X = self._validate(X)
         self._validate_params()
-        return unit_table(X, self._parameters.astype(X.dtype), self.rho)
+        with np.errstate(all="ignore"):
+            return unit_table(X, self._parameters.astype(X.dtype), self.rho)
 
     def to_keras(self):
         """Build the network as a compiled Keras model.
@@ -1170,13 +1226,6 @@ class SparseAutoencoderTransformer(
         return tags
 
 
-def _explained(unexplained, variance):
-    """Return the share of a variance that is explained."""
-    if variance == 0:
-        return float(unexplained == 0)
-    return float(1 - unexplained / variance)
-
-
 def _check_range(X, loss):
     """Raise if the loss does not take values of `X`."""
     if loss != "log_loss":
@@ -1189,6 +1238,16 @@ def _check_range(X, loss):
             f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
             "loss='squared_error'."
         )
+
+
+def _finite(result, what):
+    """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"{what} overflows the range of its dtype: the values of X are too large. "
+            "Scale the data, or pass float64."
+        )
+    return result
 
 
 @contextlib.contextmanager
