@@ -8,7 +8,12 @@ from scipy.special import expit
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ._objective import ACTIVATION_RANGES, mean_to_rho_hat, reconstruction_loss
+from ._objective import (
+    ACTIVATION_RANGES,
+    mean_to_rho_hat,
+    reconstruction_loss,
+    squared_error,
+)
 
 # Rows that a training holds as one float32 block; data beyond that stream through.
 BLOCK_BYTES = 1 << 28
@@ -126,10 +131,13 @@ class CodeMoments(NamedTuple):
         Mean loss of a row.
     rho_hat : ndarray of shape (n_components,)
         Mean activation of each unit on the interval it lives in.
+    squared_error : float
+        Mean squared error of a row, summed over the features, in units of ``scale``.
     """
 
     reconstruction: float
     rho_hat: np.ndarray
+    squared_error: float
 
 
 def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
@@ -146,7 +154,7 @@ def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
         Is shown the codes of each chunk of rows, to save it a pass of its own.
     """
     n_samples = X.shape[0]
-    total, activation = 0.0, np.zeros(parameters.b1.shape[0])
+    total, error, activation = 0.0, 0.0, np.zeros(parameters.b1.shape[0])
     for rows in row_chunks(X, parameters.b1.shape[0]):
         codes = parameters.encode(X[rows])
         activation += codes.sum(axis=0, dtype=np.float64)
@@ -160,10 +168,12 @@ def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
             output /= scale
         losses = reconstruction_loss(expected, output, loss, np)
         total += losses.sum(dtype=np.float64)
+        squared = squared_error(expected, output, losses, loss, np)
+        error += squared.sum(dtype=np.float64)
     rho_hat = mean_to_rho_hat(
         activation / n_samples, ACTIVATION_RANGES[parameters.activation]
     )
-    return CodeMoments(total / n_samples, rho_hat)
+    return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 
 
 def column_means(X):
@@ -184,22 +194,33 @@ def frobenius_norm(chunks):
     return float(total)
 
 
+def deviation_norm(X):
+    """Return the root of the summed squared deviations from the column means."""
+    # Deviations from the first row, not from 0: no digits are lost to a large mean.
+    pivot = dense(X[:1]).astype(np.float64)
+    mean = sum(
+        (dense(X[rows]) - pivot).sum(axis=0) / X.shape[0] for rows in row_chunks(X)
+    )
+    return frobenius_norm(dense(X[rows]) - pivot - mean for rows in row_chunks(X))
+
+
 def explained_variance(X, parameters):
     """Return 1 - squared errors over squared deviations from the column means.
 
     Without variance it is 1 for a perfect reconstruction and 0 for any other. Both
     sums are taken as norms in float64, in the range of the data, not of its square.
     """
-    # Deviations from the first row, not from 0: no digits are lost to a large mean.
-    pivot = dense(X[:1]).astype(np.float64)
-    chunks = list(row_chunks(X, parameters.b1.shape[0]))
-    mean = sum((dense(X[rows]) - pivot).sum(axis=0) / X.shape[0] for rows in chunks)
-    deviation = frobenius_norm(dense(X[rows]) - pivot - mean for rows in chunks)
+    deviation = deviation_norm(X)
     residual = frobenius_norm(
         parameters.decode(parameters.encode(X[rows])).astype(np.float64)
         - dense(X[rows])
-        for rows in chunks
+        for rows in row_chunks(X, parameters.b1.shape[0])
     )
+    return explained_share(residual, deviation)
+
+
+def explained_share(residual, deviation):
+    """Return the share of the variance explained, from two norms."""
     if deviation == 0:
         return float(residual == 0)
     return 1 - (residual / deviation) ** 2
