@@ -84,12 +84,12 @@ def _array(shape, text):
 $arrays''')
 
 ACTIVATIONS = {
-    "sigmoid": '''\
+    "sigmoid": """\
 def _sigmoid(Z):
     # The exponential of negative numbers only: it cannot overflow.
     exponential = np.exp(-np.abs(Z))
     return np.where(Z < 0, exponential, 1) / (1 + exponential)
-''',
+""",
     "tanh": """\
 def _tanh(Z):
     return np.tanh(Z)

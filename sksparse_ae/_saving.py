@@ -52,7 +52,7 @@ def _optimizer_to_plain(solver):
     try:
         copy = _optimizer_from_plain(plain)
     except Exception:
-        # Of a class that nobody has registered: pickle can take it as it is.
+        # Of a class that is not registered: for pickle, and for Keras, to save.
         return solver
     same = type(copy) is type(solver) and copy.get_config() == plain["config"]
     return plain if same else solver
@@ -82,10 +82,13 @@ def _optimizer_from_plain(value):
         found = registered or getattr(place, name, None)
         if isinstance(found, type) and issubclass(
             found,
-            (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule),
+            (
+                keras.optimizers.Optimizer,
+                keras.optimizers.schedules.LearningRateSchedule,
+            ),
         ):
             return found.from_config(config) if registered else found(**config)
     raise ValueError(
-        f"The file asks for an optimizer or a schedule named {name!r}, which is none of "
-        "Keras' and not registered by keras.saving.register_keras_serializable."
+        f"The file asks for an optimizer or a schedule named {name!r}, which is none "
+        "of Keras' and not registered by keras.saving.register_keras_serializable."
     )
