@@ -86,9 +86,9 @@ $arrays''')
 ACTIVATIONS = {
     "sigmoid": """\
 def _sigmoid(Z):
-    # The exponential of negative numbers only: it cannot overflow.
-    exponential = np.exp(-np.abs(Z))
-    return np.where(Z < 0, exponential, 1) / (1 + exponential)
+    # Where the exponential overflows, the activation is 0.
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-Z))
 """,
     "tanh": """\
 def _tanh(Z):
