@@ -1,10 +1,11 @@
 """What a transformer is saved as: arrays and plain Python types.
 
 A file of skops names the types that it needs, and a reader has to trust each. Records
-are therefore saved as dicts, and a Keras optimizer, which skops cannot save, as its
-configuration.
+are therefore saved as dicts, a path as a string, and a Keras optimizer, which skops
+cannot save, as its configuration.
 """
 
+import os
 import sys
 
 from ._startup import starting_tensorflow
@@ -25,11 +26,13 @@ def to_plain(state, records):
         if record is not None:
             plain[name] = dict(record if isinstance(record, dict) else record._asdict())
     plain["solver"] = _optimizer_to_plain(state["solver"])
+    if isinstance(state["checkpoint_dir"], os.PathLike):
+        plain["checkpoint_dir"] = os.fspath(state["checkpoint_dir"])
     return plain
 
 
 def from_plain(plain, records):
-    """Undo ``to_plain``."""
+    """Undo ``to_plain``; a path stays a string."""
     state = dict(plain)
     for name in records.keys() & plain.keys():
         if plain[name] is not None:

@@ -254,6 +254,7 @@ def test_skops_is_to_trust_the_transformer_and_nothing_else(X, y, name):
     assert copy.objective_.total == kept.objective_.total
     assert copy.objective_ == kept.objective_
     assert copy.loss_curve_ == kept.loss_curve_
+    assert copy.loss_terms_ == kept.loss_terms_
     assert_array_equal(copy.feature_names_in_, kept.feature_names_in_)
     assert {n: type(v) for n, v in vars(copy).items()} == {
         n: type(v) for n, v in vars(kept).items()
@@ -321,6 +322,12 @@ def test_a_file_cannot_name_anything_but_an_optimizer(name):
             new.writestr(entry, content.replace(b"tests>Registered", name.encode()))
     with pytest.raises(ValueError, match="optimizer or a schedule named"):
         skops.io.loads(forged.getvalue(), trusted=[CLASS])
+
+
+def test_a_path_is_saved_as_a_string(tmp_path):
+    file = skops.io.dumps(SparseAutoencoderTransformer(checkpoint_dir=tmp_path))
+    assert skops.io.get_untrusted_types(data=file) == [CLASS]
+    assert skops.io.loads(file, trusted=[CLASS]).checkpoint_dir == str(tmp_path)
 
 
 def test_an_unfitted_transformer_is_saved_too():
