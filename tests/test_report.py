@@ -303,10 +303,22 @@ def test_a_training_of_one_step_without_spread_can_be_reported(path):
     assert {decoded(png).max() for png in page.data["images"].values()} == {0}
 
 
-def test_held_out_objectives_are_drawn(digits, path):
-    estimator = briefly_fitted(digits, 3, early_stopping=True)
-    page = Page(estimator.report(digits, path))
-    assert "held out" in {element["text"].strip() for element in page.find("text")}
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, {"objective", "reconstruction", "weight decay", "sparsity"}),
+        ({"beta": 0.0}, {"objective", "reconstruction", "weight decay"}),
+        (
+            {"early_stopping": True},
+            {"objective", "held out", "reconstruction", "weight decay", "sparsity"},
+        ),
+    ],
+)
+def test_the_curves_of_all_terms_are_drawn(parameters, expected, digits, path):
+    page = Page(briefly_fitted(digits, 3, **parameters).report(digits, path))
+    texts = {element["text"].strip() for element in page.find("text")}
+    curves = {"objective", "held out", "reconstruction", "weight decay", "sparsity"}
+    assert texts & curves == expected
 
 
 def test_memory_does_not_grow_with_samples_times_units(path):

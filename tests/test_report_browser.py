@@ -353,6 +353,12 @@ def test_the_page_asks_for_nothing(reader, pages):
     assert all(name.startswith("data:") for name in asked_for)
 
 
+INKS = [
+    *("text", "muted", "accent", "second"),
+    *("reconstruction", "weight-decay", "sparsity"),
+]
+
+
 def _luminance(color):
     """Relative luminance of a CSS color, as WCAG 2.2 defines it."""
     channels = np.array([int(n) for n in re.findall(r"\d+", color)[:3]]) / 255
@@ -370,12 +376,12 @@ def test_text_can_be_read_in_light_and_in_dark(scheme, reader, pages):
         "return Object.fromEntries(arguments[0].map(name => {"
         "  document.body.style.color = `var(--${name})`;"
         "  return [name, getComputedStyle(document.body).color]; }))",
-        ["page", "panel", "text", "muted", "accent", "second"],
+        ["page", "panel", *INKS],
     )
     luminance = {name: _luminance(color) for name, color in colors.items()}
     assert (luminance["page"] > 0.5) == (scheme == "light")
     for ground in ("page", "panel"):
-        for ink in ("text", "muted", "accent", "second"):
+        for ink in INKS:
             dark, light = sorted([luminance[ground], luminance[ink]])
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, ink)
     # The figures follow.

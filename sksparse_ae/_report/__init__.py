@@ -86,6 +86,7 @@ def write_report(estimator, X, path, image_shape, feature_names):
         "loss_figure": Markup(
             loss_figure(
                 estimator.loss_curve_,
+                estimator.loss_terms_,
                 getattr(estimator, "validation_loss_curve_", []),
                 step,
             )

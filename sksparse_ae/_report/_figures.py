@@ -16,8 +16,11 @@ COLORS = {
     "#020202": "var(--muted)",
     "#030303": "var(--accent)",
     "#040404": "var(--second)",
+    "#050505": "var(--reconstruction)",
+    "#060606": "var(--weight-decay)",
+    "#070707": "var(--sparsity)",
 }
-TEXT, MUTED, ACCENT, SECOND = COLORS
+TEXT, MUTED, ACCENT, SECOND, *TERMS = COLORS
 
 STYLE = {
     "svg.fonttype": "none",  # text stays text
@@ -36,23 +39,28 @@ STYLE = {
 }
 
 
-def loss_figure(loss_curve, validation_curve, step):
-    """Draw the objective over the steps, epochs or iterations, of the training."""
+def loss_figure(loss_curve, loss_terms, validation_curve, step):
+    """Draw the objective and its terms over the epochs or iterations."""
     with matplotlib.style.context(["default", STYLE]):
         figure, axes = _axes()
         # A line through one point would not be seen.
         marker = "o" if len(loss_curve) == 1 else None
-        for curve, label, color, line in [
-            (loss_curve, "training", ACCENT, "-"),
-            (validation_curve, "held out", SECOND, "--"),
-        ]:
-            if curve:
-                steps = np.arange(1, len(curve) + 1)
-                axes.plot(steps, curve, line, color=color, label=label, marker=marker)
-        if validation_curve:
-            axes.legend()
-        if min(loss_curve) > 0 and max(loss_curve) > 10 * min(loss_curve):
+        curves = [
+            ("objective", loss_curve, ACCENT, "-"),
+            ("held out", validation_curve, SECOND, "--"),
+        ]
+        lines = ["-.", ":", (0, (3, 1, 1, 1))]
+        for (name, curve), *style in zip(loss_terms.items(), TERMS, lines, strict=True):
+            curves.append((name.replace("_", " "), curve, *style))
+        curves = [curve for curve in curves if any(curve[1])]
+        for label, values, color, line in curves:
+            steps = np.arange(1, len(values) + 1)
+            axes.plot(
+                steps, values, color=color, linestyle=line, label=label, marker=marker
+            )
+        if all(min(values) > 0 for _, values, *_ in curves):
             axes.set_yscale("log")
+        figure.legend(loc="outside upper left", ncols=3, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel=step.capitalize(), ylabel="Objective")
         return _svg(figure, "loss")
@@ -84,7 +92,7 @@ def rho_hat_figure(rho_hat, rho):
 
 
 def _axes():
-    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+    figure = Figure(figsize=(4.2, 3), layout="constrained")
     return figure, figure.add_subplot()
 
 
