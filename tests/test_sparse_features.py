@@ -72,8 +72,11 @@ def test_weight_decay_that_collapses_ngs_patches_is_named(patches):
 @pytest.mark.parametrize(
     ("settings", "remedy"),
     [
-        ({"rho_hat": "batch"}, "or set rho_hat='running'."),
-        ({"init": "uniform", "output_activation": "sigmoid"}, "or set init='auto'."),
+        ({"rho_hat": "batch"}, "or set rho_hat='running', or set revive=True."),
+        (
+            {"init": "uniform", "output_activation": "sigmoid"},
+            "or set init='auto', or set revive=True.",
+        ),
     ],
 )
 def test_an_absurd_beta_on_digits_is_named(settings, remedy):
@@ -165,10 +168,14 @@ def test_more_than_a_tenth_of_the_units_is_too_many(digits, biased, n_inactive):
 @pytest.mark.parametrize(
     ("bias", "settings", "remedy"),
     [
-        (-1e3, {"beta": 100.0}, "Lower learning_rate, or lower beta=100,"),
-        (-1e3, {"beta": 0.1}, "Raise beta=0.1, .*, or raise rho=0.05\\."),
+        (
+            -1e3,
+            {"beta": 100.0},
+            "Lower learning_rate, or lower beta=100,.* or set revive=True",
+        ),
+        (-1e3, {"beta": 0.1}, "Raise beta=0.1, .*, or raise rho=0.05,"),
         (1e3, {"beta": 100.0, "solver": "lbfgs"}, " Lower beta=100, .* overshoots\\."),
-        (1e3, {"beta": 0.1}, "Raise beta=0.1, .* back\\."),
+        (1e3, {"beta": 0.1}, "Raise beta=0.1, .* back, or set revive"),
         (1e3, {"beta": 0.1, "scale": False}, "or scale the data \\(StandardScaler"),
     ],
 )
