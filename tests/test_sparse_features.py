@@ -189,8 +189,10 @@ def test_units_that_went_off_or_on_for_good_call_for_another_beta(
 
 def test_the_warning_as_an_error_leaves_the_estimator_unfitted(digits):
     estimator = SparseAutoencoderTransformer(**FEW, weight_decay=1.0)
-    with pytest.raises(InactiveUnitsWarning):
-        estimator.fit(digits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InactiveUnitsWarning)
+        with pytest.raises(InactiveUnitsWarning):
+            estimator.fit(digits)
     assert not hasattr(estimator, "coefs_")
 
 
