@@ -1,0 +1,177 @@
+"""The objective over the training."""
+
+import numpy as np
+
+from .._pipeline import LocatedAutoencoder
+from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+
+# Colours of the Okabe-Ito palette, and line styles for print in grey.
+CURVE_STYLES = [
+    {"color": "#0072B2", "linestyle": "-"},
+    {"color": "#E69F00", "linestyle": "--"},
+]
+TERM_STYLES = [
+    {"color": "#009E73", "marker": "o", "linestyle": ":"},
+    {"color": "#CC79A7", "marker": "s", "linestyle": ":"},
+    {"color": "#D55E00", "marker": "^", "linestyle": ":"},
+]
+
+
+class LossCurveDisplay:
+    """The objective after each epoch or iteration, and its terms.
+
+    Create it by :meth:`from_estimator`.
+
+    Read more in the :ref:`user guide <displays>`.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_iter,)
+        Objective of the training samples.
+
+    validation_loss_curve : array-like of shape (n_iter,), default=None
+        Objective of samples held out.
+
+    terms : dict of str to float or array-like of shape (n_iter,), default=None
+        Terms of the objective: a number is the value at the end, an array the values
+        after each iteration.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the last `plot`.
+
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    lines_ : list of matplotlib Line2D
+        The curves, and the terms at the end.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.inspection import LossCurveDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(
+    ...     25, early_stopping=True, random_state=0
+    ... ).fit(X)
+    >>> display = LossCurveDisplay.from_estimator(autoencoder)
+    >>> list(display.frame())
+    ['training', 'validation']
+    >>> list(display.terms)
+    ['reconstruction', 'weight decay', 'sparsity']
+    """
+
+    def __init__(self, loss_curve, *, validation_loss_curve=None, terms=None):
+        self.loss_curve = loss_curve
+        self.validation_loss_curve = validation_loss_curve
+        self.terms = terms
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+        """Draw the curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with `loss_curve_`, or a Pipeline with such a step.
+            `validation_loss_curve_` and `objective_`, the terms at the end, are drawn
+            if it has them.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            The display, drawn.
+        """
+        located = LocatedAutoencoder(estimator, "loss_curve_")
+        autoencoder = located.autoencoder
+        objective = getattr(autoencoder, "objective_", {})
+        display = cls(
+            autoencoder.loss_curve_,
+            validation_loss_curve=getattr(autoencoder, "validation_loss_curve_", None),
+            terms={
+                name.replace("_", " "): value
+                for name, value in objective.items()
+                if name != "total"
+            },
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, yscale="log"):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        yscale : str, default="log"
+            Scale of the objective, "log" or "linear". On a logarithmic scale terms of
+            0 stand in the legend only.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            The display itself.
+        """
+        plt = import_pyplot(self)
+        if ax is None:
+            _, ax = plt.subplots(
+                figsize=(1.2 * FIGURE_WIDTH, 0.65 * FIGURE_WIDTH), layout="constrained"
+            )
+        ax.set_yscale(yscale)
+        iterations = np.arange(1, len(self.loss_curve) + 1)
+        self.lines_ = []
+        for (name, curve), style in zip(self._curves(), CURVE_STYLES, strict=False):
+            self.lines_ += ax.plot(iterations, curve, label=name, **style)
+        for i, (name, values) in enumerate((self.terms or {}).items()):
+            style = TERM_STYLES[i % len(TERM_STYLES)]
+            values = np.atleast_1d(values)
+            if len(values) == 1:
+                name = f"{name}, at the end: {values[0]:.3g}"
+            self.lines_ += ax.plot(
+                iterations[-len(values) :],
+                values,
+                label=name,
+                markevery=[-1],
+                clip_on=False,
+                **style,
+            )
+        ax.set(xlabel="epoch or iteration", ylabel="objective")
+        ax.legend(
+            frameon=False,
+            fontsize="small",
+            loc="center left",
+            bbox_to_anchor=(1.02, 0.5),
+        )
+        ax.spines[["top", "right"]].set_visible(False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def frame(self):
+        """Return the numbers of the curves.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row an epoch or iteration, from 1: `training`, `validation` if there is
+            one, and the terms of which curves are known. Those known at the end only
+            are in `terms`.
+        """
+        pd = import_pandas(self)
+        curves = dict(self._curves())
+        curves |= {k: v for k, v in (self.terms or {}).items() if np.ndim(v) == 1}
+        index = pd.RangeIndex(1, len(self.loss_curve) + 1, name="iteration")
+        return pd.DataFrame(curves, index=index)
+
+    def _curves(self):
+        yield "training", self.loss_curve
+        if self.validation_loss_curve is not None:
+            yield "validation", self.validation_loss_curve
