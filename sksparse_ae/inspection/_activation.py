@@ -59,7 +59,7 @@ class ActivationDisplay:
     >>> from sksparse_ae import SparseAutoencoderTransformer
     >>> from sksparse_ae.inspection import ActivationDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> autoencoder = SparseAutoencoderTransformer(25, random_state=0).fit(X)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
     >>> display = ActivationDisplay.from_estimator(autoencoder, X)
     >>> int(display.counts.sum()) == 25 * len(X)
     True
@@ -158,6 +158,7 @@ class ActivationDisplay:
             )
         for draw_on, axis in zip(draw[kind], axes, strict=True):
             draw_on(axis)
+            axis.spines[["top", "right"]].set_visible(False)
         self.ax_ = axes if n_axes > 1 else axes[0]
         self.figure_ = axes[0].figure
         return self
@@ -168,8 +169,6 @@ class ActivationDisplay:
         order = np.argsort(rho_hat, kind="stable")
         rank = np.empty(len(order), dtype=int)
         rank[order] = np.arange(1, len(order) + 1)
-        # A unit off on all samples has no place on a logarithmic scale.
-        ax.set_yscale("log" if rho_hat.min() > 0 else "linear")
         line = ax.axhline(self.rho, color="0.4", linestyle="--", linewidth=1)
         line.set_label(rf"$\rho = {self.rho:g}$")
         for name, style in STATE_STYLES.items():
@@ -179,12 +178,11 @@ class ActivationDisplay:
                 ax.scatter(rank[chosen], rho_hat[chosen], s=14, label=label, **style)
             if state is None:
                 break
-        # Units that all agree would otherwise fill the axis with rounding errors.
-        low, high = min(rho_hat.min(), self.rho), max(rho_hat.max(), self.rho)
-        if low > 0:
-            ax.set_ylim(min(low / 1.25, self.rho / 2), max(high * 1.25, self.rho * 2))
+        lowest, highest = min(rho_hat.min(), self.rho), max(rho_hat.max(), self.rho)
+        if 0 < lowest < highest / 10:
+            ax.set_yscale("log")
         else:
-            ax.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+            ax.set_ylim(0, 1.2 * highest)
         ax.set(xlabel="unit, by mean activation", ylabel=r"mean activation $\hat\rho$")
         ax.legend(frameon=False, fontsize="small")
 

@@ -68,7 +68,7 @@ class ComponentsDisplay:
     >>> from sksparse_ae import SparseAutoencoderTransformer
     >>> from sksparse_ae.inspection import ComponentsDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> autoencoder = SparseAutoencoderTransformer(25, random_state=0).fit(X)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
     >>> display = ComponentsDisplay.from_estimator(autoencoder)
     >>> display.frame().shape  # how much each is used, and 64 pixels
     (25, 65)
@@ -207,7 +207,7 @@ class ComponentsDisplay:
         if channels:
             picture = with_transparent_gaps(0.5 + 0.5 * picture)
         if ax is None:
-            _, ax = new_axes_for_image(plt, picture.shape)
+            ax = new_axes_for_image(plt, picture.shape)
         self.image_ = ax.imshow(picture, cmap=cmap, vmin=-1, vmax=1)
         ax.set_axis_off()
         self.ax_, self.figure_ = ax, ax.figure

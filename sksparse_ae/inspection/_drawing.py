@@ -87,9 +87,19 @@ def with_transparent_gaps(colours):
     return np.concatenate([np.where(gaps, 0, np.clip(colours, 0, 1)), ~gaps], axis=-1)
 
 
-def new_axes_for_image(plt, shape, width=FIGURE_WIDTH):
-    """Return axes in a new figure of an image's proportions."""
-    figure, ax = plt.subplots(
-        figsize=(width, max(width * shape[0] / shape[1], 0.5)), layout="constrained"
-    )
-    return figure, ax
+def new_axes_for_image(plt, shape, *, width=FIGURE_WIDTH, margin=0.0):
+    """Return axes for an image in a new figure of its proportions.
+
+    Parameters
+    ----------
+    plt : module
+    shape : tuple of int
+        (height, width) of the image in pixels.
+    width : float
+        Width of the figure in inches.
+    margin : float
+        Inches of it that labels beside the image take.
+    """
+    height = (width - margin) * shape[0] / shape[1]
+    _, ax = plt.subplots(figsize=(width, max(height, 0.5)), layout="constrained")
+    return ax

@@ -32,6 +32,9 @@ class LossCurveDisplay:
     validation_loss_curve : array-like of shape (n_iter,), default=None
         Objective of samples held out.
 
+    unit : str, default="iteration"
+        What an iteration is called on the axis, e.g. "epoch".
+
     terms : dict of str to float or array-like of shape (n_iter,), default=None
         Terms of the objective: a number is the value at the end, an array the values
         after each iteration.
@@ -54,7 +57,7 @@ class LossCurveDisplay:
     >>> from sksparse_ae.inspection import LossCurveDisplay
     >>> X, _ = load_digits(return_X_y=True)
     >>> autoencoder = SparseAutoencoderTransformer(
-    ...     25, early_stopping=True, random_state=0
+    ...     25, tol=0.1, early_stopping=True, random_state=0
     ... ).fit(X)
     >>> display = LossCurveDisplay.from_estimator(autoencoder)
     >>> list(display.frame())
@@ -63,9 +66,12 @@ class LossCurveDisplay:
     ['reconstruction', 'weight decay', 'sparsity']
     """
 
-    def __init__(self, loss_curve, *, validation_loss_curve=None, terms=None):
+    def __init__(
+        self, loss_curve, *, validation_loss_curve=None, unit="iteration", terms=None
+    ):
         self.loss_curve = loss_curve
         self.validation_loss_curve = validation_loss_curve
+        self.unit = unit
         self.terms = terms
 
     @classmethod
@@ -96,6 +102,9 @@ class LossCurveDisplay:
         display = cls(
             autoencoder.loss_curve_,
             validation_loss_curve=getattr(autoencoder, "validation_loss_curve_", None),
+            unit="iteration"
+            if getattr(autoencoder, "solver", "lbfgs") == "lbfgs"
+            else "epoch",
             terms={
                 name.replace("_", " "): value
                 for name, value in objective.items()
@@ -133,9 +142,10 @@ class LossCurveDisplay:
             self.lines_ += ax.plot(iterations, curve, label=name, **style)
         for i, (name, values) in enumerate((self.terms or {}).items()):
             style = TERM_STYLES[i % len(TERM_STYLES)]
+            if np.ndim(values) == 0:
+                name = f"{name}, at the end: {values:.3g}"
+                style = style | {"linestyle": "none"}
             values = np.atleast_1d(values)
-            if len(values) == 1:
-                name = f"{name}, at the end: {values[0]:.3g}"
             self.lines_ += ax.plot(
                 iterations[-len(values) :],
                 values,
@@ -144,13 +154,15 @@ class LossCurveDisplay:
                 clip_on=False,
                 **style,
             )
-        ax.set(xlabel="epoch or iteration", ylabel="objective")
+        ax.set(xlabel=self.unit, ylabel="objective")
+        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
         ax.legend(
             frameon=False,
             fontsize="small",
             loc="center left",
             bbox_to_anchor=(1.02, 0.5),
         )
+        ax.margins(y=0.08)
         ax.spines[["top", "right"]].set_visible(False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -162,8 +174,8 @@ class LossCurveDisplay:
         -------
         frame : pandas.DataFrame
             One row an epoch or iteration, from 1: `training`, `validation` if there is
-            one, and the terms of which curves are known. Those known at the end only
-            are in `terms`.
+            one, and the terms whose curves are known. `terms` has those that are known
+            at the end only.
         """
         pd = import_pandas(self)
         curves = dict(self._curves())

@@ -62,7 +62,7 @@ class ReconstructionDisplay:
     >>> from sksparse_ae import SparseAutoencoderTransformer
     >>> from sksparse_ae.inspection import ReconstructionDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> autoencoder = SparseAutoencoderTransformer(random_state=0).fit(X)
+    >>> autoencoder = SparseAutoencoderTransformer(tol=0.1, random_state=0).fit(X)
     >>> display = ReconstructionDisplay.from_estimator(autoencoder, X[:10])
     >>> display.errors.shape
     (10, 64)
@@ -168,7 +168,9 @@ class ReconstructionDisplay:
             montage(np.concatenate([images, errors]), n_columns=len(inputs))
         )
         if ax is None:
-            _, ax = new_axes_for_image(plt, picture.shape, 1.3 * FIGURE_WIDTH)
+            ax = new_axes_for_image(
+                plt, picture.shape, width=1.4 * FIGURE_WIDTH, margin=1.25
+            )
         self.image_ = ax.imshow(picture)
         height, gap = shape[0], gap_between(*shape[:2])
         ax.set_yticks(
@@ -182,7 +184,10 @@ class ReconstructionDisplay:
             top = 1 - (2 * (height + gap)) / picture.shape[0]
             bar = ax.inset_axes([1.02, 0, 0.015, top])
             scale = plt.cm.ScalarMappable(plt.Normalize(-limit, limit), error_colours)
-            ax.figure.colorbar(scale, cax=bar).ax.tick_params(labelsize="small")
+            colorbar = ax.figure.colorbar(
+                scale, cax=bar, ticks=[-limit, 0, limit], format="%.2g"
+            )
+            colorbar.ax.tick_params(labelsize="small")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

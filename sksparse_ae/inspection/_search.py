@@ -5,6 +5,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
 
+# Names in a picture, where they are not those in `cv_results_` with blanks.
+LABELS = {
+    "rho": r"$\rho$",
+    "beta": r"$\beta$",
+    "weight_decay": r"$\lambda$",
+    "active_units": "share of active units",
+    "neg_mean_kl": "minus mean KL",
+    "hoyer_sparseness": "Hoyer sparseness",
+}
+
 
 class SearchDisplay:
     """A score of a search over `rho` and `beta`, or over two other parameters.
@@ -226,11 +236,14 @@ class SearchDisplay:
             self._plot_grid(ax, columns, column, rows, row, cmap, values_format)
         else:
             self._plot_points(ax, cmap)
-        ax.set(xlabel=_symbol(self.names[0]), ylabel=_symbol(self.names[1]))
+        x_label, y_label, score_label = (
+            LABELS.get(name, name.replace("_", " ")) for name in self.names
+        )
+        ax.set(xlabel=x_label, ylabel=y_label)
         self.colorbar_ = None
         if colorbar:
             self.colorbar_ = ax.figure.colorbar(
-                self.mappable_, ax=ax, label=self.names[2].replace("_", " ")
+                self.mappable_, ax=ax, label=score_label
             )
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -312,10 +325,6 @@ def _parameter_key(cv_results, name):
             f"called {name!r}; it has {found}."
         )
     return matches[0]
-
-
-def _symbol(name):
-    return rf"$\{name}$" if name in ("rho", "beta") else name.replace("_", " ")
 
 
 def _short(value):
