@@ -1,5 +1,6 @@
 """Displays hold the numbers of the estimator, and draw what they hold."""
 
+import copy
 import subprocess
 import sys
 
@@ -53,11 +54,13 @@ def whitened(digits):
 # ------------------------------------------------------------------ all of them
 
 
-def test_importing_displays_and_scorers_imports_no_optional_package():
+def test_displays_and_scorers_are_imported_without_optional_packages():
     code = (
-        "import sys, sksparse_ae.inspection, sksparse_ae.metrics\n"
-        "optional = {'matplotlib', 'pandas', 'tensorflow', 'keras'}\n"
-        "assert not optional & set(sys.modules), optional & set(sys.modules)\n"
+        "import sys\n"
+        "sys.modules['pandas'] = None\n"
+        "import sksparse_ae.inspection, sksparse_ae.metrics\n"
+        "loaded = {'matplotlib', 'tensorflow', 'keras'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -355,11 +358,11 @@ def test_curves_and_terms_are_those_of_the_estimator(digits):
     assert_array_equal(frame["training"], autoencoder.loss_curve_)
     assert_array_equal(frame["validation"], autoencoder.validation_loss_curve_)
     assert list(frame.index) == list(range(1, autoencoder.n_iter_ + 1))
-    assert_allclose(sum(display.terms.values()), autoencoder.objective_.total)
-    for line, name in zip(display.lines_, frame, strict=False):
+    terms = frame[["reconstruction", "weight_decay", "sparsity"]]
+    assert_array_equal(terms["sparsity"], autoencoder.loss_terms_.sparsity)
+    assert_allclose(terms.sum(axis=1), frame["training"])
+    for line, name in zip(display.lines_, frame, strict=True):
         assert_array_equal(line.get_xydata(), frame[name].reset_index().to_numpy())
-    ends = [line.get_xydata()[0] for line in display.lines_[2:]]
-    assert_allclose(ends, [(len(frame), value) for value in display.terms.values()])
     assert display.ax_.get_xlabel() == "epoch"
 
 
@@ -372,12 +375,22 @@ def test_terms_with_curves_are_drawn_and_listed_over_the_iterations():
     assert display.ax_.get_xlabel() == "iteration"
 
 
+def test_terms_at_the_end_stand_in_for_curves_that_are_not_recorded(fitted):
+    older = copy.copy(fitted)
+    del older.loss_terms_
+    display = LossCurveDisplay.from_estimator(older)
+    assert list(display.frame()) == ["training"]
+    assert_allclose(sum(display.terms.values()), fitted.objective_.total)
+    ends = [line.get_xydata() for line in display.lines_[1:]]
+    assert_allclose(ends, [[(fitted.n_iter_, v)] for v in display.terms.values()])
+
+
 def test_other_estimators_with_a_loss_curve_are_drawn(fitted, digits):
-    network = MLPRegressor((5,), tol=1e6, random_state=0)
+    network = MLPRegressor(hidden_layer_sizes=5, tol=1e9, random_state=0)
     network.fit(digits, digits[:, 20])
     display = LossCurveDisplay.from_estimator(network)
     assert_array_equal(display.frame()["training"], network.loss_curve_)
-    # In a pipeline the autoencoder's curve is meant, not that of what comes after.
+    # In a pipeline, the autoencoder's curve is meant, not that of what comes after.
     display = LossCurveDisplay.from_estimator(make_pipeline(fitted, network))
     assert_array_equal(display.frame()["training"], fitted.loss_curve_)
 

@@ -182,6 +182,7 @@ class ActivationDisplay:
         if 0 < lowest < highest / 10:
             ax.set_yscale("log")
         else:
+            ax.set_yscale("linear")
             ax.set_ylim(0, 1.2 * highest)
         ax.set(xlabel="unit, by mean activation", ylabel=r"mean activation $\hat\rho$")
         ax.legend(frameon=False, fontsize="small")

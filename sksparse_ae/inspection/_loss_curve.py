@@ -11,9 +11,9 @@ CURVE_STYLES = [
     {"color": "#E69F00", "linestyle": "--"},
 ]
 TERM_STYLES = [
-    {"color": "#009E73", "marker": "o", "linestyle": ":"},
-    {"color": "#CC79A7", "marker": "s", "linestyle": ":"},
-    {"color": "#D55E00", "marker": "^", "linestyle": ":"},
+    {"color": "#009E73", "marker": "o", "linestyle": "-", "linewidth": 1},
+    {"color": "#CC79A7", "marker": "s", "linestyle": "-", "linewidth": 1},
+    {"color": "#D55E00", "marker": "^", "linestyle": "-", "linewidth": 1},
 ]
 
 
@@ -61,9 +61,7 @@ class LossCurveDisplay:
     ... ).fit(X)
     >>> display = LossCurveDisplay.from_estimator(autoencoder)
     >>> list(display.frame())
-    ['training', 'validation']
-    >>> list(display.terms)
-    ['reconstruction', 'weight decay', 'sparsity']
+    ['training', 'validation', 'reconstruction', 'weight_decay', 'sparsity']
     """
 
     def __init__(
@@ -82,8 +80,9 @@ class LossCurveDisplay:
         ----------
         estimator : estimator instance
             Fitted, with `loss_curve_`, or a Pipeline with such a step.
-            `validation_loss_curve_` and `objective_`, the terms at the end, are drawn
-            if it has them.
+            `validation_loss_curve_` and `loss_terms_`, the curves of the terms, are
+            drawn if it has them; instead of the latter `objective_`, the terms at the
+            end.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -98,18 +97,16 @@ class LossCurveDisplay:
         """
         located = LocatedAutoencoder(estimator, "loss_curve_")
         autoencoder = located.autoencoder
-        objective = getattr(autoencoder, "objective_", {})
+        # Of an estimator that records no curves of the terms, their values at the end.
+        terms = getattr(autoencoder, "loss_terms_", None)
+        if terms is None:
+            terms = getattr(autoencoder, "objective_", {})
+        solver = getattr(autoencoder, "solver", "lbfgs")
         display = cls(
             autoencoder.loss_curve_,
             validation_loss_curve=getattr(autoencoder, "validation_loss_curve_", None),
-            unit="iteration"
-            if getattr(autoencoder, "solver", "lbfgs") == "lbfgs"
-            else "epoch",
-            terms={
-                name.replace("_", " "): value
-                for name, value in objective.items()
-                if name != "total"
-            },
+            unit="iteration" if solver == "lbfgs" else "epoch",
+            terms={name: terms[name] for name in terms if name != "total"},
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -122,8 +119,8 @@ class LossCurveDisplay:
             Where to draw; None for a new figure.
 
         yscale : str, default="log"
-            Scale of the objective, "log" or "linear". On a logarithmic scale terms of
-            0 stand in the legend only.
+            Scale of the objective, "log" or "linear". A logarithmic scale shows no
+            terms of 0.
 
         Returns
         -------
@@ -142,6 +139,7 @@ class LossCurveDisplay:
             self.lines_ += ax.plot(iterations, curve, label=name, **style)
         for i, (name, values) in enumerate((self.terms or {}).items()):
             style = TERM_STYLES[i % len(TERM_STYLES)]
+            name = name.replace("_", " ")
             if np.ndim(values) == 0:
                 name = f"{name}, at the end: {values:.3g}"
                 style = style | {"linestyle": "none"}
@@ -150,12 +148,13 @@ class LossCurveDisplay:
                 iterations[-len(values) :],
                 values,
                 label=name,
-                markevery=[-1],
+                markersize=5,
+                markevery=[len(values) - 1],
                 clip_on=False,
                 **style,
             )
         ax.set(xlabel=self.unit, ylabel="objective")
-        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         ax.legend(
             frameon=False,
             fontsize="small",
