@@ -84,14 +84,10 @@ def try_inputs(arguments):
 
 # Each takes some seconds, most of them compiled.
 KILLED_TRAININGS = {
-    "adam": {"max_iter": 1000, "n_iter_no_change": 1000},
-    "early stopping": {
-        "max_iter": 600,
-        "n_iter_no_change": 600,
-        "early_stopping": True,
-    },
-    "reviving": {"max_iter": 800, "n_iter_no_change": 800, "revive": True},
-    "lbfgs": {"solver": "lbfgs", "max_iter": 600, "tol": 0},
+    "adam": {"max_iter": 1000},
+    "early stopping": {"max_iter": 600, "early_stopping": True},
+    "reviving": {"max_iter": 800, "revive": True},
+    "lbfgs": {"solver": "lbfgs", "max_iter": 600},
 }
 
 
@@ -99,7 +95,9 @@ def train_and_save(name, folder, result):
     """Train in this process, as told by the command line of a child."""
     warnings.simplefilter("ignore")
     X = load_digits().data
-    few = SparseAutoencoderTransformer(25, random_state=0, **KILLED_TRAININGS[name])
+    # Nothing ends it before max_iter.
+    few = SparseAutoencoderTransformer(25, tol=0, n_iter_no_change=1000, random_state=0)
+    few.set_params(**KILLED_TRAININGS[name])
     clone(few).set_params(max_iter=1).fit(X[:50])  # TensorFlow is up
     print("training", flush=True)
     few.set_params(checkpoint_dir=folder or None).fit(X)
