@@ -31,6 +31,7 @@ from ._callbacks import (
     with_callbacks,
 )
 from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
+from ._extras import import_extra
 from ._forward import (
     Parameters,
     code_moments,
@@ -1225,6 +1226,8 @@ class SparseAutoencoderTransformer(
             If the folder of `path` does not exist.
         """
         check_is_fitted(self)
+        for module in ("jinja2", "matplotlib", "PIL"):
+            import_extra(module, extra="report", needed_by="report")
         from ._report import write_report
 
         return write_report(self, X, path, image_shape, feature_names)
