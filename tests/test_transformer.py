@@ -208,6 +208,12 @@ def test_constant_columns_are_learnt_as_they_are(digits):
 # ---------------------------------------------------------------- frames and names
 
 
+def test_a_frame_scores_as_its_values_do_without_a_warning(digits):
+    frame = pd.DataFrame(digits, columns=[f"pixel {i}" for i in range(64)])
+    transformer = few().fit(frame)
+    assert_allclose(transformer.score(frame), few().fit(digits).score(digits))
+
+
 def test_set_output_gives_named_frames(digits):
     names = [f"sparseautoencodertransformer{i}" for i in range(3)]
     transformer = few().fit(digits)
