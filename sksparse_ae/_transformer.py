@@ -1125,7 +1125,12 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         with np.errstate(all="ignore"):
             score = explained_variance(X, self._parameters.astype(X.dtype))
-        return _finite(score, "The score of X")
+        if not math.isfinite(score):
+            raise ValueError(
+                "The score of X leaves the range of float64: X varies too little, or "
+                "its values are too large."
+            )
+        return score
 
     def evaluate_objective(self, X):
         """Return the training objective and its terms on any data.
