@@ -340,7 +340,9 @@ def test_what_is_evaluated_is_finite_or_refused(
     if method == "reconstruction_error" and values is not None:
         assert (result >= 0).all()
         if is_moderate(values, N_FEATURES, n_rows=1):
-            squared = np.square(estimator.reconstruct(values) - values.astype(np.float64))
+            squared = np.square(
+                estimator.reconstruct(values) - values.astype(np.float64)
+            )
             expected = squared if per_feature else squared.sum(axis=1)
             scale = float(np.abs(values).max(initial=1)) ** 2
             assert_allclose(result, expected, rtol=1e-3, atol=1e-4 * scale)
