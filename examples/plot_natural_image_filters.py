@@ -50,15 +50,12 @@ print(f"     sparseness  {report['sparseness'].mean():.2f}")
 # %%
 # What each unit looks for
 # ------------------------
-# The patch of norm 1 that activates a unit most is its row of weights, normalised.
+# The patch of norm 1 that activates a unit most is its row of weights, normalised. The
+# units that move the reconstruction most come first.
 
-import matplotlib.pyplot as plt
+from sksparse_ae.inspection import ComponentsDisplay
 
-figure, axes = plt.subplots(5, 5, figsize=(5, 5), layout="constrained")
-for axis, maximal_input in zip(axes.flat, autoencoder.maximal_inputs_, strict=True):
-    limit = abs(maximal_input).max()
-    axis.imshow(maximal_input.reshape(8, 8), cmap="gray", vmin=-limit, vmax=limit)
-    axis.set_axis_off()
-figure.suptitle("Inputs that activate the 25 units most")
-figure.savefig("natural_image_filters.png", dpi=150)
+display = ComponentsDisplay.from_estimator(autoencoder, image_shape=(8, 8))
+display.figure_.suptitle("Inputs that activate the 25 units most")
+display.figure_.savefig("natural_image_filters.png", dpi=150)
 print("saved natural_image_filters.png")

@@ -43,6 +43,7 @@ from ._forward import (
 )
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
 from ._monitor import HeldOut, Monitor, Progress
+from ._notebook import FittedSummaryMixin
 from ._objective import KL_MARGIN, sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
 from ._revival import Reviver
@@ -137,6 +138,7 @@ def _has_mini_batches(estimator):
 
 
 class SparseAutoencoderTransformer(
+    FittedSummaryMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,
@@ -1179,6 +1181,53 @@ class SparseAutoencoderTransformer(
         self._validate_params()
         with np.errstate(all="ignore"):
             return unit_table(X, self._parameters.astype(X.dtype), self.rho)
+
+    def report(self, X, path, image_shape=None, feature_names=None):
+        """Write a page that shows what each unit has learned and does on data.
+
+        It has the terms of the objective, the curves of the training, the distribution
+        of the mean activations, and a table of the units that sorts and filters. Each
+        unit opens to its learned input, its histogram and the samples that activate it
+        most. The page is one HTML file that loads nothing from elsewhere.
+
+        It needs the extra "report": Jinja2, matplotlib and Pillow.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data. The samples that activate a unit
+            most are copied into the page.
+
+        path : str or path-like
+            File to write; one that exists is replaced.
+
+        image_shape : tuple of int, default=None
+            (height, width), or (height, width, 3) for colour, of samples that are
+            images. Learned inputs and samples are then shown as such; without it, by
+            their strongest features.
+
+        feature_names : array-like of str of shape (n_features,), default=None
+            Names of the features; `feature_names_in_` where that is defined, else "x0",
+            "x1" and so on.
+
+        Returns
+        -------
+        path : pathlib.Path
+            The file written.
+
+        Raises
+        ------
+        ImportError
+            If a package of the extra is not installed.
+        ValueError
+            If `image_shape` or `feature_names` does not fit the features.
+        FileNotFoundError
+            If the folder of `path` does not exist.
+        """
+        check_is_fitted(self)
+        from ._report import write_report
+
+        return write_report(self, X, path, image_shape, feature_names)
 
     def to_keras(self):
         """Build the network as a compiled Keras model.

@@ -1,0 +1,146 @@
+"""The autoencoder inside a pipeline, and the steps that its data goes through."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from ._extras import import_extra
+from ._forward import CHUNK_VALUES, dense
+
+
+class LocatedAutoencoder:
+    """A fitted autoencoder and the steps before it.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Fitted; the autoencoder itself or a Pipeline, nested or not, that has it as a
+        step. Of several steps that qualify, the last one is meant, and one that can
+        `reconstruct` rather than one that cannot.
+    *attributes : str
+        What the autoencoder must have.
+
+    Attributes
+    ----------
+    steps : list of estimators
+        What the data goes through before it reaches the autoencoder.
+    autoencoder : estimator instance
+    """
+
+    def __init__(self, estimator, *attributes):
+        check_is_fitted(estimator)
+        steps = list(_flat(estimator))
+        qualified = [
+            # Rather an autoencoder than a PCA of its codes, or a network on them.
+            (hasattr(step, "reconstruct"), hasattr(step, "transform"), i)
+            for i, step in enumerate(steps)
+            if all(hasattr(step, attribute) for attribute in attributes)
+        ]
+        if not qualified:
+            raise TypeError(_what_is_missing(steps, attributes))
+        position = max(qualified)[-1]
+        # Samplers of imbalanced-learn have no transform: they act in fit only.
+        self.steps = [s for s in steps[:position] if hasattr(s, "transform")]
+        self.autoencoder = steps[position]
+
+    def transform(self, X):
+        """Return `X` as it reaches the autoencoder."""
+        for step in self.steps:
+            X = step.transform(X)
+        return X
+
+    def inverse_transform(self, X):
+        """Return data in the autoencoder's space as data of the pipeline."""
+        for step in reversed(self.steps):
+            if not hasattr(step, "inverse_transform"):
+                raise ValueError(
+                    f"The step {type(step).__name__} before the autoencoder has no "
+                    "inverse_transform, so that nothing can be shown in the units of "
+                    "the pipeline's input. Pass the autoencoder itself, e.g. "
+                    "pipeline[-1], and the data that reach it."
+                )
+            X = step.inverse_transform(X)
+        return np.asarray(dense(X))
+
+    @property
+    def feature_names(self):
+        """Names of the columns of the input, as far as the first step knows them."""
+        first = (self.steps or [self.autoencoder])[0]
+        names = getattr(first, "feature_names_in_", None)
+        return None if names is None else list(names)
+
+    def functionals_on_input(self, weights):
+        """Return what weights on the autoencoder's input are as weights on `X`.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_units, n_features)
+
+        Returns
+        -------
+        weights : ndarray of shape (n_units, n_features_in)
+            Those of the same functions of `X`, but for constants. For whitened data
+            this is the picture W1 @ whitening that is usually shown.
+        """
+        if not self.steps:
+            return weights
+        n_features = self.steps[0].n_features_in_
+        origin = self._forward(np.zeros((1, n_features)))
+        pulled = np.empty((len(weights), n_features))
+        for rows in gen_batches(n_features, max(CHUNK_VALUES // n_features, 1)):
+            directions = np.eye(n_features)[rows]
+            pulled[:, rows] = weights @ (self._forward(directions) - origin).T
+        probe = np.linspace(-2, 3, n_features)[None]
+        expected = weights @ (self._forward(probe) - origin).T
+        self._check_affine(expected, pulled @ probe.T)
+        return pulled
+
+    def directions_on_input(self, directions):
+        """Return what directions in the autoencoder's space are in that of `X`."""
+        if not self.steps:
+            return directions
+        origin = self.inverse_transform(np.zeros((1, directions.shape[1])))
+        pushed = self.inverse_transform(directions) - origin
+        probe = np.linspace(-2, 3, len(directions))[None]
+        expected = self.inverse_transform(probe @ directions) - origin
+        self._check_affine(expected, probe @ pushed)
+        return pushed
+
+    def _forward(self, X):
+        if self.feature_names is not None:
+            pd = import_extra(
+                "pandas", extra="displays", needed_by="A pipeline with feature names"
+            )
+            X = pd.DataFrame(X, columns=self.feature_names)
+        return np.asarray(dense(self.transform(X)))
+
+    def _check_affine(self, expected, found):
+        scale = max(np.abs(expected).max(), np.abs(found).max())
+        if not np.allclose(found, expected, rtol=0, atol=1e-4 * scale):
+            names = ", ".join(type(step).__name__ for step in self.steps)
+            raise ValueError(
+                f"The steps before the autoencoder ({names}) are not affine, so that "
+                "its weights have no picture in the space of the pipeline's input. "
+                "Pass the autoencoder itself, e.g. pipeline[-1]."
+            )
+
+
+def _flat(estimator):
+    if not isinstance(estimator, Pipeline):
+        yield estimator
+        return
+    for _, step in estimator.steps:
+        if step is not None and not isinstance(step, str):  # "passthrough"
+            yield from _flat(step)
+
+
+def _what_is_missing(steps, attributes):
+    found = f"a Pipeline of {', '.join(type(step).__name__ for step in steps)}"
+    if len(steps) == 1:
+        missing = [a for a in attributes if not hasattr(steps[0], a)]
+        found = f"{type(steps[0]).__name__} without {', '.join(missing)}"
+    return (
+        f"Expected a fitted estimator with {', '.join(attributes)}, such as "
+        f"SparseAutoencoderTransformer, or a Pipeline with such a step; got {found}."
+    )

@@ -1,0 +1,231 @@
+"""How active the units are: their means, and the distribution of activations."""
+
+import numpy as np
+
+from .._objective import ACTIVATION_RANGES, mean_to_rho_hat
+from .._pipeline import LocatedAutoencoder
+from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+
+# Distinguished by shape as well as by colour, of a palette safe for colour blindness
+# (M. Okabe and K. Ito, "Color universal design", 2008).
+STATE_STYLES = {
+    "active": {"color": "#0072B2", "marker": "o"},
+    "collapsed": {"color": "#E69F00", "marker": "s"},
+    "saturated": {"color": "#D55E00", "marker": "^"},
+    "dead": {"color": "#000000", "marker": "x"},
+}
+
+
+class ActivationDisplay:
+    r"""Mean activation of each unit beside `rho`, and the distribution of activations.
+
+    Create it by :meth:`from_estimator`.
+
+    Read more in the :ref:`user guide <displays>`.
+
+    Parameters
+    ----------
+    rho_hat : array-like of shape (n_units,)
+        Mean activation of each unit.
+
+    rho : float
+        The mean that is wanted.
+
+    counts : array-like of shape (n_bins,)
+        Number of activations, of all units, in each bin.
+
+    edges : array-like of shape (n_bins + 1,)
+        Ends of the bins.
+
+    state : array-like of shape (n_units,), default=None
+        "active", "collapsed", "saturated" or "dead" for each unit, as `unit_report`
+        has it.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes or ndarray of two Axes
+        Axes of the last `plot`.
+
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    See Also
+    --------
+    SparseAutoencoderTransformer.unit_report : More about each unit, as a table.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.inspection import ActivationDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
+    >>> display = ActivationDisplay.from_estimator(autoencoder, X)
+    >>> int(display.counts.sum()) == 25 * len(X)
+    True
+    """
+
+    def __init__(self, rho_hat, *, rho, counts, edges, state=None):
+        self.rho_hat = rho_hat
+        self.rho = rho
+        self.counts = counts
+        self.edges = edges
+        self.state = state
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, n_bins=50, ax=None, **kwargs):
+        """Measure the activations on data and draw them.
+
+        Activations are measured on [0, 1], those of tanh units as (a + 1) / 2; those of
+        relu units are taken as they are.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with `unit_report`, `transform` and `rho`, or a Pipeline with such a
+            step.
+
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data that `estimator` takes. All activations are held in memory.
+
+        n_bins : int, default=50
+            Bins of the distribution.
+
+        ax : matplotlib Axes or sequence of two, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : ActivationDisplay
+            The display, drawn.
+        """
+        located = LocatedAutoencoder(estimator, "unit_report", "transform", "rho")
+        X, autoencoder = located.transform(X), located.autoencoder
+        report = autoencoder.unit_report(X)
+        activation_range = ACTIVATION_RANGES[autoencoder.activation]
+        codes = mean_to_rho_hat(np.asarray(autoencoder.transform(X)), activation_range)
+        largest = (codes.max() or 1) if autoencoder.activation == "relu" else 1
+        counts, edges = np.histogram(codes, bins=n_bins, range=(0, largest))
+        display = cls(
+            np.asarray(report["rho_hat"]),
+            rho=autoencoder.rho,
+            counts=counts,
+            edges=edges,
+            state=np.asarray(report["state"]),
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, kind="both"):
+        """Draw the mean activations, the distribution, or both.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or sequence of two, default=None
+            Where to draw; two Axes for both. None for a new figure.
+
+        kind : {"both", "rho_hat", "distribution"}, default="both"
+            "rho_hat" draws the mean activation of each unit, in ascending order,
+            against the line `rho`; "distribution" the share of all activations in each
+            bin, on a logarithmic scale.
+
+        Returns
+        -------
+        display : ActivationDisplay
+            The display itself.
+        """
+        draw = {"rho_hat": [self._plot_rho_hat], "distribution": [self._plot_counts]}
+        draw["both"] = draw["rho_hat"] + draw["distribution"]
+        if kind not in draw:
+            raise ValueError(
+                f"kind must be one of 'both', 'rho_hat', 'distribution'; got {kind!r}."
+            )
+        plt = import_pyplot(self)
+        n_axes = len(draw[kind])
+        if ax is None:
+            _, ax = plt.subplots(
+                1,
+                n_axes,
+                figsize=(FIGURE_WIDTH * (1 + 0.6 * (n_axes - 1)), 0.65 * FIGURE_WIDTH),
+                layout="constrained",
+            )
+        axes = np.ravel(np.asarray(ax, dtype=object))
+        if len(axes) != n_axes:
+            raise ValueError(
+                f"kind={kind!r} needs {n_axes} Axes as ax; got {len(axes)}."
+            )
+        for draw_on, axis in zip(draw[kind], axes, strict=True):
+            draw_on(axis)
+            axis.spines[["top", "right"]].set_visible(False)
+        self.ax_ = axes if n_axes > 1 else axes[0]
+        self.figure_ = axes[0].figure
+        return self
+
+    def _plot_rho_hat(self, ax):
+        rho_hat = np.asarray(self.rho_hat)
+        state = np.asarray(self.state) if self.state is not None else None
+        order = np.argsort(rho_hat, kind="stable")
+        rank = np.empty(len(order), dtype=int)
+        rank[order] = np.arange(1, len(order) + 1)
+        line = ax.axhline(self.rho, color="0.4", linestyle="--", linewidth=1)
+        line.set_label(rf"$\rho = {self.rho:g}$")
+        for name, style in STATE_STYLES.items():
+            chosen = state == name if state is not None else np.full(len(rank), True)
+            if chosen.any():
+                label = f"{name} ({chosen.sum()})" if state is not None else "unit"
+                ax.scatter(rank[chosen], rho_hat[chosen], s=14, label=label, **style)
+            if state is None:
+                break
+        lowest, highest = min(rho_hat.min(), self.rho), max(rho_hat.max(), self.rho)
+        if 0 < lowest < highest / 10:
+            ax.set_yscale("log")
+        else:
+            ax.set_yscale("linear")
+            ax.set_ylim(0, 1.2 * highest)
+        ax.set(xlabel="unit, by mean activation", ylabel=r"mean activation $\hat\rho$")
+        ax.legend(frameon=False, fontsize="small")
+
+    def _plot_counts(self, ax):
+        counts = np.asarray(self.counts)
+        ax.stairs(counts / counts.sum(), self.edges, fill=True, color="#0072B2")
+        ax.axvline(self.rho, color="0.4", linestyle="--", linewidth=1)
+        ax.set_yscale("log")
+        ax.set_xlim(self.edges[0], self.edges[-1])
+        ax.set(xlabel="activation", ylabel="share of activations")
+
+    def frame(self, kind="rho_hat"):
+        """Return the numbers that are drawn.
+
+        Parameters
+        ----------
+        kind : {"rho_hat", "distribution"}, default="rho_hat"
+            Which of the two pictures.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            For "rho_hat" one row a unit, by number: `rho_hat`, `rho` and, if it is
+            known, `state`. For "distribution" one row a bin: `left` and `right`, its
+            ends, `count` and `share`.
+        """
+        if kind not in ("rho_hat", "distribution"):
+            raise ValueError(
+                f"kind must be one of 'rho_hat', 'distribution'; got {kind!r}."
+            )
+        pd = import_pandas(self)
+        if kind == "distribution":
+            edges, counts = np.asarray(self.edges), np.asarray(self.counts)
+            return pd.DataFrame(
+                {
+                    "left": edges[:-1],
+                    "right": edges[1:],
+                    "count": counts,
+                    "share": counts / counts.sum(),
+                }
+            )
+        frame = pd.DataFrame({"rho_hat": np.asarray(self.rho_hat), "rho": self.rho})
+        if self.state is not None:
+            frame["state"] = np.asarray(self.state)
+        return frame.rename_axis("unit")

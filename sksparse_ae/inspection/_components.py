@@ -1,0 +1,249 @@
+"""What each unit looks for, or writes, as images."""
+
+import math
+
+import numpy as np
+
+from .._objective import ACTIVATION_RANGES
+from .._pipeline import LocatedAutoencoder
+from ._drawing import (
+    checked_image_shape,
+    import_pandas,
+    import_pyplot,
+    montage,
+    new_axes_for_image,
+    with_transparent_gaps,
+)
+
+ATTRIBUTES = {
+    "maximal_inputs": "components_",
+    "encoder": "components_",
+    "decoder": "coefs_",
+}
+
+
+class ComponentsDisplay:
+    """The weights of the units as images, side by side.
+
+    Create it by :meth:`from_estimator`.
+
+    Read more in the :ref:`user guide <displays>`.
+
+    Parameters
+    ----------
+    components : array-like of shape (n_units, n_features)
+        One unit a row, in the order in which they are to be shown.
+
+    image_shape : tuple of int, default=None
+        (height, width) of grey images, (height, width, 3) of colour images whose
+        pixels are the last axis but one of a row in C order. None for square grey ones.
+
+    units : array-like of shape (n_units,), default=None
+        Numbers of the units in the estimator; None for 0, 1, ...
+
+    use : array-like of shape (n_units,), default=None
+        How much each unit is used.
+
+    feature_names : list of str, default=None
+        Names of the columns of `components`; None for x0, x1, ...
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the last `plot`.
+
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    image_ : matplotlib AxesImage
+        All images, as one.
+
+    See Also
+    --------
+    ReconstructionDisplay : What all units together make of samples.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.inspection import ComponentsDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
+    >>> display = ComponentsDisplay.from_estimator(autoencoder)
+    >>> display.frame().shape  # how much each is used, and 64 pixels
+    (25, 65)
+    """
+
+    def __init__(
+        self, components, *, image_shape=None, units=None, use=None, feature_names=None
+    ):
+        self.components = components
+        self.image_shape = image_shape
+        self.units = units
+        self.use = use
+        self.feature_names = feature_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X=None,
+        *,
+        kind="maximal_inputs",
+        image_shape=None,
+        order="use",
+        n_units=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the units of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with `components_` (with `coefs_` for the decoder), or a Pipeline
+            with such a step. The weights are then those on the Pipeline's input, if
+            the steps before are affine, as scalers and PCA are.
+
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Data on which the use of the units is measured, by `unit_report`. None for
+            the training set, of which `rho_hat_` holds the mean activations.
+
+        kind : {"maximal_inputs", "encoder", "decoder"}, default="maximal_inputs"
+            "maximal_inputs" are the inputs of norm 1 that activate each unit most,
+            "encoder" the weights from the input, of the same looks, and "decoder" the
+            weights to the reconstruction.
+
+        image_shape : tuple of int, default=None
+            (height, width) or (height, width, 3). None for square grey images.
+
+        order : {"use", "index"}, default="use"
+            "use" starts with the unit that moves the reconstruction most on average:
+            its mean activation, counted from the lowest there is, times the norm of
+            its decoder weights. "index" keeps the order of the units, and is what an
+            estimator without `rho_hat_` and `coefs_` has.
+
+        n_units : int, default=None
+            How many to show, from the first; None for all.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+            The display, drawn.
+        """
+        for name, value, options in (
+            ("kind", kind, ATTRIBUTES),
+            ("order", order, ("use", "index")),
+        ):
+            if value not in options:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(repr, options))}; got "
+                    f"{value!r}."
+                )
+        located = LocatedAutoencoder(estimator, ATTRIBUTES[kind])
+        autoencoder = located.autoencoder
+        if kind == "decoder":
+            components = located.directions_on_input(autoencoder.coefs_[1])
+        else:
+            components = located.functionals_on_input(autoencoder.components_)
+        if kind == "maximal_inputs":
+            norms = np.linalg.norm(components, axis=1, keepdims=True)
+            components = components / np.where(norms > 0, norms, 1)
+        use = _use_of_units(located, X)
+        units = np.arange(len(components))
+        if order == "use" and use is not None:
+            units = np.argsort(-use, kind="stable")
+        units = units[:n_units]
+        display = cls(
+            components[units],
+            image_shape=checked_image_shape(image_shape, components.shape[1]),
+            units=units,
+            use=None if use is None else use[units],
+            feature_names=located.feature_names,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, n_columns=None, cmap="gray", common_scale=False):
+        """Draw the images.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        n_columns : int, default=None
+            Images in a row; None for a picture that is about square.
+
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of grey images, for values from minus to plus the limit; 0 is in
+            the middle. Colour images add their channels to a middle grey.
+
+        common_scale : bool, default=False
+            Whether all images have the same limit, the largest absolute value, rather
+            than each its own.
+
+        Returns
+        -------
+        display : ComponentsDisplay
+            The display itself.
+        """
+        plt = import_pyplot(self)
+        components = np.asarray(self.components, dtype=np.float64)
+        height, width, *channels = checked_image_shape(
+            self.image_shape, components.shape[1]
+        )
+        limits = np.abs(components).max(axis=None if common_scale else 1, keepdims=True)
+        scaled = components / np.where(limits > 0, limits, 1)
+        images = scaled.reshape(-1, height, width, *channels)
+        if n_columns is None:
+            n_columns = max(round(math.sqrt(len(images) * height / width)), 1)
+        picture = montage(images, min(n_columns, len(images)))
+        if channels:
+            picture = with_transparent_gaps(0.5 + 0.5 * picture)
+        if ax is None:
+            ax = new_axes_for_image(plt, picture.shape)
+        self.image_ = ax.imshow(picture, cmap=cmap, vmin=-1, vmax=1)
+        ax.set_axis_off()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def frame(self):
+        """Return the numbers that are drawn.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row a unit, indexed by its number, in the order shown: `use`, if it is
+            known, then its component, one column a feature.
+        """
+        pd = import_pandas(self)
+        components = np.asarray(self.components)
+        n_units, n_features = components.shape
+        frame = pd.DataFrame(
+            components,
+            columns=self.feature_names or [f"x{i}" for i in range(n_features)],
+            index=pd.Index(
+                range(n_units) if self.units is None else self.units, name="unit"
+            ),
+        )
+        if self.use is not None:
+            frame.insert(0, "use", np.asarray(self.use))
+        return frame
+
+
+def _use_of_units(located, X):
+    """Return how far each unit moves the reconstruction on average, if it is known."""
+    autoencoder = located.autoencoder
+    if not hasattr(autoencoder, "rho_hat_") or not hasattr(autoencoder, "coefs_"):
+        return None
+    rho_hat = autoencoder.rho_hat_
+    if X is not None:
+        rho_hat = np.asarray(autoencoder.unit_report(located.transform(X))["rho_hat"])
+    low, high = ACTIVATION_RANGES[autoencoder.activation]
+    return (high - low) * rho_hat * np.linalg.norm(autoencoder.coefs_[1], axis=1)

@@ -1,0 +1,105 @@
+"""What the Displays share: their imports and the arrangement of images."""
+
+import math
+
+import numpy as np
+
+from .._extras import import_extra
+
+# Inches: the width of a column of text in most journals' two-column layouts is 3.5.
+FIGURE_WIDTH = 4.5
+
+
+def import_pyplot(display):
+    """Return matplotlib.pyplot, or say how to install it."""
+    return import_extra(
+        "matplotlib.pyplot",
+        extra="displays",
+        needed_by=f"{type(display).__name__}.plot",
+    )
+
+
+def import_pandas(display):
+    """Return pandas, or say how to install it."""
+    return import_extra(
+        "pandas", extra="displays", needed_by=f"{type(display).__name__}.frame"
+    )
+
+
+def checked_image_shape(image_shape, n_features):
+    """Return the shape, (height, width) or (height, width, 3), of n_features pixels."""
+    if image_shape is None:
+        side = math.isqrt(n_features)
+        if side**2 != n_features:
+            raise ValueError(
+                f"{n_features} features are no square grey image; pass image_shape, "
+                "(height, width) or (height, width, 3)."
+            )
+        return side, side
+    image_shape = tuple(int(length) for length in image_shape)
+    if (
+        len(image_shape) not in (2, 3)
+        or image_shape[2:] not in ((), (3,))
+        or min(image_shape) < 1
+        or math.prod(image_shape) != n_features
+    ):
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, 3) with as many "
+            f"values as there are features, {n_features}; got {image_shape}."
+        )
+    return image_shape
+
+
+def montage(images, n_columns):
+    """Arrange images in rows, with gaps of NaN between them.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, height, width) or (..., n_channels)
+    n_columns : int
+
+    Returns
+    -------
+    montage : ndarray of shape (total height, total width) or (..., n_channels)
+    """
+    n_images, height, width, *channels = images.shape
+    gap = gap_between(height, width)
+    n_rows = -(-n_images // n_columns)
+    canvas = np.full(
+        (n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, *channels),
+        np.nan,
+    )
+    for i, image in enumerate(images):
+        row, column = divmod(i, n_columns)
+        top, left = row * (height + gap), column * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def gap_between(height, width):
+    """Return the pixels between two images of a montage: a tenth of one, or one."""
+    return max(min(height, width) // 10, 1)
+
+
+def with_transparent_gaps(colours):
+    """Return an RGB montage as RGBA whose gaps let the background through."""
+    gaps = np.isnan(colours).any(axis=-1, keepdims=True)
+    return np.concatenate([np.where(gaps, 0, np.clip(colours, 0, 1)), ~gaps], axis=-1)
+
+
+def new_axes_for_image(plt, shape, *, width=FIGURE_WIDTH, margin=0.0):
+    """Return axes for an image in a new figure of its proportions.
+
+    Parameters
+    ----------
+    plt : module
+    shape : tuple of int
+        (height, width) of the image in pixels.
+    width : float
+        Width of the figure in inches.
+    margin : float
+        Inches of it that labels beside the image take.
+    """
+    height = (width - margin) * shape[0] / shape[1]
+    _, ax = plt.subplots(figsize=(width, max(height, 0.5)), layout="constrained")
+    return ax

@@ -1,0 +1,188 @@
+"""The objective over the training."""
+
+import numpy as np
+
+from .._pipeline import LocatedAutoencoder
+from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+
+# Colours of the Okabe-Ito palette, and line styles for print in grey.
+CURVE_STYLES = [
+    {"color": "#0072B2", "linestyle": "-"},
+    {"color": "#E69F00", "linestyle": "--"},
+]
+TERM_STYLES = [
+    {"color": "#009E73", "marker": "o", "linestyle": "-", "linewidth": 1},
+    {"color": "#CC79A7", "marker": "s", "linestyle": "-", "linewidth": 1},
+    {"color": "#D55E00", "marker": "^", "linestyle": "-", "linewidth": 1},
+]
+
+
+class LossCurveDisplay:
+    """The objective after each epoch or iteration, and its terms.
+
+    Create it by :meth:`from_estimator`.
+
+    Read more in the :ref:`user guide <displays>`.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_iter,)
+        Objective of the training samples.
+
+    validation_loss_curve : array-like of shape (n_iter,), default=None
+        Objective of samples held out.
+
+    unit : str, default="iteration"
+        What an iteration is called on the axis, e.g. "epoch".
+
+    terms : dict of str to float or array-like of shape (n_iter,), default=None
+        Terms of the objective: a number is the value at the end, an array the values
+        after each iteration.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the last `plot`.
+
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    lines_ : list of matplotlib Line2D
+        The curves, and the terms at the end.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.inspection import LossCurveDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(
+    ...     25, tol=0.1, early_stopping=True, random_state=0
+    ... ).fit(X)
+    >>> display = LossCurveDisplay.from_estimator(autoencoder)
+    >>> list(display.frame())
+    ['training', 'validation', 'reconstruction', 'weight_decay', 'sparsity']
+    """
+
+    def __init__(
+        self, loss_curve, *, validation_loss_curve=None, unit="iteration", terms=None
+    ):
+        self.loss_curve = loss_curve
+        self.validation_loss_curve = validation_loss_curve
+        self.unit = unit
+        self.terms = terms
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+        """Draw the curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with `loss_curve_`, or a Pipeline with such a step.
+            `validation_loss_curve_` and `loss_terms_`, the curves of the terms, are
+            drawn if it has them; instead of the latter `objective_`, the terms at the
+            end.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            The display, drawn.
+        """
+        located = LocatedAutoencoder(estimator, "loss_curve_")
+        autoencoder = located.autoencoder
+        # Of an estimator that records no curves of the terms, their values at the end.
+        terms = getattr(autoencoder, "loss_terms_", None)
+        if terms is None:
+            terms = getattr(autoencoder, "objective_", {})
+        solver = getattr(autoencoder, "solver", "lbfgs")
+        display = cls(
+            autoencoder.loss_curve_,
+            validation_loss_curve=getattr(autoencoder, "validation_loss_curve_", None),
+            unit="iteration" if solver == "lbfgs" else "epoch",
+            terms={name: terms[name] for name in terms if name != "total"},
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, yscale="log"):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        yscale : str, default="log"
+            Scale of the objective, "log" or "linear". A logarithmic scale shows no
+            terms of 0.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            The display itself.
+        """
+        plt = import_pyplot(self)
+        if ax is None:
+            _, ax = plt.subplots(
+                figsize=(1.2 * FIGURE_WIDTH, 0.65 * FIGURE_WIDTH), layout="constrained"
+            )
+        ax.set_yscale(yscale)
+        iterations = np.arange(1, len(self.loss_curve) + 1)
+        self.lines_ = []
+        for (name, curve), style in zip(self._curves(), CURVE_STYLES, strict=False):
+            self.lines_ += ax.plot(iterations, curve, label=name, **style)
+        for i, (name, values) in enumerate((self.terms or {}).items()):
+            style = TERM_STYLES[i % len(TERM_STYLES)]
+            name = name.replace("_", " ")
+            if np.ndim(values) == 0:
+                name = f"{name}, at the end: {values:.3g}"
+                style = style | {"linestyle": "none"}
+            values = np.atleast_1d(values)
+            self.lines_ += ax.plot(
+                iterations[-len(values) :],
+                values,
+                label=name,
+                markersize=5,
+                markevery=[len(values) - 1],
+                clip_on=False,
+                **style,
+            )
+        ax.set(xlabel=self.unit, ylabel="objective")
+        ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        ax.legend(
+            frameon=False,
+            fontsize="small",
+            loc="center left",
+            bbox_to_anchor=(1.02, 0.5),
+        )
+        ax.margins(y=0.08)
+        ax.spines[["top", "right"]].set_visible(False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def frame(self):
+        """Return the numbers of the curves.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row an epoch or iteration, from 1: `training`, `validation` if there is
+            one, and the terms whose curves are known. `terms` has those that are known
+            at the end only.
+        """
+        pd = import_pandas(self)
+        curves = dict(self._curves())
+        curves |= {k: v for k, v in (self.terms or {}).items() if np.ndim(v) == 1}
+        index = pd.RangeIndex(1, len(self.loss_curve) + 1, name="iteration")
+        return pd.DataFrame(curves, index=index)
+
+    def _curves(self):
+        yield "training", self.loss_curve
+        if self.validation_loss_curve is not None:
+            yield "validation", self.validation_loss_curve

@@ -1,0 +1,215 @@
+"""Samples, what an autoencoder makes of them, and the difference."""
+
+import numpy as np
+
+from .._forward import dense
+from .._pipeline import LocatedAutoencoder
+from ._drawing import (
+    FIGURE_WIDTH,
+    checked_image_shape,
+    gap_between,
+    import_pandas,
+    import_pyplot,
+    montage,
+    new_axes_for_image,
+    with_transparent_gaps,
+)
+
+
+class ReconstructionDisplay:
+    """Inputs, their reconstructions and the errors, as three rows of images.
+
+    Create it by :meth:`from_estimator`.
+
+    Read more in the :ref:`user guide <displays>`.
+
+    Parameters
+    ----------
+    inputs : array-like of shape (n_samples, n_features)
+        Samples.
+
+    reconstructions : array-like of shape (n_samples, n_features)
+        What became of them.
+
+    image_shape : tuple of int, default=None
+        (height, width) of grey images, (height, width, 3) of colour images. None for
+        square grey ones.
+
+    feature_names : list of str, default=None
+        Names of the features; None for x0, x1, ...
+
+    Attributes
+    ----------
+    errors : ndarray of shape (n_samples, n_features)
+        `reconstructions` - `inputs`.
+
+    ax_ : matplotlib Axes
+        Axes of the last `plot`.
+
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    image_ : matplotlib AxesImage
+        All images, as one.
+
+    See Also
+    --------
+    ComponentsDisplay : What the reconstructions are made of.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.inspection import ReconstructionDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(tol=0.1, random_state=0).fit(X)
+    >>> display = ReconstructionDisplay.from_estimator(autoencoder, X[:10])
+    >>> display.errors.shape
+    (10, 64)
+    """
+
+    def __init__(
+        self, inputs, reconstructions, *, image_shape=None, feature_names=None
+    ):
+        self.inputs = inputs
+        self.reconstructions = reconstructions
+        self.image_shape = image_shape
+        self.feature_names = feature_names
+
+    @property
+    def errors(self):
+        """`reconstructions` - `inputs`."""
+        return np.asarray(self.reconstructions) - np.asarray(self.inputs)
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, *, image_shape=None, n_samples=10, ax=None, **kwargs
+    ):
+        """Reconstruct samples and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            Fitted, with `reconstruct`, or a Pipeline with such a step. Reconstructions
+            are then taken back to the Pipeline's input by the `inverse_transform` of
+            the steps before.
+
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        image_shape : tuple of int, default=None
+            (height, width) or (height, width, 3). None for square grey images.
+
+        n_samples : int, default=10
+            How many samples to show, from the first.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The display, drawn.
+        """
+        located = LocatedAutoencoder(estimator, "reconstruct")
+        X = X[:n_samples]
+        reconstructions = located.inverse_transform(
+            located.autoencoder.reconstruct(located.transform(X))
+        )
+        inputs = np.asarray(dense(X))
+        display = cls(
+            inputs,
+            reconstructions,
+            image_shape=checked_image_shape(image_shape, inputs.shape[1]),
+            feature_names=located.feature_names,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, cmap="gray", error_cmap="RdBu_r"):
+        """Draw the images.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of grey inputs and reconstructions, on one scale from the smallest
+            to the largest value of the inputs; reconstructions beyond have the colours
+            of the ends. Colour images are shown on this scale too.
+
+        error_cmap : str or matplotlib Colormap, default="RdBu_r"
+            Colours of the errors of grey images, on a scale whose middle is 0; the
+            colour bar is that of this row. Errors of colour images are added to a
+            middle grey.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            The display itself.
+        """
+        plt = import_pyplot(self)
+        inputs, errors = np.asarray(self.inputs, np.float64), self.errors
+        shape = checked_image_shape(self.image_shape, inputs.shape[1])
+        low, high = inputs.min(), inputs.max()
+        extent = high - low if high > low else 1
+        limit = np.abs(errors).max() or 1
+        images = (np.concatenate([inputs, self.reconstructions]) - low) / extent
+        images = images.reshape(-1, *shape)
+        errors = (0.5 + 0.5 * errors / limit).reshape(-1, *shape)
+        if len(shape) == 2:
+            images = plt.get_cmap(cmap)(images)[..., :3]
+            error_colours = plt.get_cmap(error_cmap)
+            errors = error_colours(errors)[..., :3]
+        picture = with_transparent_gaps(
+            montage(np.concatenate([images, errors]), n_columns=len(inputs))
+        )
+        if ax is None:
+            ax = new_axes_for_image(
+                plt, picture.shape, width=1.4 * FIGURE_WIDTH, margin=1.25
+            )
+        self.image_ = ax.imshow(picture)
+        height, gap = shape[0], gap_between(*shape[:2])
+        ax.set_yticks(
+            [height / 2 - 0.5 + i * (height + gap) for i in range(3)],
+            ["input", "reconstruction", "error"],
+        )
+        ax.set_xticks([])
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        if len(shape) == 2:
+            top = 1 - (2 * (height + gap)) / picture.shape[0]
+            bar = ax.inset_axes([1.02, 0, 0.015, top])
+            scale = plt.cm.ScalarMappable(plt.Normalize(-limit, limit), error_colours)
+            colorbar = ax.figure.colorbar(
+                scale, cax=bar, ticks=[-limit, 0, limit], format="%.2g"
+            )
+            colorbar.ax.tick_params(labelsize="small")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def frame(self):
+        """Return the numbers that are drawn.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row a pixel, or feature, of a sample: `sample` (its row in `X`),
+            `feature`, `input`, `reconstruction` and `error`.
+        """
+        pd = import_pandas(self)
+        inputs = np.asarray(self.inputs)
+        n_samples, n_features = inputs.shape
+        names = self.feature_names or [f"x{i}" for i in range(n_features)]
+        return pd.DataFrame(
+            {
+                "sample": np.repeat(np.arange(n_samples), n_features),
+                "feature": np.tile(np.asarray(names, dtype=object), n_samples),
+                "input": inputs.ravel(),
+                "reconstruction": np.ravel(self.reconstructions),
+                "error": self.errors.ravel(),
+            }
+        )

@@ -1,0 +1,338 @@
+"""A score over two parameters of a search."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+
+# Names in a picture, where they are not those in `cv_results_` with blanks.
+LABELS = {
+    "rho": r"$\rho$",
+    "beta": r"$\beta$",
+    "weight_decay": r"$\lambda$",
+    "active_units": "share of active units",
+    "neg_mean_kl": "minus mean KL",
+    "hoyer_sparseness": "Hoyer sparseness",
+}
+
+
+class SearchDisplay:
+    """A score of a search over `rho` and `beta`, or over two other parameters.
+
+    Create it by :meth:`from_estimator` or :meth:`from_cv_results`.
+
+    Read more in the :ref:`user guide <displays>`.
+
+    Parameters
+    ----------
+    x : array-like of shape (n_points,)
+        Values of the parameter along the horizontal axis.
+
+    y : array-like of shape (n_points,)
+        Values of the parameter along the vertical axis.
+
+    scores : array-like of shape (n_points,)
+        Score of each pair of values.
+
+    std : array-like of shape (n_points,), default=None
+        Standard deviation of the score over the splits.
+
+    names : tuple of three str, default=("rho", "beta", "score")
+        Names of `x`, `y` and `scores`.
+
+    chosen : tuple of two, default=None
+        The pair of values to be marked.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the last `plot`.
+
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    mappable_ : matplotlib AxesImage or PathCollection
+        The heat map, or the points.
+
+    colorbar_ : matplotlib Colorbar or None
+        Colour bar of the score.
+
+    See Also
+    --------
+    sksparse_ae.metrics.get_scorers : Scores for such searches.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.inspection import SearchDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(10, tol=1, random_state=0)
+    >>> grid = {"rho": [0.05, 0.1], "beta": [1.0, 3.0]}
+    >>> search = GridSearchCV(autoencoder, grid, cv=2).fit(X[:200])
+    >>> SearchDisplay.from_estimator(search).frame().shape
+    (4, 4)
+    """
+
+    def __init__(
+        self, x, y, scores, *, std=None, names=("rho", "beta", "score"), chosen=None
+    ):
+        self.x = x
+        self.y = y
+        self.scores = scores
+        self.std = std
+        self.names = names
+        self.chosen = chosen
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, *, score=None, x="rho", y="beta", ax=None, **kwargs
+    ):
+        """Draw the results of a fitted search and mark its choice.
+
+        Parameters
+        ----------
+        estimator : GridSearchCV, RandomizedSearchCV or other search
+            Fitted, with `cv_results_`; the candidate of `best_index_` is marked if it
+            has one.
+
+        score : str, default=None
+            Which of several scores; None for the only one.
+
+        x, y : str, default="rho", "beta"
+            Parameters along the axes, with or without the names of the steps before,
+            as in "sparseautoencodertransformer__rho".
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : SearchDisplay
+            The display, drawn.
+        """
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "cv_results_"):
+            raise TypeError(
+                "Expected a fitted search with cv_results_, such as GridSearchCV; got "
+                f"{type(estimator).__name__}."
+            )
+        return cls.from_cv_results(
+            estimator.cv_results_,
+            score=score,
+            x=x,
+            y=y,
+            best_index=getattr(estimator, "best_index_", None),
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_cv_results(
+        cls,
+        cv_results,
+        *,
+        score=None,
+        x="rho",
+        y="beta",
+        best_index=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the results of a search.
+
+        If other parameters vary too, the best score over them is shown for each pair
+        of values.
+
+        Parameters
+        ----------
+        cv_results : dict of array-likes
+            As the `cv_results_` of a search.
+
+        score : str, default=None
+            Which of several scores; None for the only one.
+
+        x, y : str, default="rho", "beta"
+            Parameters along the axes, with or without the names of the steps before.
+
+        best_index : int, default=None
+            Index of the candidate to be marked.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : SearchDisplay
+            The display, drawn.
+        """
+        score = _score_name(cv_results, score)
+        columns = [
+            np.ma.asarray(cv_results[_parameter_key(cv_results, name)])
+            for name in (x, y)
+        ]
+        mean = np.asarray(cv_results[f"mean_test_{score}"], dtype=np.float64)
+        std = np.asarray(cv_results[f"std_test_{score}"], dtype=np.float64)
+        # Of a list of grids, some may lack a parameter.
+        known = ~(np.ma.getmaskarray(columns[0]) | np.ma.getmaskarray(columns[1]))
+        pairs = list(zip(*(column.tolist() for column in columns), strict=True))
+        best = {}
+        for i in np.flatnonzero(known):
+            earlier = best.setdefault(pairs[i], i)
+            if mean[i] > mean[earlier] or np.isnan(mean[earlier]):
+                best[pairs[i]] = i
+        rows = list(best.values())
+        xs, ys = zip(*best, strict=True)
+        display = cls(
+            np.asarray(xs),
+            np.asarray(ys),
+            mean[rows],
+            std=std[rows],
+            names=(x.rpartition("__")[2], y.rpartition("__")[2], score),
+            chosen=None if best_index is None else pairs[best_index],
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, cmap="viridis", values_format=".2f", colorbar=True):
+        """Draw the score.
+
+        A full grid of values is drawn as a heat map with a cell for each pair, in the
+        order of the values; anything else, as random draws, as points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+
+        cmap : str or matplotlib Colormap, default="viridis"
+            Colours of the score.
+
+        values_format : str or None, default=".2f"
+            Format of the scores written in the cells; None for none.
+
+        colorbar : bool, default=True
+            Whether to draw a colour bar.
+
+        Returns
+        -------
+        display : SearchDisplay
+            The display itself.
+        """
+        plt = import_pyplot(self)
+        if ax is None:
+            _, ax = plt.subplots(
+                figsize=(FIGURE_WIDTH, 0.8 * FIGURE_WIDTH), layout="constrained"
+            )
+        columns, column = np.unique(self.x, return_inverse=True)
+        rows, row = np.unique(self.y, return_inverse=True)
+        if len(columns) * len(rows) == len(self.scores):
+            self._plot_grid(ax, columns, column, rows, row, cmap, values_format)
+        else:
+            self._plot_points(ax, cmap)
+        x_label, y_label, score_label = (
+            LABELS.get(name, name.replace("_", " ")) for name in self.names
+        )
+        ax.set(xlabel=x_label, ylabel=y_label)
+        self.colorbar_ = None
+        if colorbar:
+            self.colorbar_ = ax.figure.colorbar(
+                self.mappable_, ax=ax, label=score_label
+            )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _plot_grid(self, ax, columns, column, rows, row, cmap, values_format):
+        grid = np.full((len(rows), len(columns)), np.nan)
+        grid[row, column] = self.scores
+        self.mappable_ = ax.imshow(grid, cmap=cmap, origin="lower", aspect="auto")
+        ax.set_xticks(range(len(columns)), [_short(value) for value in columns])
+        ax.set_yticks(range(len(rows)), [_short(value) for value in rows])
+        if values_format is not None:
+            for i, j in zip(row, column, strict=True):
+                text = format(grid[i, j], values_format)
+                colour = _readable_on(self.mappable_, grid[i, j])
+                ax.text(j, i, text, ha="center", va="center", color=colour)
+        if self.chosen is not None:
+            left = np.searchsorted(columns, self.chosen[0]) - 0.5
+            bottom = np.searchsorted(rows, self.chosen[1]) - 0.5
+            ax.plot(
+                [left, left + 1, left + 1, left, left],
+                [bottom, bottom, bottom + 1, bottom + 1, bottom],
+                color="#D55E00",
+                linewidth=3,
+                clip_on=False,
+            )
+
+    def _plot_points(self, ax, cmap):
+        self.mappable_ = ax.scatter(
+            self.x, self.y, c=self.scores, cmap=cmap, s=40, edgecolors="0.3"
+        )
+        for axis, values in (("x", self.x), ("y", self.y)):
+            values = np.asarray(values)
+            positive = values.dtype.kind in "if" and values.min() > 0
+            if positive and values.max() / values.min() > 10:
+                ax.set(**{f"{axis}scale": "log"})
+        if self.chosen is not None:
+            ax.scatter(*self.chosen, s=130, facecolors="none", edgecolors="#D55E00")
+
+    def frame(self):
+        """Return the numbers that are drawn.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row a pair of values: the two parameters, the score and, if it is
+            known, `std`, all but the last by their `names`.
+        """
+        pd = import_pandas(self)
+        columns = dict(zip(self.names, (self.x, self.y, self.scores), strict=True))
+        if self.std is not None:
+            columns["std"] = self.std
+        return pd.DataFrame(columns)
+
+
+def _score_name(cv_results, score):
+    names = [
+        key.removeprefix("mean_test_")
+        for key in cv_results
+        if key.startswith("mean_test_")
+    ]
+    if score is None and len(names) == 1:
+        return names[0]
+    if score not in names:
+        raise ValueError(
+            f"score must be one of {', '.join(map(repr, names))}; got {score!r}."
+        )
+    return score
+
+
+def _parameter_key(cv_results, name):
+    keys = [key for key in cv_results if key.startswith("param_")]
+    if f"param_{name}" in keys:
+        return f"param_{name}"
+    matches = [key for key in keys if key.endswith(f"__{name}")]
+    if len(matches) != 1:
+        found = ", ".join(repr(key.removeprefix("param_")) for key in keys)
+        raise ValueError(
+            f"{'No' if not matches else 'More than one'} parameter of the search is "
+            f"called {name!r}; it has {found}."
+        )
+    return matches[0]
+
+
+def _short(value):
+    return f"{value:g}" if isinstance(value, np.floating) else str(value)
+
+
+def _readable_on(mappable, value):
+    """Return black or white, whichever stands out on the colour of a value."""
+    red, green, blue, _ = mappable.to_rgba(value)
+    # Relative luminance, ITU-R BT.709.
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 else "white"

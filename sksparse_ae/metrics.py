@@ -1,0 +1,295 @@
+"""Scorers for searches over autoencoders, and a rule to choose among their results.
+
+Each scorer is a function of a fitted estimator and `X`, to be passed as `scoring`.
+Greater is better for all of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._pipeline import LocatedAutoencoder
+
+__all__ = [
+    "SparsestWithin",
+    "active_units",
+    "get_scorers",
+    "hoyer_sparseness",
+    "neg_mean_kl",
+    "variance_explained",
+]
+
+
+def variance_explained(estimator, X, y=None):
+    """Share of the variance of the data that the reconstruction explains.
+
+    It is the transformer's own `score`. In a Pipeline the data are those that reach
+    the autoencoder: where a step before it standardises, the variance is that of the
+    standardised data.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
+        one; of several in a Pipeline, the last.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Data that `estimator` takes.
+
+    y : Ignored
+        Not used, present for API consistency by convention.
+
+    Returns
+    -------
+    score : float
+        1 for a perfect reconstruction, 0 for one no better than the mean.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.metrics import variance_explained
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0)
+    >>> scores = cross_val_score(autoencoder, X, scoring=variance_explained, cv=2)
+    >>> bool(scores.mean() > 0.5)
+    True
+    """
+    located = LocatedAutoencoder(estimator, "unit_report", "score")
+    return float(located.autoencoder.score(located.transform(X)))
+
+
+def active_units(estimator, X, y=None):
+    """Share of the units that are neither dead nor saturated nor collapsed.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
+        one; of several in a Pipeline, the last.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Data that `estimator` takes.
+
+    y : Ignored
+        Not used, present for API consistency by convention.
+
+    Returns
+    -------
+    score : float
+        Share of the rows of `unit_report` whose `state` is "active", in [0, 1].
+    """
+    return float((_unit_column(estimator, X, "state") == "active").mean())
+
+
+def neg_mean_kl(estimator, X, y=None):
+    r"""Minus the mean over the units of :math:`\mathrm{KL}(\rho\,\|\,\hat\rho_j)`.
+
+    How well the mean activations on `X` keep to `rho`. Each candidate is measured by
+    its own `rho`, and units that are constantly `rho` have a divergence of 0: read it
+    beside :func:`active_units`.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
+        one; of several in a Pipeline, the last.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Data that `estimator` takes. With few rows the divergences are those of noisy
+        means, and larger.
+
+    y : Ignored
+        Not used, present for API consistency by convention.
+
+    Returns
+    -------
+    score : float
+        0 or less; 0 if the mean activation of every unit is `rho`.
+    """
+    return -float(_unit_column(estimator, X, "kl").mean())
+
+
+def hoyer_sparseness(estimator, X, y=None):
+    r"""Mean over the units of Hoyer's lifetime sparseness.
+
+    That of a unit with activations :math:`a` over :math:`n` samples is
+    :math:`(\sqrt n - \|a\|_1 / \|a\|_2) / (\sqrt n - 1)` [1]_.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
+        one; of several in a Pipeline, the last.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Data that `estimator` takes.
+
+    y : Ignored
+        Not used, present for API consistency by convention.
+
+    Returns
+    -------
+    score : float
+        0 if all units are constant, :math:`1 - \sqrt\rho` if each is on for a share
+        :math:`\rho` of many samples and off else, at most 1.
+
+    References
+    ----------
+    .. [1] Hoyer, P. O. "Non-negative matrix factorization with sparseness
+       constraints", Journal of Machine Learning Research 5, 2004.
+    """
+    return float(_unit_column(estimator, X, "sparseness").mean())
+
+
+def _unit_column(estimator, X, name):
+    located = LocatedAutoencoder(estimator, "unit_report", "score")
+    return np.asarray(located.autoencoder.unit_report(located.transform(X))[name])
+
+
+_SCORERS = {
+    scorer.__name__: scorer
+    for scorer in (variance_explained, active_units, neg_mean_kl, hoyer_sparseness)
+}
+
+
+def get_scorers(*names):
+    """Return scorers by their names, as the `scoring` of a search.
+
+    scikit-learn accepts as strings only the names of its own scorers: its table is
+    private and is copied into the checks of parameters when it is imported.
+
+    Parameters
+    ----------
+    *names : {"variance_explained", "active_units", "neg_mean_kl", "hoyer_sparseness"}
+        Names of scorers; none for all four.
+
+    Returns
+    -------
+    scorers : dict of str to callable
+        In the order of `names`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+
+    Examples
+    --------
+    >>> from sksparse_ae.metrics import get_scorers
+    >>> list(get_scorers("variance_explained", "hoyer_sparseness"))
+    ['variance_explained', 'hoyer_sparseness']
+    """
+    unknown = [name for name in names if name not in _SCORERS]
+    if unknown:
+        raise ValueError(
+            f"Unknown scorers: {', '.join(map(repr, unknown))}. "
+            f"Known are {', '.join(map(repr, _SCORERS))}."
+        )
+    return {name: _SCORERS[name] for name in names or _SCORERS}
+
+
+@dataclass(frozen=True)
+class SparsestWithin:
+    """Choose the sparsest candidate that reconstructs nearly as well as the best.
+
+    To be passed as `refit` of a search with several scorers: it takes `cv_results_`
+    and returns the index of the candidate to fit again.
+
+    Parameters
+    ----------
+    tolerance : float, default=0.02
+        How much of the mean reconstruction score, that of the best candidate less
+        that of the chosen one, may be given up; 0.02 of `variance_explained` are two
+        hundredths of the variance. 0 allows ties with the best only.
+
+    reconstruction : str, default="variance_explained"
+        Name, in `scoring`, of the score that may fall by `tolerance`.
+
+    sparseness : str, default="hoyer_sparseness"
+        Name, in `scoring`, of the score to be maximised among these candidates. Of
+        candidates with equal values, the better `reconstruction` decides, then the
+        order of the candidates.
+
+    Raises
+    ------
+    ValueError
+        If `tolerance` is negative or not finite, and, when it is called, if a score is
+        not among the results or no candidate has both.
+
+    Notes
+    -----
+    Candidates whose scores are not finite, as those of failed fits, are passed over.
+    With a callable `refit`, a search has no `best_score_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.metrics import SparsestWithin, get_scorers
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> search = GridSearchCV(
+    ...     SparseAutoencoderTransformer(10, tol=1, random_state=0),
+    ...     {"beta": [0.01, 3.0]},
+    ...     scoring=get_scorers("variance_explained", "hoyer_sparseness"),
+    ...     refit=SparsestWithin(tolerance=0.5),
+    ...     cv=3,
+    ... ).fit(X[:300])
+    >>> search.best_params_
+    {'beta': 3.0}
+    """
+
+    tolerance: float = 0.02
+    reconstruction: str = "variance_explained"
+    sparseness: str = "hoyer_sparseness"
+
+    def __post_init__(self):
+        if not 0 <= self.tolerance < np.inf:
+            raise ValueError(
+                "tolerance must be a finite number of 0 or more; got "
+                f"{self.tolerance!r}."
+            )
+
+    def __call__(self, cv_results):
+        """Return the index of the chosen candidate.
+
+        Parameters
+        ----------
+        cv_results : dict of ndarrays
+            The `cv_results_` of a search with both scores.
+
+        Returns
+        -------
+        best_index : int
+            Index of the candidate.
+        """
+        reconstruction = _mean_test_score(cv_results, self.reconstruction)
+        sparseness = _mean_test_score(cv_results, self.sparseness)
+        usable = np.isfinite(reconstruction) & np.isfinite(sparseness)
+        if not usable.any():
+            raise ValueError(
+                f"No candidate has finite means of both {self.reconstruction!r} and "
+                f"{self.sparseness!r}."
+            )
+        threshold = reconstruction[usable].max() - self.tolerance
+        eligible = np.flatnonzero(usable & (reconstruction >= threshold))
+        # The last key counts most; the sort is stable, so that the first one wins ties.
+        order = np.lexsort((-reconstruction[eligible], -sparseness[eligible]))
+        return int(eligible[order[0]])
+
+
+def _mean_test_score(cv_results, name):
+    try:
+        return np.asarray(cv_results[f"mean_test_{name}"], dtype=np.float64)
+    except KeyError:
+        names = [
+            key.removeprefix("mean_test_")
+            for key in cv_results
+            if key.startswith("mean_test_")
+        ]
+        raise ValueError(
+            f"The search has no score {name!r}, only {', '.join(map(repr, names))}. "
+            "Pass a dict of scorers as scoring, e.g. that of get_scorers()."
+        ) from None

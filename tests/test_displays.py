@@ -1,0 +1,486 @@
+"""Displays hold the numbers of the estimator, and draw what they hold."""
+
+import copy
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.inspection import (
+    ActivationDisplay,
+    ComponentsDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+    SearchDisplay,
+)
+
+
+@pytest.fixture(autouse=True)
+def figures_without_a_screen():
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def ax():
+    return plt.subplots()[1]
+
+
+@pytest.fixture(scope="module")
+def whitened(digits):
+    """A pipeline whose autoencoder sees 10 whitened principal components."""
+    return make_pipeline(
+        StandardScaler(with_std=False),
+        PCA(10, whiten=True),
+        SparseAutoencoderTransformer(6, tol=1, random_state=0),
+        StandardScaler(),
+        PCA(2),
+    ).fit(digits)
+
+
+# ------------------------------------------------------------------ all of them
+
+
+def test_displays_and_scorers_are_imported_without_optional_packages():
+    code = (
+        "import sys\n"
+        "sys.modules['pandas'] = None\n"
+        "import sksparse_ae.inspection, sksparse_ae.metrics\n"
+        "loaded = {'matplotlib', 'tensorflow', 'keras'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "method"), [("matplotlib", "plot"), ("pandas", "frame")]
+)
+def test_without_the_extra_the_error_says_what_to_install(module, method, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    if module == "matplotlib":
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    display = LossCurveDisplay([3.0, 2.0])
+    with pytest.raises(
+        ImportError, match=rf"LossCurveDisplay\.{method} needs {module}.*\[displays\]"
+    ):
+        getattr(display, method)()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        ComponentsDisplay.from_estimator,
+        LossCurveDisplay.from_estimator,
+        SearchDisplay.from_estimator,
+        lambda estimator: ReconstructionDisplay.from_estimator(estimator, [[1.0]]),
+        lambda estimator: ActivationDisplay.from_estimator(estimator, [[1.0]]),
+    ],
+)
+def test_displays_ask_for_a_fitted_estimator_that_has_what_they_show(draw, digits):
+    with pytest.raises(NotFittedError):
+        draw(SparseAutoencoderTransformer())
+    with pytest.raises(TypeError, match=r"Expected a fitted .* got StandardScaler"):
+        draw(StandardScaler().fit(digits))
+
+
+def test_displays_draw_on_the_axes_they_are_given(fitted, digits, ax):
+    for display in (
+        ComponentsDisplay.from_estimator(fitted, ax=ax),
+        ReconstructionDisplay.from_estimator(fitted, digits, ax=ax),
+        LossCurveDisplay.from_estimator(fitted, ax=ax),
+        ActivationDisplay.from_estimator(fitted, digits, ax=ax, kind="rho_hat"),
+        SearchDisplay([1, 2], [1, 2], [0.5, 0.6]).plot(ax),
+    ):
+        assert display.ax_ is ax
+        assert display.figure_ is ax.figure
+    assert len(plt.get_fignums()) == 1
+
+
+# ------------------------------------------------------------- ComponentsDisplay
+
+
+def test_components_are_sorted_by_how_far_they_move_the_reconstruction(fitted, digits):
+    display = ComponentsDisplay.from_estimator(fitted)
+    use = fitted.rho_hat_ * np.linalg.norm(fitted.coefs_[1], axis=1)
+    assert_allclose(display.use, np.sort(use)[::-1])
+    assert_allclose(display.components, fitted.maximal_inputs_[np.argsort(-use)])
+    assert_array_equal(display.units, np.argsort(-use))
+
+    few = digits[:20]
+    on_few = ComponentsDisplay.from_estimator(fitted, few, n_units=3)
+    use = fitted.transform(few).mean(axis=0) * np.linalg.norm(fitted.coefs_[1], axis=1)
+    assert_allclose(on_few.use, np.sort(use)[::-1][:3])
+
+
+@pytest.mark.parametrize("kind", ["maximal_inputs", "encoder", "decoder"])
+def test_each_kind_shows_its_weights(kind, fitted):
+    shown = ComponentsDisplay.from_estimator(fitted, kind=kind, order="index")
+    expected = {
+        "maximal_inputs": fitted.maximal_inputs_,
+        "encoder": fitted.components_,
+        "decoder": fitted.coefs_[1],
+    }[kind]
+    assert_allclose(shown.components, expected)
+    frame = shown.frame()
+    assert list(frame)[:2] == ["use", "x0"]
+    assert_allclose(frame.drop(columns="use"), expected)
+
+
+def test_use_of_tanh_units_counts_from_their_lowest_value(digits):
+    tanh = SparseAutoencoderTransformer(5, activation="tanh", tol=10, random_state=0)
+    tanh.fit(digits)
+    use = (tanh.transform(digits).mean(axis=0) + 1) * np.linalg.norm(
+        tanh.coefs_[1], axis=1
+    )
+    display = ComponentsDisplay.from_estimator(tanh, digits, order="index")
+    assert_allclose(display.use, use)
+
+
+def test_weights_of_a_pipeline_are_shown_in_the_space_of_its_input(whitened, digits):
+    autoencoder = whitened[2]
+
+    def preactivation(X):
+        return whitened[:2].transform(X) @ autoencoder.coefs_[0]
+
+    shown = ComponentsDisplay.from_estimator(whitened, kind="encoder", order="index")
+    difference = preactivation(digits[:5]) - preactivation(digits[5:10])
+    assert_allclose((digits[:5] - digits[5:10]) @ shown.components.T, difference)
+
+    shown = ComponentsDisplay.from_estimator(whitened, order="index")
+    assert_allclose(np.linalg.norm(shown.components, axis=1), 1)
+
+    shown = ComponentsDisplay.from_estimator(whitened, kind="decoder", order="index")
+    codes = autoencoder.transform(whitened[:2].transform(digits[:2]))
+    images = whitened[:2].inverse_transform(autoencoder.inverse_transform(codes))
+    assert_allclose((codes[0] - codes[1]) @ shown.components, images[0] - images[1])
+
+
+def test_a_pipeline_on_named_columns_gives_their_names(digits):
+    X = pd.DataFrame(digits[:, :9]).add_prefix("pixel")
+    pipeline = make_pipeline(
+        StandardScaler().set_output(transform="pandas"),
+        SparseAutoencoderTransformer(4, tol=10, random_state=0),
+    ).fit(X)
+    frame = ComponentsDisplay.from_estimator(pipeline, X).frame()
+    assert list(frame) == ["use", *X]
+    frame = ReconstructionDisplay.from_estimator(pipeline, X, n_samples=2).frame()
+    assert list(frame["feature"]) == [*X, *X]
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_steps_that_bend_the_space_are_refused(kind, digits):
+    autoencoder = SparseAutoencoderTransformer(4, tol=10, random_state=0)
+    bent = FunctionTransformer(np.square, np.sqrt, check_inverse=False)
+    if kind == "encoder":
+        bent = Normalizer()
+    pipeline = make_pipeline(bent, autoencoder).fit(digits)
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match="are not affine"),
+    ):
+        ComponentsDisplay.from_estimator(pipeline, kind=kind)
+    assert ComponentsDisplay.from_estimator(pipeline[-1], kind=kind).components.size
+
+
+def test_an_estimator_with_components_alone_is_shown_in_its_order(digits):
+    pca = PCA(4).fit(digits)
+    display = ComponentsDisplay.from_estimator(pca, kind="encoder")
+    assert_allclose(display.components, pca.components_)
+    assert display.use is None
+    assert list(display.frame().index) == [0, 1, 2, 3]
+
+
+def test_the_picture_holds_each_image_scaled_to_its_own_or_a_common_limit():
+    components = np.array([[1.0, -2.0, 0.0, 1.0], [4.0, 0.0, 0.0, 0.0]])
+    display = ComponentsDisplay(components).plot(n_columns=2)
+    gap = np.full((2, 1), np.nan)
+    first, second = components.reshape(2, 2, 2)
+    assert_array_equal(
+        display.image_.get_array().filled(np.nan),
+        np.hstack([first / 2, gap, second / 4]),
+    )
+    display.plot(n_columns=1, common_scale=True)
+    assert_array_equal(
+        display.image_.get_array().filled(np.nan),
+        np.vstack([first / 4, gap.T, second / 4]),
+    )
+
+
+def test_colour_images_have_zero_in_the_middle_and_transparent_gaps():
+    components = np.array([[0.5, 0.0, -1.0], [0.0, 0.0, 0.0]])
+    picture = ComponentsDisplay(components, image_shape=(1, 1, 3)).plot(n_columns=2)
+    assert_allclose(
+        picture.image_.get_array(),
+        [[[0.75, 0.5, 0.0, 1], [0, 0, 0, 0], [0.5, 0.5, 0.5, 1]]],
+    )
+
+
+@pytest.mark.parametrize(
+    "image_shape", [(8, 7), (64,), (4, 4, 4), (2, 2, 2, 8), (-8, -8)]
+)
+def test_an_image_shape_that_does_not_fit_is_refused(image_shape, fitted):
+    with pytest.raises(ValueError, match=r"image_shape must be .* features, 64; got"):
+        ComponentsDisplay.from_estimator(fitted, image_shape=image_shape)
+
+
+def test_features_that_are_no_square_need_an_image_shape(digits):
+    with pytest.raises(ValueError, match="63 features are no square grey image"):
+        ReconstructionDisplay(digits[:, :63], digits[:, :63]).plot()
+
+
+def test_unknown_kinds_and_orders_are_refused(fitted, digits):
+    with pytest.raises(ValueError, match="kind must be one of 'maximal_inputs'"):
+        ComponentsDisplay.from_estimator(fitted, kind="weights")
+    with pytest.raises(ValueError, match="order must be one of 'use', 'index'"):
+        ComponentsDisplay.from_estimator(fitted, order="norm")
+    display = ActivationDisplay([0.1], rho=0.1, counts=[1], edges=[0, 1])
+    for method in (display.plot, display.frame):
+        with pytest.raises(ValueError, match="kind must be one of"):
+            method(kind="histogram")
+
+
+# --------------------------------------------------------- ReconstructionDisplay
+
+
+def test_reconstructions_and_errors_are_those_of_the_estimator(fitted, digits):
+    display = ReconstructionDisplay.from_estimator(fitted, digits, n_samples=4)
+    assert_array_equal(display.inputs, digits[:4])
+    assert_allclose(display.reconstructions, fitted.reconstruct(digits[:4]))
+    frame = display.frame()
+    squared = frame["error"].pow(2).groupby(frame["sample"]).sum()
+    assert_allclose(squared, fitted.reconstruction_error(digits[:4]))
+    assert_allclose(frame["input"] + frame["error"], frame["reconstruction"])
+
+
+def test_a_pipeline_is_reconstructed_in_the_units_of_its_input(whitened, digits):
+    display = ReconstructionDisplay.from_estimator(whitened, digits)
+    before, autoencoder = whitened[:2], whitened[2]
+    expected = before.inverse_transform(
+        autoencoder.reconstruct(before.transform(digits[:10]))
+    )
+    assert_array_equal(display.inputs, digits[:10])
+    assert_allclose(display.reconstructions, expected)
+
+
+def test_a_step_that_cannot_be_undone_is_named(digits):
+    autoencoder = SparseAutoencoderTransformer(4, tol=10, random_state=0)
+    pipeline = make_pipeline(Normalizer(), autoencoder).fit(digits)
+    with pytest.raises(
+        ValueError, match=r"The step Normalizer .* no inverse_transform"
+    ):
+        ReconstructionDisplay.from_estimator(pipeline, digits)
+
+
+def test_inputs_and_reconstructions_share_the_scale_of_the_inputs():
+    inputs, reconstructions = [[0.0, 4.0, 2.0, 1.0]], [[0.0, 5.0, 2.0, 0.5]]
+    display = ReconstructionDisplay(inputs, reconstructions).plot()
+    picture = np.asarray(display.image_.get_array())
+    assert picture.shape == (3 * 2 + 2, 2, 4)
+    grey = picture[:5, :, 0]
+    assert_allclose(grey[:2], [[0, 1], [0.5, 0.25]], atol=1 / 255)
+    assert_allclose(grey[3:5], [[0, 1], [0.5, 0.125]], atol=1 / 255)
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == ["input", "reconstruction", "error"]
+
+
+# ------------------------------------------------------------- ActivationDisplay
+
+
+def test_activations_are_counted_and_averaged_on_the_unit_interval(digits):
+    tanh = SparseAutoencoderTransformer(5, activation="tanh", tol=10, random_state=0)
+    pipeline = make_pipeline(StandardScaler(with_std=False), tanh).fit(digits)
+    codes = (pipeline.transform(digits) + 1) / 2
+    display = ActivationDisplay.from_estimator(pipeline, digits, n_bins=10)
+    units, distribution = display.frame(), display.frame("distribution")
+    assert_allclose(units["rho_hat"], codes.mean(axis=0))
+    assert set(units["rho"]) == {0.05}
+    assert list(units["state"]) == list(display.state)
+    assert_array_equal(distribution["count"], np.histogram(codes, 10, (0, 1))[0])
+    assert_allclose(distribution["share"].sum(), 1)
+    assert_allclose(distribution[["left", "right"]].iloc[[0, -1]], [[0, 0.1], [0.9, 1]])
+
+
+def test_relu_activations_are_counted_up_to_the_largest(digits):
+    relu = SparseAutoencoderTransformer(5, activation="relu", tol=10, random_state=0)
+    codes = relu.fit_transform(digits)
+    display = ActivationDisplay.from_estimator(relu, digits)
+    assert display.edges[-1] == codes.max()
+    assert display.counts.sum() == codes.size
+
+
+def test_every_unit_is_drawn_in_order_with_the_others_of_its_state(digits, fitted):
+    broken = clone(fitted).fit(digits)
+    broken.intercepts_[0][:3] = -1e3
+    broken.intercepts_[0][3:5] = 1e3
+    display = ActivationDisplay.from_estimator(broken, digits)
+    left, right = display.ax_
+    assert {c.get_label() for c in left.collections} == {
+        "active (15)",
+        "dead (3)",
+        "saturated (2)",
+    }
+    points = np.concatenate([c.get_offsets() for c in left.collections])
+    assert_allclose(points[np.argsort(points[:, 0]), 1], np.sort(display.rho_hat))
+    assert_allclose(left.lines[0].get_ydata(), broken.rho)
+    assert right.get_xlim() == (0, 1)
+
+
+def test_two_pictures_need_two_axes(fitted, digits, ax):
+    with pytest.raises(ValueError, match="kind='both' needs 2 Axes as ax; got 1"):
+        ActivationDisplay.from_estimator(fitted, digits, ax=ax)
+    axes = plt.subplots(2, 1)[1]
+    display = ActivationDisplay.from_estimator(fitted, digits, ax=axes)
+    assert list(display.ax_) == list(axes)
+
+
+# -------------------------------------------------------------- LossCurveDisplay
+
+
+def test_curves_and_terms_are_those_of_the_estimator(digits):
+    autoencoder = SparseAutoencoderTransformer(
+        5, early_stopping=True, tol=1, random_state=0
+    ).fit(digits)
+    display = LossCurveDisplay.from_estimator(make_pipeline(autoencoder))
+    frame = display.frame()
+    assert_array_equal(frame["training"], autoencoder.loss_curve_)
+    assert_array_equal(frame["validation"], autoencoder.validation_loss_curve_)
+    assert list(frame.index) == list(range(1, autoencoder.n_iter_ + 1))
+    terms = frame[["reconstruction", "weight_decay", "sparsity"]]
+    assert_array_equal(terms["sparsity"], autoencoder.loss_terms_.sparsity)
+    assert_allclose(terms.sum(axis=1), frame["training"])
+    for line, name in zip(display.lines_, frame, strict=True):
+        assert_array_equal(line.get_xydata(), frame[name].reset_index().to_numpy())
+    assert display.ax_.get_xlabel() == "epoch"
+
+
+def test_terms_with_curves_are_drawn_and_listed_over_the_iterations():
+    terms = {"reconstruction": [2.0, 1.0], "sparsity": 0.5}
+    display = LossCurveDisplay([3.0, 1.5], terms=terms).plot()
+    assert list(display.frame()) == ["training", "reconstruction"]
+    assert_array_equal(display.lines_[1].get_ydata(), [2.0, 1.0])
+    assert_array_equal(display.lines_[2].get_xydata(), [[2, 0.5]])
+    assert display.ax_.get_xlabel() == "iteration"
+
+
+def test_terms_at_the_end_stand_in_for_curves_that_are_not_recorded(fitted):
+    older = copy.copy(fitted)
+    del older.loss_terms_
+    display = LossCurveDisplay.from_estimator(older)
+    assert list(display.frame()) == ["training"]
+    assert_allclose(sum(display.terms.values()), fitted.objective_.total)
+    ends = [line.get_xydata() for line in display.lines_[1:]]
+    assert_allclose(ends, [[(fitted.n_iter_, v)] for v in display.terms.values()])
+
+
+def test_other_estimators_with_a_loss_curve_are_drawn(fitted, digits):
+    network = MLPRegressor(hidden_layer_sizes=5, tol=1e9, random_state=0)
+    network.fit(digits, digits[:, 20])
+    display = LossCurveDisplay.from_estimator(network)
+    assert_array_equal(display.frame()["training"], network.loss_curve_)
+    # In a pipeline, the autoencoder's curve is meant, not that of what comes after.
+    display = LossCurveDisplay.from_estimator(make_pipeline(fitted, network))
+    assert_array_equal(display.frame()["training"], fitted.loss_curve_)
+
+
+# ----------------------------------------------------------------- SearchDisplay
+
+
+@pytest.fixture(scope="module")
+def search(digits):
+    pipeline = make_pipeline(
+        StandardScaler(with_std=False),
+        SparseAutoencoderTransformer(4, tol=100, random_state=0),
+    )
+    grid = {
+        "sparseautoencodertransformer__rho": [0.2, 0.05],
+        "sparseautoencodertransformer__beta": [0.1, 1.0, 10.0],
+    }
+    return GridSearchCV(pipeline, grid, cv=2).fit(digits)
+
+
+def test_the_scores_of_a_search_over_a_pipeline_are_shown(search):
+    display = SearchDisplay.from_estimator(search, score="score")
+    results = pd.DataFrame(search.cv_results_)
+    frame = display.frame()
+    assert list(frame) == ["rho", "beta", "score", "std"]
+    for column, key in {
+        "rho": "param_sparseautoencodertransformer__rho",
+        "beta": "param_sparseautoencodertransformer__beta",
+        "score": "mean_test_score",
+        "std": "std_test_score",
+    }.items():
+        assert_array_equal(frame[column], results[key].astype(float))
+    grid = frame.pivot(index="beta", columns="rho", values="score")
+    assert_array_equal(display.mappable_.get_array(), grid)
+    assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["0.05", "0.2"]
+    assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["0.1", "1", "10"]
+
+
+def test_the_chosen_candidate_is_framed(search):
+    display = SearchDisplay.from_estimator(search)
+    x, y = display.ax_.lines[0].get_data()
+    best = search.best_params_
+    column = [0.05, 0.2].index(best["sparseautoencodertransformer__rho"])
+    row = [0.1, 1.0, 10.0].index(best["sparseautoencodertransformer__beta"])
+    assert (np.min(x) + 0.5, np.min(y) + 0.5) == (column, row)
+
+
+def test_the_best_over_other_parameters_is_shown_for_each_pair():
+    results = {
+        "param_a__rho": np.ma.array([0.1, 0.1, 0.2, 0.1]),
+        "param_a__beta": np.ma.array([1.0, 1.0, 1.0, 2.0], mask=[0, 0, 0, 1]),
+        "param_a__n": np.ma.array([1, 2, 1, 1]),
+        "mean_test_s": np.array([np.nan, 0.5, 0.4, 0.9]),
+        "std_test_s": np.array([0.0, 0.1, 0.2, 0.3]),
+    }
+    frame = SearchDisplay.from_cv_results(results).frame()
+    assert_array_equal(frame, [[0.1, 1.0, 0.5, 0.1], [0.2, 1.0, 0.4, 0.2]])
+    frame = SearchDisplay.from_cv_results(results, x="n").frame()
+    assert_array_equal(frame, [[1, 1.0, 0.4, 0.2], [2, 1.0, 0.5, 0.1]])
+
+
+def test_random_draws_are_shown_as_points_on_logarithmic_axes():
+    rng = np.random.RandomState(0)
+    rho, beta = 10 ** rng.uniform(-3, 0, (2, 8))
+    display = SearchDisplay(rho, beta, rng.rand(8), chosen=(rho[2], beta[2])).plot()
+    assert display.ax_.get_xscale() == display.ax_.get_yscale() == "log"
+    assert_array_equal(display.mappable_.get_offsets(), np.column_stack([rho, beta]))
+
+
+def test_a_randomized_search_is_drawn(digits):
+    search = RandomizedSearchCV(
+        SparseAutoencoderTransformer(4, tol=100, random_state=0),
+        {"rho": [0.05, 0.1, 0.2], "beta": [0.1, 1.0, 3.0]},
+        n_iter=4,
+        cv=2,
+        random_state=0,
+    ).fit(digits)
+    assert len(SearchDisplay.from_estimator(search).frame()) == 4
+
+
+def test_scores_and_parameters_that_the_search_has_not_are_told(search):
+    with pytest.raises(ValueError, match="score must be one of 'score'; got 'kl'"):
+        SearchDisplay.from_estimator(search, score="kl")
+    with pytest.raises(ValueError, match="No parameter of the search is called 'lam'"):
+        SearchDisplay.from_estimator(search, x="lam")
+    results = {
+        "param_a__rho": np.array([0.1]),
+        "param_b__rho": np.array([0.1]),
+        "mean_test_score": np.array([1.0]),
+        "std_test_score": np.array([0.0]),
+    }
+    with pytest.raises(ValueError, match=r"More than one parameter .* 'a__rho'"):
+        SearchDisplay.from_cv_results(results)
