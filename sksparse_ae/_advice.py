@@ -52,6 +52,8 @@ def _advice(state, estimator, objective, scaling, sample):
         estimator.output_activation,
         estimator.loss,
     )
+    if limit == 0:
+        return "The data do not vary, so there is nothing to learn from them."
     unscaled = not (scaling.linear_output and estimator.scale == "auto")
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
@@ -70,6 +72,8 @@ def _advice(state, estimator, objective, scaling, sample):
             changes.append("set rho_hat='running'")
         if estimator.init != "auto":
             changes.append("set init='auto'")
+        if estimator.solver != "lbfgs" and not estimator.revive:
+            changes.append("set revive=True")
         return _alternatives(changes)
     if objective.sparsity > objective.reconstruction:
         changes = [f"Lower beta={beta:.3g}, whose pull overshoots"]
@@ -79,6 +83,8 @@ def _advice(state, estimator, objective, scaling, sample):
         changes = [f"Raise beta={beta:.3g}, which is to bring such units back"]
         if state == "dead":
             changes.append(f"raise rho={estimator.rho:.3g}")
+    if estimator.solver != "lbfgs" and not estimator.revive:
+        changes.append("set revive=True")
     if unscaled and np.square(sample).mean() > 10:
         changes.append("scale the data (StandardScaler)")
     return _alternatives(changes)

@@ -11,6 +11,19 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Importing TensorFlow from several threads at once leaves half-made modules behind.
 _lock = threading.Lock()
 
+# TensorFlow's threads do not follow into a forked process: what needs them waits there
+# for ever.
+_forked_after_tensorflow = False
+
+
+def _note_fork():
+    global _forked_after_tensorflow
+    _forked_after_tensorflow = "tensorflow" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
 
 @contextlib.contextmanager
 def starting_tensorflow():
@@ -21,7 +34,19 @@ def starting_tensorflow():
     the few seconds of the import, unless TF_CPP_MIN_LOG_LEVEL is set. TensorFlow keeps
     level 2, errors, for the rest of the process. The environment is left as it was
     found: TensorFlow and h5py set variables of theirs, which children would inherit.
+
+    Raises
+    ------
+    RuntimeError
+        In a process forked from one that had imported TensorFlow.
     """
+    if _forked_after_tensorflow:
+        raise RuntimeError(
+            "This process was forked from one in which TensorFlow had been imported, "
+            "and would hang. Train in the parent, or start processes afresh: with "
+            "joblib's backend 'loky', its default, or multiprocessing's start method "
+            "'spawn' or 'forkserver'."
+        )
     with _lock, _environment_restored():
         if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
             importlib.import_module("keras")

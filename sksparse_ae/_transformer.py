@@ -43,9 +43,11 @@ from ._forward import (
 )
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
 from ._monitor import HeldOut, Monitor, Progress
+from ._notebook import FittedSummaryMixin
 from ._objective import KL_MARGIN, sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
 from ._revival import Reviver
+from ._saving import from_plain, to_plain
 from ._scaling import Scaling
 from ._startup import starting_tensorflow
 from ._units import UnitStatistics, unit_table
@@ -83,6 +85,15 @@ class Continuation(NamedTuple):
     random_state: np.random.RandomState
     n_steps: int
     n_samples_seen: int
+
+
+# The attributes that are more than arrays and plain types, which they are saved as.
+RECORDS = {
+    "objective_": Bunch,
+    "loss_terms_": Bunch,
+    "_fitted_settings": FittedSettings,
+    "_continuation": Continuation,
+}
 
 
 class Training(NamedTuple):
@@ -127,6 +138,7 @@ def _has_mini_batches(estimator):
 
 
 class SparseAutoencoderTransformer(
+    FittedSummaryMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,
@@ -1170,6 +1182,53 @@ class SparseAutoencoderTransformer(
         with np.errstate(all="ignore"):
             return unit_table(X, self._parameters.astype(X.dtype), self.rho)
 
+    def report(self, X, path, image_shape=None, feature_names=None):
+        """Write a page that shows what each unit has learned and does on data.
+
+        It has the terms of the objective, the curves of the training, the distribution
+        of the mean activations, and a table of the units that sorts and filters. Each
+        unit opens to its learned input, its histogram and the samples that activate it
+        most. The page is one HTML file that loads nothing from elsewhere.
+
+        It needs the extra "report": Jinja2, matplotlib and Pillow.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data. The samples that activate a unit
+            most are copied into the page.
+
+        path : str or path-like
+            File to write; one that exists is replaced.
+
+        image_shape : tuple of int, default=None
+            (height, width), or (height, width, 3) for colour, of samples that are
+            images. Learned inputs and samples are then shown as such; without it, by
+            their strongest features.
+
+        feature_names : array-like of str of shape (n_features,), default=None
+            Names of the features; `feature_names_in_` where that is defined, else "x0",
+            "x1" and so on.
+
+        Returns
+        -------
+        path : pathlib.Path
+            The file written.
+
+        Raises
+        ------
+        ImportError
+            If a package of the extra is not installed.
+        ValueError
+            If `image_shape` or `feature_names` does not fit the features.
+        FileNotFoundError
+            If the folder of `path` does not exist.
+        """
+        check_is_fitted(self)
+        from ._report import write_report
+
+        return write_report(self, X, path, image_shape, feature_names)
+
     def to_keras(self):
         """Build the network as a compiled Keras model.
 
@@ -1218,6 +1277,80 @@ class SparseAutoencoderTransformer(
         if rate is not None:
             optimizer.learning_rate = rate
         return optimizer
+
+    def to_onnx(self, path=None, *, reconstruct=False):
+        """Build the network as an ONNX model in float32; needs no TensorFlow.
+
+        Its input "X", of any number of rows, is data as given; its output "codes" is
+        what `transform` returns. A whole Pipeline is converted by
+        `skl2onnx.to_onnx`, which finds here how to convert this step.
+
+        Parameters
+        ----------
+        path : str or path-like, default=None
+            File to write the model to.
+
+        reconstruct : bool, default=False
+            Whether the model has the output "reconstruction" too.
+
+        Returns
+        -------
+        model : onnx.ModelProto
+            Of operator set 13, which onnxruntime 1.6 and later read.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        """
+        check_is_fitted(self)
+        from ._onnx import network_model, write_model
+
+        model = network_model(self._parameters, reconstruct=reconstruct)
+        if path is not None:
+            write_model(model, path)
+        return model
+
+    def onnx_shape_calculator(self):
+        """Return how to tell the shape of the output; called by skl2onnx."""
+        from ._onnx import set_output_shape
+
+        return set_output_shape
+
+    def onnx_converter(self):
+        """Return how to add the encoder to an ONNX graph; called by skl2onnx."""
+        check_is_fitted(self)
+        from ._onnx import add_encoder
+
+        return add_encoder
+
+    def generate_function(self, path):
+        """Write the network as a Python module that needs NumPy alone.
+
+        It defines `encode`, `decode` and `reconstruct`, which return what `transform`,
+        `inverse_transform` and `reconstruct` do, but for rounding. The weights are part
+        of the file, bit by bit.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, whose name is to be that of a module, such as "encoder.py".
+
+        Raises
+        ------
+        ValueError
+            If the name is not one that can be imported.
+        """
+        check_is_fitted(self)
+        from ._export import write_module
+
+        write_module(path, self._parameters, getattr(self, "feature_names_in_", None))
+
+    def __getstate__(self):
+        return to_plain(super().__getstate__(), RECORDS)
+
+    def __setstate__(self, state):
+        super().__setstate__(from_plain(state, RECORDS))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

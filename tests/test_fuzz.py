@@ -416,6 +416,7 @@ PARAMETERS = {
     "rho_hat": st.sampled_from(["running", "batch"]),
     "init": st.sampled_from(["auto", "uniform"]),
     "scale": st.sampled_from(["auto", False]),
+    "revive": st.booleans(),
     "warm_start": st.booleans(),
     "random_state": ends(0, 2**32 - 1, 2**32, np.int64(3)),
 }
@@ -445,7 +446,7 @@ def fitted_arrays(estimator):
     ]
 
 
-@inputs(150, settings_of_estimators(), data(N_FEATURES, dtypes=NUMBERS), st.data())
+@inputs(80, settings_of_estimators(), data(N_FEATURES, dtypes=NUMBERS), st.data())
 def test_a_training_gives_finite_weights_or_is_refused(parameters, given_data, more):
     X, values = given_data
     estimator = SparseAutoencoderTransformer(**parameters)
@@ -484,7 +485,7 @@ def test_data_of_moderate_size_are_trained_on(dtype, solver, X):
     assert result is estimator, result
 
 
-@inputs(150, networks, data(N_FEATURES, dtypes=NUMBERS))
+@inputs(60, networks, data(N_FEATURES, dtypes=NUMBERS))
 def test_training_that_goes_on_stays_finite_or_changes_nothing(estimator, given_data):
     X, _ = given_data
     if estimator.solver == "lbfgs":

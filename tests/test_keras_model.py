@@ -262,6 +262,36 @@ def test_saved_models_evaluate_to_the_objective_in_a_fresh_process(networks, tmp
     assert_allclose(losses, expected, rtol=1e-5)
 
 
+# Seen on 2026-11-24, as above.
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+@EVERY_NETWORK
+def test_saved_model_gives_the_same_bits(networks, tmp_path, name):
+    _, X, model = networks[name]
+    model.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    assert_array_equal(loaded(X), model(X))
+    assert_array_equal(loaded.get_layer("encoder")(X), model.get_layer("encoder")(X))
+
+
+# Seen on 2026-11-24, as above.
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+def test_saved_model_trains_on_as_if_never_saved(networks, tmp_path):
+    transformer, X, _ = networks["linear output, scaled"]
+    model = transformer.to_keras()
+    training = {"batch_size": 20, "shuffle": False, "verbose": 0}
+    model.fit(X, X, **training)
+    model.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    losses = [m.fit(X, X, **training).history["loss"] for m in (loaded, model)]
+    assert_array_equal(*losses)
+    for ours, kept in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        assert_array_equal(ours, kept)
+
+
 @EVERY_NETWORK
 def test_configuration_builds_the_same_model(networks, name):
     _, X, model = networks[name]

@@ -72,8 +72,11 @@ def test_weight_decay_that_collapses_ngs_patches_is_named(patches):
 @pytest.mark.parametrize(
     ("settings", "remedy"),
     [
-        ({"rho_hat": "batch"}, "or set rho_hat='running'."),
-        ({"init": "uniform", "output_activation": "sigmoid"}, "or set init='auto'."),
+        ({"rho_hat": "batch"}, "or set rho_hat='running', or set revive=True."),
+        (
+            {"init": "uniform", "output_activation": "sigmoid"},
+            "or set init='auto', or set revive=True.",
+        ),
     ],
 )
 def test_an_absurd_beta_on_digits_is_named(settings, remedy):
@@ -165,10 +168,14 @@ def test_more_than_a_tenth_of_the_units_is_too_many(digits, biased, n_inactive):
 @pytest.mark.parametrize(
     ("bias", "settings", "remedy"),
     [
-        (-1e3, {"beta": 100.0}, "Lower learning_rate, or lower beta=100,"),
-        (-1e3, {"beta": 0.1}, "Raise beta=0.1, .*, or raise rho=0.05\\."),
+        (
+            -1e3,
+            {"beta": 100.0},
+            "Lower learning_rate, or lower beta=100,.* or set revive=True",
+        ),
+        (-1e3, {"beta": 0.1}, "Raise beta=0.1, .*, or raise rho=0.05,"),
         (1e3, {"beta": 100.0, "solver": "lbfgs"}, " Lower beta=100, .* overshoots\\."),
-        (1e3, {"beta": 0.1}, "Raise beta=0.1, .* back\\."),
+        (1e3, {"beta": 0.1}, "Raise beta=0.1, .* back, or set revive"),
         (1e3, {"beta": 0.1, "scale": False}, "or scale the data \\(StandardScaler"),
     ],
 )
@@ -182,8 +189,10 @@ def test_units_that_went_off_or_on_for_good_call_for_another_beta(
 
 def test_the_warning_as_an_error_leaves_the_estimator_unfitted(digits):
     estimator = SparseAutoencoderTransformer(**FEW, weight_decay=1.0)
-    with pytest.raises(InactiveUnitsWarning):
-        estimator.fit(digits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InactiveUnitsWarning)
+        with pytest.raises(InactiveUnitsWarning):
+            estimator.fit(digits)
     assert not hasattr(estimator, "coefs_")
 
 

@@ -25,6 +25,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.exceptions import InactiveUnitsWarning
 
 # Trainings that are short on purpose stop at max_iter.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -199,10 +200,18 @@ def test_constant_columns_are_learnt_as_they_are(digits):
     X[:, :5] = 7.0
     transformer = few().fit(X)
     assert_allclose(transformer.reconstruct(X)[:, :5], 7.0, atol=0.2)
-    assert np.isfinite(few().fit_transform(np.full((20, 4), 3.0))).all()
+    with pytest.warns(InactiveUnitsWarning, match="The data do not vary"):
+        codes = few().fit_transform(np.full((20, 4), 3.0))
+    assert np.isfinite(codes).all()
 
 
 # ---------------------------------------------------------------- frames and names
+
+
+def test_a_frame_scores_as_its_values_do_without_a_warning(digits):
+    frame = pd.DataFrame(digits, columns=[f"pixel {i}" for i in range(64)])
+    transformer = few().fit(frame)
+    assert_allclose(transformer.score(frame), few().fit(digits).score(digits))
 
 
 def test_set_output_gives_named_frames(digits):

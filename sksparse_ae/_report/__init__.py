@@ -1,0 +1,184 @@
+"""The page that ``SparseAutoencoderTransformer.report`` writes."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from .._forward import dense, dense_chunks
+
+try:
+    import jinja2
+    from markupsafe import Markup
+
+    from ._figures import loss_figure, rho_hat_figure
+    from ._images import Encoder, check_image_shape
+except ImportError as error:
+    raise ImportError(
+        "report needs Jinja2, matplotlib and Pillow: "
+        'python -m pip install "sksparse_ae[report]"'
+    ) from error
+
+from ._profile import N_TOP_SAMPLES, unit_profiles
+
+N_TOP_FEATURES = 8
+STATES = ("active", "collapsed", "dead", "saturated")
+MEASURES = ("rho_hat", "sparseness", "maximum", "std", "kl")
+NORMS = ("encoder_norm", "decoder_norm")
+
+
+def write_report(estimator, X, path, image_shape, feature_names):
+    """Write the page that ``SparseAutoencoderTransformer.report`` describes."""
+    path = Path(path)
+    n_features = estimator.n_features_in_
+    if image_shape is not None:
+        image_shape = check_image_shape(image_shape, n_features)
+    names = _feature_names(estimator, image_shape, feature_names)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write to.")
+
+    table = estimator.unit_report(X)
+    page = {
+        "objective": estimator.evaluate_objective(X),
+        "score": estimator.score(X),
+    }
+    X = estimator._validate(X)
+    measures = {name: np.asarray(table[name]) for name in (*MEASURES, *NORMS)}
+    states = [str(state) for state in table["state"]]
+    upper = np.ones(len(states))
+    if estimator._parameters.activation == "relu":
+        upper = np.where(measures["maximum"] > 0, measures["maximum"], 1.0)
+    profiles = unit_profiles(X, estimator._parameters.astype(X.dtype), upper)
+
+    units = [
+        {
+            **{name: _rounded(values[unit]) for name, values in measures.items()},
+            "state": states[unit],
+            "upper": _rounded(upper[unit]),
+            "counts": profiles.counts[unit].tolist(),
+            "samples": profiles.samples[unit].tolist(),
+            "activations": [_rounded(a) for a in profiles.activations[unit]],
+        }
+        for unit in range(len(states))
+    ]
+    learned, images = estimator.maximal_inputs_, {}
+    if names is not None:
+        _add_features(units, learned, names, X)
+    if image_shape is not None:
+        encode = Encoder(image_shape, (1 + N_TOP_SAMPLES) * len(units))
+        page |= {"reduction": encode.reduction, "is_coarse": encode.is_coarse}
+        for unit, weights in zip(units, learned, strict=True):
+            end = np.abs(weights).max() or 1.0
+            unit["image"] = encode(weights, -end, end)
+        images = _sample_images(X, np.unique(profiles.samples), encode)
+    step = "iteration" if estimator.solver == "lbfgs" else "epoch"
+    page |= {
+        "estimator": estimator,
+        "step": step,
+        "n_samples": X.shape[0],
+        "units": units,
+        "images": images,
+        "states": {state: states.count(state) for state in STATES},
+        "has_images": image_shape is not None,
+        "has_features": names is not None,
+        "rho_hat": measures["rho_hat"],
+        "loss_figure": Markup(
+            loss_figure(
+                estimator.loss_curve_,
+                estimator.loss_terms_,
+                getattr(estimator, "validation_loss_curve_", []),
+                step,
+            )
+        ),
+        "rho_hat_figure": Markup(rho_hat_figure(measures["rho_hat"], estimator.rho)),
+    }
+    path.write_text(_render(page), encoding="utf-8")
+    return path
+
+
+def _feature_names(estimator, image_shape, feature_names):
+    """Return what to call the features; None for pixels without a name."""
+    n_features = estimator.n_features_in_
+    if feature_names is None:
+        feature_names = getattr(estimator, "feature_names_in_", None)
+    if feature_names is None:
+        return None if image_shape else [f"x{i}" for i in range(n_features)]
+    if len(feature_names) != n_features:
+        raise ValueError(
+            f"feature_names has {len(feature_names)} names, but a sample has "
+            f"{n_features} features."
+        )
+    return [str(name) for name in feature_names]
+
+
+def _add_features(units, learned, names, X):
+    """Give each unit its strongest features, and their values in its samples."""
+    n_top = min(N_TOP_FEATURES, len(names))
+    for unit, weights in zip(units, learned, strict=True):
+        strongest = np.argsort(-np.abs(weights), kind="stable")[:n_top]
+        unit["features"] = [[names[i], _rounded(weights[i])] for i in strongest]
+        values = dense(X[unit["samples"]])[:, strongest]
+        unit["values"] = [[_rounded(value) for value in row] for row in values]
+
+
+def _sample_images(X, samples, encode):
+    """Encode rows of `X`, all between the same black and white."""
+    low, high = np.inf, -np.inf
+    for chunk in dense_chunks(X, samples):
+        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+    if low == high:
+        high = low + 1
+    rows = (row for chunk in dense_chunks(X, samples) for row in chunk)
+    return {
+        int(sample): encode(row, low, high)
+        for sample, row in zip(samples, rows, strict=True)
+    }
+
+
+def _rounded(value):
+    """Return a float of six digits: what is written is short, and sorts as it reads."""
+    return float(f"{value:.6g}")
+
+
+def _short(value):
+    """Return three digits of a number; page.js writes them alike."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 1e-3 or size >= 1e6:
+        return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e+")
+    return f"{value:.0f}" if size >= 100 else f"{value:#.3g}"
+
+
+def _bars(counts):
+    """Return the outline of a histogram, one wide a bin and 1 high, on a log scale."""
+    heights = np.log1p(counts) / np.log1p(max(counts))
+    steps = "".join(f"V{1 - height:.3g}h1" for height in heights)
+    return f"M0 1{steps}V1z"
+
+
+def _render(page):
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _short,
+        "count": lambda n: f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
+        "bars": _bars,
+    }
+    source = environment.loader.get_source
+    style, script = (source(environment, name)[0] for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        page,
+        style=Markup(style),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        measures=MEASURES,
+        norms=NORMS,
+    )

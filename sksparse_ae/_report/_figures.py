@@ -1,0 +1,109 @@
+"""The figures of the report, as SVG that takes its colours from the page."""
+
+import io
+import re
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Matplotlib draws in these; the page's style sheet says what they look like, in light
+# and in dark.
+COLORS = {
+    "#010101": "var(--text)",
+    "#020202": "var(--muted)",
+    "#030303": "var(--accent)",
+    "#040404": "var(--second)",
+    "#050505": "var(--reconstruction)",
+    "#060606": "var(--weight-decay)",
+    "#070707": "var(--sparsity)",
+}
+TEXT, MUTED, ACCENT, SECOND, *TERMS = COLORS
+
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "sksparse_ae",  # the same page from the same data
+    "text.color": TEXT,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "font.size": 10,
+    "legend.frameon": False,
+}
+
+
+def loss_figure(loss_curve, loss_terms, validation_curve, step):
+    """Draw the objective and its terms over the epochs or iterations."""
+    with matplotlib.style.context(["default", STYLE]):
+        figure, axes = _axes()
+        # A line through one point would not be seen.
+        marker = "o" if len(loss_curve) == 1 else None
+        curves = [
+            ("objective", loss_curve, ACCENT, "-"),
+            ("held out", validation_curve, SECOND, "--"),
+        ]
+        lines = ["-.", ":", (0, (3, 1, 1, 1))]
+        for (name, curve), *style in zip(loss_terms.items(), TERMS, lines, strict=True):
+            curves.append((name.replace("_", " "), curve, *style))
+        curves = [curve for curve in curves if any(curve[1])]
+        for label, values, color, line in curves:
+            steps = np.arange(1, len(values) + 1)
+            axes.plot(
+                steps, values, color=color, linestyle=line, label=label, marker=marker
+            )
+        if all(min(values) > 0 for _, values, *_ in curves):
+            axes.set_yscale("log")
+        figure.legend(loc="outside upper left", ncols=3, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel=step.capitalize(), ylabel="Objective")
+        return _svg(figure, "loss")
+
+
+def rho_hat_figure(rho_hat, rho):
+    """Draw how the mean activations of the units spread about rho."""
+    with matplotlib.style.context(["default", STYLE]):
+        figure, axes = _axes()
+        low, high = min(rho_hat.min(), rho), max(rho_hat.max(), rho)
+        margin = 0.05 * max(high - low, 0.2 * rho)
+        low, high = low - margin, high + margin
+        bins = int(np.clip(len(rho_hat) // 5, 12, 40))
+        axes.hist(rho_hat, bins=bins, range=(low, high), color=ACCENT)
+        axes.axvline(rho, color=SECOND, linestyle="--")
+        axes.annotate(
+            f"ρ = {rho:.3g}",
+            (rho, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 7),
+            textcoords="offset points",
+            # Clear of the edge that is nearer.
+            horizontalalignment="left" if rho < (low + high) / 2 else "right",
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set(xlabel="Mean activation", ylabel="Units", xlim=(low, high))
+        return _svg(figure, "rho-hat")
+
+
+def _axes():
+    figure = Figure(figsize=(4.2, 3), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure, name):
+    """Return the figure as an element; its ids, which start with `name`, are unique."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for color, variable in COLORS.items():
+        svg = svg.replace(color, variable)
+    return svg

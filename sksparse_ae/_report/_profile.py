@@ -1,0 +1,71 @@
+"""How each unit's activations spread over the samples, and which excite it most."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._forward import row_chunks
+from .._objective import ACTIVATION_RANGES, mean_to_rho_hat
+
+N_BINS = 24
+N_TOP_SAMPLES = 8
+
+
+class Profiles(NamedTuple):
+    """What one pass over the samples keeps of each unit.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_units, N_BINS)
+        Samples in each of the equal bins from 0 to the unit's upper end.
+    samples : ndarray of shape (n_units, n_top)
+        Rows that activate the unit most, the strongest first; of equals, the first.
+    activations : ndarray of shape (n_units, n_top)
+        Their activations, on [0, 1] for tanh units.
+    """
+
+    counts: np.ndarray
+    samples: np.ndarray
+    activations: np.ndarray
+
+
+def unit_profiles(X, parameters, upper):
+    """Profile the units in one pass, in memory that does not grow with the samples.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    parameters : Parameters
+    upper : ndarray of shape (n_units,)
+        Upper ends of the histograms, positive.
+    """
+    n_units = parameters.b1.shape[0]
+    activation_range = ACTIVATION_RANGES[parameters.activation]
+    bins_per_activation = (N_BINS / upper).astype(X.dtype)
+    first_bins = N_BINS * np.arange(n_units)
+    counts = np.zeros(n_units * N_BINS, dtype=np.int64)
+    activations = np.empty((0, n_units), dtype=X.dtype)
+    samples = np.empty((0, n_units), dtype=np.int64)
+    for rows in row_chunks(X, n_units):
+        codes = mean_to_rho_hat(parameters.encode(X[rows]), activation_range)
+        bins = (codes * bins_per_activation).astype(np.int64)
+        np.clip(bins, 0, N_BINS - 1, out=bins)
+        bins += first_bins
+        counts += np.bincount(bins.ravel(), minlength=counts.size)
+        chosen = _largest(codes, N_TOP_SAMPLES)
+        activations = np.vstack([activations, np.take_along_axis(codes, chosen, 0)])
+        samples = np.vstack([samples, chosen + rows.start])
+        chosen = _largest(activations, N_TOP_SAMPLES)
+        activations = np.take_along_axis(activations, chosen, 0)
+        samples = np.take_along_axis(samples, chosen, 0)
+    return Profiles(counts.reshape(n_units, N_BINS), samples.T, activations.T)
+
+
+def _largest(values, n_largest):
+    """Return the rows of the largest values of each column, of equals the first."""
+    values = values.copy()
+    chosen = np.empty((min(n_largest, len(values)), values.shape[1]), dtype=np.int64)
+    for place in chosen:
+        values.argmax(axis=0, out=place)
+        np.put_along_axis(values, place[np.newaxis], -np.inf, axis=0)
+    return chosen
