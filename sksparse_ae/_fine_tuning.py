@@ -51,6 +51,12 @@ class StackObjective(NamedTuple):
     decays: list
 
 
+class Loss(NamedTuple):
+    """What an epoch, or held-out rows, report to the monitor."""
+
+    objective: float
+
+
 class StackNetwork:
     """Encoders and a linear last layer, and the objective of their classification."""
 
@@ -222,7 +228,7 @@ def train_stack(
     rate : AnnealedRate
     rng : RandomState
     make_monitor : callable
-        Maps None, or a function of weights that returns what is watched, to a Monitor.
+        Maps None, or a function from weights to the Loss to be watched, to a Monitor.
 
     Returns
     -------
@@ -251,7 +257,7 @@ def train_stack(
         def watch(weights):
             # The program holds these weights.
             loss = program.network.cross_entropy(*tensors, objective)
-            return float(loss) / len(held_out[0])
+            return Loss(float(loss) / len(held_out[0]))
 
     with program.lock:
         program.load(weights)
@@ -267,7 +273,8 @@ def train_stack(
                     rows, tf.constant(order), tf.constant(n_samples), objective
                 )
                 epoch += 1
-                if monitor.update(float(loss) / n_samples, program.weights):
+                monitor.update(Loss(float(loss) / n_samples), program.weights)
+                if monitor.stalled:
                     rate.on_stall(epoch)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)

@@ -8,7 +8,12 @@ from scipy.special import expit
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ._objective import ACTIVATION_RANGES, mean_to_rho_hat, reconstruction_loss
+from ._objective import (
+    ACTIVATION_RANGES,
+    mean_to_rho_hat,
+    reconstruction_loss,
+    squared_error,
+)
 
 # Rows that a training holds as one float32 block; data beyond that stream through.
 BLOCK_BYTES = 1 << 28
@@ -73,9 +78,17 @@ class Parameters(NamedTuple):
 
 
 def _layer(X, W, b, activation):
-    Z = safe_sparse_dot(X, W)
-    Z += b
-    return ACTIVATIONS[activation](Z, out=Z)
+    with np.errstate(all="ignore"):
+        Z = safe_sparse_dot(X, W)
+        Z += b
+        # A sum is a pass over Z that allocates nothing; it may overflow by itself.
+        if not (np.isfinite(Z.sum()) or np.isfinite(Z).all()):
+            raise ValueError(
+                f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
+                f"large: their products with the weights overflow {Z.dtype}. Scale X "
+                "as the training data were scaled."
+            )
+        return ACTIVATIONS[activation](Z, out=Z)
 
 
 def dense(X):
@@ -118,13 +131,16 @@ class CodeMoments(NamedTuple):
         Mean loss of a row.
     rho_hat : ndarray of shape (n_components,)
         Mean activation of each unit on the interval it lives in.
+    squared_error : float
+        Mean squared error of a row, summed over the features, in units of ``scale``.
     """
 
     reconstruction: float
     rho_hat: np.ndarray
+    squared_error: float
 
 
-def code_moments(X, parameters, loss):
+def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
     """Average the reconstruction loss and the activations over the rows of ``X``.
 
     Parameters
@@ -132,29 +148,79 @@ def code_moments(X, parameters, loss):
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
     parameters : Parameters
     loss : {"squared_error", "log_loss"}
+    scale : float, default=1.0
+        Unit of the squared error.
+    on_codes : callable, optional
+        Is shown the codes of each chunk of rows, to save it a pass of its own.
     """
     n_samples = X.shape[0]
-    total, activation = 0.0, np.zeros(parameters.b1.shape[0])
+    total, error, activation = 0.0, 0.0, np.zeros(parameters.b1.shape[0])
     for rows in row_chunks(X, parameters.b1.shape[0]):
         codes = parameters.encode(X[rows])
         activation += codes.sum(axis=0, dtype=np.float64)
-        finish = parameters.logits if loss == "log_loss" else parameters.decode
-        losses = reconstruction_loss(dense(X[rows]), finish(codes), loss, np)
+        if on_codes is not None:
+            on_codes(codes)
+        if loss == "log_loss":
+            expected, output = dense(X[rows]), parameters.logits(codes)
+        else:
+            # Scaled before it is squared, which may leave the range of the dtype.
+            expected, output = 0, parameters.decode(codes) - dense(X[rows])
+            output /= scale
+        losses = reconstruction_loss(expected, output, loss, np)
         total += losses.sum(dtype=np.float64)
+        squared = squared_error(expected, output, losses, loss, np)
+        error += squared.sum(dtype=np.float64)
     rho_hat = mean_to_rho_hat(
         activation / n_samples, ACTIVATION_RANGES[parameters.activation]
     )
-    return CodeMoments(total / n_samples, rho_hat)
+    return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 
 
-def total_variance(X):
-    """Return the squared deviations from the column means, summed, in float64."""
-    n_samples = X.shape[0]
+def column_means(X):
+    """Return the mean of each column, in float64."""
+    total = np.zeros(X.shape[1])
+    for rows in row_chunks(X):
+        total += np.asarray(X[rows].sum(axis=0, dtype=np.float64)).ravel()
+    return total / X.shape[0]
+
+
+def frobenius_norm(chunks):
+    """Return the root of the summed squares, which may overflow, of arrays."""
+    total = 0.0
+    for chunk in chunks:
+        largest = np.abs(chunk).max(initial=0.0)
+        if largest > 0:
+            total = np.hypot(total, largest * np.linalg.norm(chunk / largest))
+    return float(total)
+
+
+def deviation_norm(X):
+    """Return the root of the summed squared deviations from the column means."""
     # Deviations from the first row, not from 0: no digits are lost to a large mean.
     pivot = dense(X[:1]).astype(np.float64)
-    total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    for rows in row_chunks(X):
-        deviation = dense(X[rows]) - pivot
-        total += deviation.sum(axis=0)
-        square += np.square(deviation, out=deviation).sum(axis=0)
-    return float(np.maximum(square - total**2 / n_samples, 0).sum())
+    mean = sum(
+        (dense(X[rows]) - pivot).sum(axis=0) / X.shape[0] for rows in row_chunks(X)
+    )
+    return frobenius_norm(dense(X[rows]) - pivot - mean for rows in row_chunks(X))
+
+
+def explained_variance(X, parameters):
+    """Return 1 - squared errors over squared deviations from the column means.
+
+    Without variance it is 1 for a perfect reconstruction and 0 for any other. Both
+    sums are taken as norms in float64, in the range of the data, not of its square.
+    """
+    deviation = deviation_norm(X)
+    residual = frobenius_norm(
+        parameters.decode(parameters.encode(X[rows])).astype(np.float64)
+        - dense(X[rows])
+        for rows in row_chunks(X, parameters.b1.shape[0])
+    )
+    return explained_share(residual, deviation)
+
+
+def explained_share(residual, deviation):
+    """Return the share of the variance explained, from two norms."""
+    if deviation == 0:
+        return float(residual == 0)
+    return 1 - (residual / deviation) ** 2

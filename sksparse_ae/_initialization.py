@@ -46,13 +46,13 @@ def balanced_weights(
     spread = (sample @ W1).std(axis=0)
     W1 /= np.where(spread > 0, spread, 1.0)
     Z = sample @ W1
-    b1 = _bias_for_mean_activation(Z, rho, activation)
+    b1 = bias_for_mean_activation(Z, rho, activation)
     codes = Parameters(W1, b1, W2, None, activation, None).encode(sample)
     b2 = _inverse(mean, output_activation) - codes.mean(axis=0) @ W2
     return [W1, b1, W2, b2]
 
 
-def _bias_for_mean_activation(Z, rho, activation):
+def bias_for_mean_activation(Z, rho, activation):
     """Return b with rho_hat of act(Z + b) equal to rho, by bisection."""
     low, high = ACTIVATION_RANGES[activation]
     target = low + rho * (high - low)

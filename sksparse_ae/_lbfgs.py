@@ -1,6 +1,7 @@
 """Full-batch training: SciPy's L-BFGS over one compiled value and gradient."""
 
 import functools
+import math
 import threading
 import warnings
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from ._monitor import Losses
 from ._network import Network, padded_rows, worth_compiling
 from ._problem import Penalties
 from ._threads import single_blas_thread
@@ -44,7 +46,10 @@ class FullBatchProgram:
         return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
 
     def value_and_gradient(self, vector, X, offset, row_weights, penalties):
-        """Return the objective at ``vector`` and its gradient, as tensors."""
+        """Return the objective at ``vector``, its terms and its gradient, as tensors.
+
+        The terms are ``DataTerms.reported`` and the weight decay.
+        """
         for variable, part, shape in zip(
             self._network.variables,
             tf.split(vector, self._sizes),
@@ -55,10 +60,12 @@ class FullBatchProgram:
         variables = [v.value for v in self._network.variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            data_terms, _ = self._network.data_terms(X, offset, row_weights, penalties)
-            objective = data_terms + self._network.decay(penalties)
+            terms = self._network.data_terms(X, offset, row_weights, penalties)
+            decay = self._network.decay(penalties)
+            objective = terms.total + decay
         gradients = tape.gradient(objective, variables)
-        return objective, tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+        gradient = tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+        return objective, terms.reported, decay, gradient
 
 
 @functools.lru_cache(maxsize=16)
@@ -67,7 +74,9 @@ def full_batch_program(architecture, n_padded):
     return FullBatchProgram(architecture)
 
 
-def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_stall):
+def minimize_objective(
+    X, weights, *, problem, max_iter, tol, monitor, stop_on_stall, log
+):
     """Minimise the objective by L-BFGS.
 
     Parameters
@@ -84,12 +93,14 @@ def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_s
         Told of every iteration.
     stop_on_stall : bool
         Whether to stop where the monitor sees no improvement.
+    log : EvaluationLog or None
+        What earlier attempts at this training have evaluated.
 
     Returns
     -------
     weights : list of ndarray
     converged : bool
-        Whether it ended for another reason than the number of iterations.
+        Whether the training ended for another reason than the number of iterations.
     """
     n_samples, n_features = X.shape
     dtype = X.dtype.name
@@ -106,22 +117,31 @@ def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_s
     offset = tf.constant(problem.scaling.reconstruction_offset, dtype=dtype)
     penalties = Penalties(*(tf.constant(p, dtype) for p in problem.penalties))
 
-    def function(vector):
-        value, gradient = evaluate(
+    def evaluate_at(vector):
+        value, terms, decay, gradient = evaluate(
             tf.constant(vector, dtype=dtype), data, offset, row_weights, penalties
         )
-        return float(value), gradient.numpy().astype(np.float64)
+        return [float(value), *map(float, terms), float(decay)], gradient.numpy()
 
     start = program.flatten(weights)
-    last = start
+    if log is not None:
+        evaluate_at = log.replaying(evaluate_at, 5, start.size, dtype)
+    last, losses_at = start, {}  # of the latest iteration: a line search takes several
+
+    def function(vector):
+        monitor.begin_iteration()
+        (value, *terms, decay), gradient = evaluate_at(vector)
+        losses_at[value] = Losses.from_terms(terms, decay)
+        return value, gradient.astype(np.float64)
 
     def on_iteration(intermediate_result):
         nonlocal last
         last = intermediate_result.x.copy()
-        stalled = monitor.update(
-            float(intermediate_result.fun), lambda: program.split(last)
-        )
-        if stalled and stop_on_stall:
+        value = float(intermediate_result.fun)
+        losses = losses_at.get(value) or Losses(value, 0.0, 0.0, math.nan)  # not finite
+        losses_at.clear()
+        monitor.update(losses, lambda: program.split(last))
+        if monitor.stop_requested or (stop_on_stall and monitor.stalled):
             raise StopIteration
 
     # L-BFGS's own products are small; more threads would wait for them by spinning, and
@@ -146,7 +166,11 @@ def minimize_objective(X, weights, *, problem, max_iter, tol, monitor, stop_on_s
             )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
+            monitor.interrupted = True
             return program.split(last), True
+        finally:
+            if log is not None:
+                log.close()
     if not np.isfinite(result.fun):
         raise ValueError(
             "The objective is not finite at the start of the training: the data are "

@@ -15,6 +15,7 @@ from sklearn.utils import gen_batches
 
 from . import _forward
 from ._initialization import SAMPLE_ROWS
+from ._monitor import Losses
 from ._network import Network, padded_rows, worth_compiling
 from ._problem import Penalties
 
@@ -150,6 +151,31 @@ class MiniBatchProgram:
             _copies(self._optimizer.variables), np.array(self._rho_hat.numpy())
         )
 
+    def replace_units(self, weights, units, rho):
+        """Load weights in which some units are new, and forget the old ones' history.
+
+        Parameters
+        ----------
+        weights : list of ndarray
+        units : ndarray of shape (n_components,), bool
+            The new units; their running rho_hat begins at ``rho``.
+        """
+        network = self._network.variables
+        for variable, value in zip(network, weights, strict=True):
+            variable.assign(np.asarray(value, dtype=np.float32))
+        # Keras names what an optimizer keeps for a variable after that variable.
+        of_units = {"encoder_kernel": (..., units), "encoder_bias": units}
+        of_units["decoder_kernel"] = units
+        for variable, fresh in zip(self._optimizer.variables, self._fresh, strict=True):
+            for name, index in of_units.items():
+                if name in variable.path.replace("/", "_") and variable.shape:
+                    value = np.array(variable.value.numpy())
+                    value[index] = fresh[index]
+                    variable.assign(value)
+        rho_hat = np.array(self._rho_hat.numpy())
+        rho_hat[units] = rho
+        self._rho_hat.assign(rho_hat)
+
     def set_learning_rate(self, rate):
         """Set the rate of an optimizer that has no schedule."""
         self._optimizer.learning_rate.assign(rate)
@@ -173,9 +199,10 @@ class MiniBatchProgram:
 
         Returns
         -------
-        loss : scalar tensor
-            Sum over the rows of their batch's objective; the weight decay in it is
-            that of the weights at the end.
+        terms : tensor of shape (3,)
+            ``DataTerms.reported`` of their batches, summed over the rows.
+        weight_decay : scalar tensor
+            That of the weights at the end.
         """
         variables = [v.value for v in self._network.variables]
 
@@ -188,23 +215,23 @@ class MiniBatchProgram:
             n_valid = tf.reduce_sum(is_row)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                data_terms, rho_hat = self._network.data_terms(
+                terms = self._network.data_terms(
                     X, offset, is_row / n_valid, penalties, blend
                 )
-                objective = data_terms + self._network.decay(penalties)
+                objective = terms.total + self._network.decay(penalties)
                 scaled = self._optimizer.scale_loss(objective)
             self._optimizer.apply(
                 tape.gradient(scaled, variables), self._network.variables
             )
-            self._rho_hat.assign(rho_hat)
-            return start + self.batch_size, total + n_valid * data_terms
+            self._rho_hat.assign(terms.rho_hat)
+            return start + self.batch_size, total + n_valid * terms.reported
 
         _, total = tf.while_loop(
-            lambda start, total: start < n_rows, step, [0, tf.zeros((), data.dtype)]
+            lambda start, total: start < n_rows, step, [0, tf.zeros(3, data.dtype)]
         )
         # A step needs only the gradient of the weight decay. Its value, a sum that is
         # not vectorised, took a fifth of a step of 576 x 250 weights: it is taken once.
-        return total + tf.cast(n_rows, data.dtype) * self._network.decay(penalties)
+        return total, self._network.decay(penalties)
 
 
 def _copies(variables):
@@ -322,6 +349,19 @@ class AnnealedRate:
         progress = (epoch - self._hold + 1) / (self.end - self._hold + 1)
         return self._rate * (0.505 + 0.495 * math.cos(math.pi * progress))
 
+    @property
+    def is_falling_from(self):
+        """The epoch from which the rate falls."""
+        return self._hold
+
+    def state(self):
+        """Return what ``restore`` continues from."""
+        return [self._hold, self.end]
+
+    def restore(self, state):
+        """Continue from the state of another rate."""
+        self._hold, self.end = state
+
     def on_stall(self, n_epochs):
         """Begin to fall, unless that has begun. Return whether to stop instead."""
         if n_epochs < self._hold:
@@ -341,6 +381,18 @@ class ConstantRate:
     def __call__(self, epoch):
         """Return the rate of an epoch."""
         return self._rate
+
+    @property
+    def is_falling_from(self):
+        """The epoch from which the rate falls: none, so the end."""
+        return self.end
+
+    def state(self):
+        """Return what ``restore`` continues from: nothing changes."""
+        return []
+
+    def restore(self, state):
+        """Continue from the state of another rate."""
 
     def on_stall(self, n_epochs):
         """Return that a stalled training is to stop."""
@@ -362,6 +414,8 @@ def train(
     state,
     n_steps,
     n_samples_seen,
+    reviver,
+    checkpoint,
 ):
     """Minimise the objective by mini-batches.
 
@@ -387,6 +441,10 @@ def train(
     n_samples_seen : int
         Samples of this call and those that it continues; the running mean takes no
         more.
+    reviver : Reviver or None
+        Looks after inactive units as long as the learning rate holds.
+    checkpoint : Checkpoint or None
+        Where to continue from, and to save the training after an epoch.
 
     Returns
     -------
@@ -394,8 +452,8 @@ def train(
     state : TrainingState
     n_steps : int
         Steps taken altogether.
-    stalled : bool
-        Whether the training has converged, rather than run out of epochs.
+    converged : bool
+        Whether the training stalled, or was stopped, before it ran out of epochs.
     """
     n_samples = X.shape[0]
     stream = BlockStream(X, problem.scaling, batch_size, shuffle, rng)
@@ -415,26 +473,61 @@ def train(
     momentum = max(1 - batch_size / window, 0) if rho_hat == "running" else 0
     momentum = tf.constant(momentum, dtype=tf.float32)
 
-    epoch, stalled = 0, False
+    epoch, converged, ended = 0, False, False
+
+    def save():
+        generators = [rng, reviver.rng] if reviver else [rng]
+        return {
+            "weights": program.weights(),
+            "state": list(program.state()),
+            "epoch": epoch,
+            "converged": converged,
+            "ended": ended,
+            "rate": rate.state(),
+            "random": [g.get_state(legacy=False) for g in generators],
+            "monitor": monitor.state(),
+        }
+
     with program.lock:
         monitor.start()
         program.load(weights, state)
+        if checkpoint is not None and (saved := checkpoint.load()):
+            program.load(saved["weights"], TrainingState(*saved["state"]))
+            epoch, converged = saved["epoch"], saved["converged"]
+            ended = saved["ended"]
+            rate.restore(saved["rate"])
+            for generator, random_state in zip(
+                [rng, reviver.rng] if reviver else [rng], saved["random"], strict=True
+            ):
+                generator.set_state(random_state)
+            monitor.restore(saved["monitor"])
         try:
-            while epoch < rate.end:
+            while epoch < rate.end and not ended:
+                monitor.begin_iteration()
                 if rate(epoch) is not None:
                     program.set_learning_rate(rate(epoch))
-                loss = 0.0
+                total = np.zeros(3)
                 for data, n_rows in stream:
                     n_rows = tf.constant(n_rows, dtype=tf.int32)
-                    loss += float(run_epoch(data, n_rows, offset, penalties, momentum))
+                    terms, decay = run_epoch(data, n_rows, offset, penalties, momentum)
+                    total += terms.numpy()
                 epoch += 1
-                if monitor.update(loss / n_samples, program.weights):
-                    stalled = True
-                    if rate.on_stall(epoch):
-                        break
+                losses = Losses.from_terms(total / n_samples, decay.numpy())
+                monitor.update(losses, program.weights)
+                if monitor.stalled:
+                    converged, ended = True, rate.on_stall(epoch)
+                if monitor.stop_requested:
+                    converged = ended = True
+                if reviver and epoch < rate.is_falling_from and reviver.is_due(epoch):
+                    new_weights, units = reviver.revive(program.weights())
+                    if units.any():
+                        program.replace_units(new_weights, units, problem.penalties.rho)
+                if checkpoint is not None:
+                    checkpoint.save(save)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-            stalled = True
+            monitor.interrupted = True
+            converged = True
         program.finalize()
         n_steps += epoch * steps_per_epoch
-        return program.weights(), program.state(), n_steps, stalled
+        return program.weights(), program.state(), n_steps, converged

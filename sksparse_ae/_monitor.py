@@ -3,10 +3,38 @@
 import math
 import sys
 import time
+from typing import NamedTuple
+
+
+class Losses(NamedTuple):
+    """What an iteration reports: the terms of the objective, and the squared error."""
+
+    reconstruction: float
+    weight_decay: float
+    sparsity: float
+    squared_error: float
+
+    @classmethod
+    def from_terms(cls, terms, weight_decay):
+        """Join the reported means of ``DataTerms`` and the weight decay."""
+        reconstruction, sparsity, squared_error = map(float, terms)
+        return cls(reconstruction, float(weight_decay), sparsity, squared_error)
+
+    @property
+    def objective(self):
+        """The sum of the three terms."""
+        return self.reconstruction + self.weight_decay + self.sparsity
+
+
+class HeldOut(NamedTuple):
+    """What held-out rows say about weights."""
+
+    objective: float
+    score: float
 
 
 class Monitor:
-    """Record the loss of each iteration and notice when it stops improving.
+    """Record each iteration and notice when the training stops improving.
 
     Parameters
     ----------
@@ -15,18 +43,36 @@ class Monitor:
     n_iter_no_change : int
         Iterations without improvement after which the training stalls.
     evaluate : callable, optional
-        Maps weights to the objective on held-out rows. If given, that is what has to
-        improve, and the best weights are kept.
+        Maps weights to HeldOut. If given, the objective there is what has to improve,
+        and the best weights are kept.
     progress : Progress, optional
+    tasks : IterationTasks, optional
+        Told of every iteration; may ask to stop.
+
+    Attributes
+    ----------
+    losses : list of Losses
+    held_out : list of HeldOut
+    best_weights : list of ndarray or None
+    stalled, stop_requested : bool
+        As of the latest iteration.
+    interrupted : bool
+        Set by a solver that ends because the user has asked it to.
     """
 
-    def __init__(self, *, tol, n_iter_no_change, evaluate=None, progress=None):
+    def __init__(
+        self, *, tol, n_iter_no_change, evaluate=None, progress=None, tasks=None
+    ):
         self._tol, self._patience = tol, n_iter_no_change
-        self._evaluate, self._progress = evaluate, progress
-        self._best, self._n_no_change = math.inf, 0
-        self.loss_curve, self.validation_curve = [], []
-        self.best_weights = None
-        self._lowest = math.inf
+        self._evaluate, self._progress, self._tasks = evaluate, progress, tasks
+        self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
+        self.losses, self.held_out, self.best_weights = [], [], None
+        self.stop_requested = self.interrupted = False
+
+    @property
+    def stalled(self):
+        """Whether the latest iterations did not improve."""
+        return self._n_no_change >= self._patience
 
     def start(self):
         """Start the clock of the progress: what was to be imported is imported."""
@@ -36,43 +82,72 @@ class Monitor:
     def begin_with(self, weights):
         """Take the weights of an earlier training for the best so far."""
         if self._evaluate is not None:
-            self._lowest, self.best_weights = self._evaluate(weights), weights
+            self._lowest, self.best_weights = self._evaluate(weights).objective, weights
 
-    def update(self, loss, get_weights):
-        """Take note of an iteration; return whether the training stalls.
+    def begin_iteration(self):
+        """Take note that an iteration begins, unless one has."""
+        if self._tasks is not None:
+            self._tasks.begin()
+
+    def update(self, losses, get_weights):
+        """Take note that an iteration has ended.
 
         Parameters
         ----------
-        loss : float
+        losses : Losses
         get_weights : callable
             Returns the weights after the iteration.
         """
-        if not math.isfinite(loss):
+        if not math.isfinite(losses.objective):
             raise ValueError(
-                f"The objective became {loss} at iteration {len(self.loss_curve) + 1}: "
-                "the training diverged. Lower learning_rate, or scale the data "
-                "(StandardScaler)."
+                f"The objective became {losses.objective} at iteration "
+                f"{len(self.losses) + 1}: the training diverged. Lower learning_rate, "
+                "or scale the data (StandardScaler)."
             )
-        self.loss_curve.append(loss)
-        watched = loss
+        self.losses.append(losses)
+        watched = losses.objective
         if self._evaluate is not None:
             weights = get_weights()
-            watched = self._evaluate(weights)
-            self.validation_curve.append(watched)
+            held_out = self._evaluate(weights)
+            self.held_out.append(held_out)
+            watched = held_out.objective
             if watched < self._lowest:
                 self._lowest, self.best_weights = watched, weights
         if self._progress is not None:
-            self._progress.update(len(self.loss_curve), loss)
-        self._n_no_change = (
-            0 if watched < self._best - self._tol else self._n_no_change + 1
-        )
+            self._progress.update(len(self.losses), losses.objective)
+        improved = watched < self._best - self._tol
+        self._n_no_change = 0 if improved else self._n_no_change + 1
         self._best = min(self._best, watched)
-        return self._n_no_change >= self._patience
+        if self._tasks is not None:
+            self.stop_requested = self._tasks.end(
+                lambda: self.best_weights or get_weights()
+            )
+
+    def state(self):
+        """Return what ``restore`` continues from, as plain values and arrays."""
+        return {
+            "losses": [list(losses) for losses in self.losses],
+            "held_out": [list(held_out) for held_out in self.held_out],
+            "best": self._best,
+            "lowest": self._lowest,
+            "n_no_change": self._n_no_change,
+            "best_weights": self.best_weights,
+        }
+
+    def restore(self, state):
+        """Continue from the state of another monitor."""
+        self.losses = [Losses(*losses) for losses in state["losses"]]
+        self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
+        self._best, self._lowest = state["best"], state["lowest"]
+        self._n_no_change = state["n_no_change"]
+        self.best_weights = state["best_weights"]
 
     def close(self):
-        """End the line of progress."""
+        """End the line of progress, and an iteration that was not finished."""
         if self._progress is not None:
             self._progress.close()
+        if self._tasks is not None:
+            self._tasks.close()
 
 
 class Progress:

@@ -1,6 +1,7 @@
 """The Keras network that the solvers train, and its objective on one batch."""
 
 import functools
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -10,6 +11,7 @@ from ._objective import (
     mean_to_rho_hat,
     reconstruction_loss,
     sparsity_penalty,
+    squared_error,
     straight_through,
     weight_penalty,
 )
@@ -20,6 +22,34 @@ if keras.config.backend() != "tensorflow":
         f"{keras.config.backend()!r} backend. Set KERAS_BACKEND=tensorflow, or unset "
         "it, before keras is imported."
     )
+
+
+class DataTerms(NamedTuple):
+    """The objective of some rows but for the weight decay, as tensors.
+
+    Attributes
+    ----------
+    reconstruction, sparsity : scalar tensors
+    squared_error : scalar tensor
+        Weighted mean of the rows' squared errors, whatever the loss.
+    rho_hat : tensor of shape (n_components,)
+        The estimate that KL was evaluated at.
+    """
+
+    reconstruction: Any
+    sparsity: Any
+    squared_error: Any
+    rho_hat: Any
+
+    @property
+    def total(self):
+        """The sum of the two terms."""
+        return self.reconstruction + self.sparsity
+
+    @property
+    def reported(self):
+        """The scalars as one tensor, in the order of ``Losses.from_terms``."""
+        return ops.stack([self.reconstruction, self.sparsity, self.squared_error])
 
 
 class Network:
@@ -62,7 +92,7 @@ class Network:
     def data_terms(
         self, X, offset, row_weights, penalties, blend=lambda rho_hat: rho_hat
     ):
-        """Return reconstruction plus sparsity on weighted rows, and KL's rho_hat.
+        """Return the DataTerms of weighted rows.
 
         Parameters
         ----------
@@ -77,7 +107,8 @@ class Network:
         """
         arch = self.architecture
         code = self.encoder(X)
-        losses = reconstruction_loss(X + offset, self.decoder(code), arch.loss, ops)
+        target, output = X + offset, self.decoder(code)
+        losses = reconstruction_loss(target, output, arch.loss, ops)
         rho_hat = mean_to_rho_hat(
             ops.matmul(row_weights, code), ACTIVATION_RANGES[arch.activation]
         )
@@ -88,7 +119,13 @@ class Network:
             penalties.beta,
             ops,
         )
-        return ops.sum(row_weights * losses) + sparsity, estimate
+        squared = squared_error(target, output, losses, arch.loss, ops)
+        return DataTerms(
+            ops.sum(row_weights * losses),
+            sparsity,
+            ops.sum(row_weights * squared),
+            estimate,
+        )
 
     def decay(self, penalties):
         """Return the weight-decay term."""

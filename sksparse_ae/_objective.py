@@ -60,6 +60,13 @@ def reconstruction_loss(X, output, loss, xp):
     return xp.sum(softplus - X * output, axis=1)
 
 
+def squared_error(X, output, losses, loss, xp):
+    """Squared error of each row, by what ``reconstruction_loss`` took and returned."""
+    if loss == "squared_error":
+        return 2 * losses
+    return xp.sum(xp.square(1 / (1 + xp.exp(-output)) - X), axis=1)
+
+
 def weight_penalty(weights, weight_decay, xp):
     """Return lambda / 2 times the sum of the squared weights; biases are exempt."""
     return 0.5 * weight_decay * sum(xp.sum(xp.square(W)) for W in weights)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import norm
 
-from ._forward import dense, row_chunks
+from ._forward import column_means, dense, row_chunks
 
 
 class Scaling(NamedTuple):
@@ -31,10 +31,12 @@ class Scaling(NamedTuple):
         Without ``scale``, or where the output is not linear, the scale is 1.
         """
         n_samples, n_features = X.shape
-        total = np.zeros(n_features)
-        for rows in row_chunks(X):
-            total += np.asarray(X[rows].sum(axis=0, dtype=np.float64)).ravel()
-        offset = total / n_samples
+        offset = column_means(X)
+        if not np.isfinite(offset).all():
+            raise ValueError(
+                "The values of X are too large: their sum overflows float64. Scale the "
+                "data (StandardScaler, MaxAbsScaler)."
+            )
         if not (scale and linear_output):
             return cls(offset, 1.0, linear_output)
         norms = np.zeros(n_features)
@@ -43,6 +45,11 @@ class Scaling(NamedTuple):
         # Rounding leaves a constant column a deviation from its mean.
         norms[norms <= 1e-12 * np.sqrt(n_samples) * np.abs(offset)] = 0
         deviation = float(norm(norms) / np.sqrt(n_samples * n_features))
+        if not np.isfinite(deviation):
+            raise ValueError(
+                "The values of X are too large: their deviations from their mean "
+                "overflow float64. Scale the data (MaxAbsScaler)."
+            )
         return cls(offset, deviation or 1.0, linear_output)
 
     @property

@@ -18,23 +18,31 @@ def starting_tensorflow():
 
     On its first start TensorFlow reports its build, missing GPUs and a library that
     logs too early, straight to the process's standard error; that is held back, for
-    the few seconds of the import, unless TF_CPP_MIN_LOG_LEVEL is set. The variable is
-    left as it was found; TensorFlow keeps level 2, errors, for the rest of the process.
+    the few seconds of the import, unless TF_CPP_MIN_LOG_LEVEL is set. TensorFlow keeps
+    level 2, errors, for the rest of the process. The environment is left as it was
+    found: TensorFlow and h5py set variables of theirs, which children would inherit.
     """
-    with _lock:
+    with _lock, _environment_restored():
         if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
             importlib.import_module("keras")
-            yield
-            return
-        os.environ[LOG_LEVEL] = "2"
-        try:
+        else:
+            os.environ[LOG_LEVEL] = "2"
             with _standard_error_to_nowhere():
                 importlib.import_module("keras")
                 # Devices are looked for at the first operation, with more messages.
                 sys.modules["tensorflow"].config.list_logical_devices()
-        finally:
-            os.environ.pop(LOG_LEVEL, None)
         yield
+
+
+@contextlib.contextmanager
+def _environment_restored():
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 import contextlib
 import copy
+import importlib.metadata
 import math
+import os
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar, NamedTuple
@@ -21,21 +23,45 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._advice import warning_about_units
+from ._callbacks import (
+    CallbackSupportMixin,
+    IterationTasks,
+    fit_context,
+    with_callbacks,
+)
+from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
 from ._forward import (
     Parameters,
     code_moments,
     dense,
+    deviation_norm,
+    explained_share,
+    explained_variance,
     is_streamed,
     row_chunks,
-    total_variance,
 )
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
-from ._monitor import Monitor, Progress
+from ._monitor import HeldOut, Monitor, Progress
 from ._objective import KL_MARGIN, sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
+from ._revival import Reviver
 from ._scaling import Scaling
 from ._startup import starting_tensorflow
-from ._units import unit_table
+from ._units import UnitStatistics, unit_table
+from ._validation import strict_validation
+from .exceptions import InactiveUnitsWarning
+
+# Fitted curves that a continued training goes on with, if it has them.
+CURVES = (
+    "loss_curve_",
+    "validation_loss_curve_",
+    "validation_scores_",
+    "train_scores_",
+)
+
+# Parameters that do not change what a training computes.
+NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
 
 
 class FittedSettings(NamedTuple):
@@ -59,6 +85,38 @@ class Continuation(NamedTuple):
     n_samples_seen: int
 
 
+class Training(NamedTuple):
+    """What a call of ``fit`` or ``partial_fit`` has decided before its first step.
+
+    Attributes
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The rows to train on.
+    X_held_out : {ndarray, CSR matrix} or None
+    problem : Problem
+    weights : list of ndarray
+        To start from, in the training's units.
+    rho_hat : ndarray of shape (n_components,)
+        Mean activations at the start.
+    rng : RandomState
+    earlier : Continuation or None
+        The training that is continued.
+    partial : bool
+        Whether it is one epoch of ``partial_fit``.
+    max_iter : int
+    """
+
+    X: np.ndarray
+    X_held_out: np.ndarray | None
+    problem: Problem
+    weights: list
+    rho_hat: np.ndarray
+    rng: np.random.RandomState
+    earlier: Continuation | None
+    partial: bool
+    max_iter: int
+
+
 def _has_mini_batches(estimator):
     if estimator.solver == "lbfgs":
         raise AttributeError(
@@ -69,7 +127,10 @@ def _has_mini_batches(estimator):
 
 
 class SparseAutoencoderTransformer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
 ):
     r"""Sparse autoencoder with Andrew Ng's Kullback-Leibler sparsity penalty.
 
@@ -93,8 +154,9 @@ class SparseAutoencoderTransformer(
 
     Parameters
     ----------
-    n_components : int, default=100
-        Number of hidden units, :math:`s`.
+    n_components : int, default=200
+        Number of hidden units, :math:`s`. More units explain more of the variance at
+        the same sparseness and take proportionally longer to train.
 
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
@@ -183,6 +245,21 @@ class SparseAutoencoderTransformer(
         `weight_decay` and `beta` mean the same in any unit; the weights are given in
         the units of the data all the same. False states it for the data as given.
 
+    revive : bool, default=False
+        Whether mini-batch training starts inactive units anew: every ten epochs, as
+        long as the learning rate holds, units that `unit_report` would not call
+        active on up to 1000 rows are pointed at what is reconstructed badly. It
+        changes nothing where all units are active. Not used by "lbfgs" and
+        `partial_fit`.
+
+    checkpoint_dir : path-like or None, default=None
+        Folder in which `fit` saves its training as it goes on. If the process dies,
+        `fit` with the same parameters on the same data continues there and ends with
+        the same weights, to the bit, as if it had not died. The files bear a
+        name made of parameters and data, so that one folder serves any number of
+        estimators, and are removed when `fit` ends. With "lbfgs" a file holds the
+        gradient of each evaluation. Not used by `partial_fit`.
+
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the optimizer's state of the
         previous call. The state is kept, and saved, only if this is set.
@@ -218,6 +295,16 @@ class SparseAutoencoderTransformer(
         and its terms `reconstruction`, `weight_decay` and `sparsity`, as floats;
         after `partial_fit`, over the samples of the last call.
 
+    unit_states_ : ndarray of shape (n_components,)
+        State of each unit on the training set, "active", "dead", "saturated" or
+        "collapsed" as `unit_report` defines them; after `partial_fit`, on the samples
+        of the last call.
+
+    sparseness_ : float
+        Mean over the units of Hoyer's lifetime sparseness on the training set: 0 for
+        constant units, 1 - sqrt(`rho`) for perfect on/off codes of that mean; after
+        `partial_fit`, on the samples of the last call.
+
     offset_ : ndarray of shape (n_features,)
         Mean of the training set. Training runs on centred data, which leaves the
         objective as it is since the biases carry no weight decay.
@@ -229,9 +316,21 @@ class SparseAutoencoderTransformer(
         Objective after each iteration of "lbfgs"; mean objective of the mini-batches
         of each epoch, with the weight decay of its end.
 
+    loss_terms_ : Bunch
+        The curves of the terms that add up to `loss_curve_`: `reconstruction`,
+        `weight_decay` and `sparsity`, lists of float.
+
     validation_loss_curve_ : list of float
         Objective of the held-out samples after each iteration. Only with
         `early_stopping`.
+
+    validation_scores_ : list of float
+        Share of the variance of the held-out samples that is explained, as `score`
+        gives it, after each iteration. Only with `early_stopping`.
+
+    train_scores_ : list of float
+        The same for the samples trained on: with mini-batches the mean over those of
+        an epoch. Only with `early_stopping`.
 
     n_iter_ : int
         Number of iterations, over all calls that continued each other.
@@ -305,6 +404,8 @@ class SparseAutoencoderTransformer(
         "rho_hat": [StrOptions({"running", "batch"})],
         "init": [StrOptions({"auto", "uniform"})],
         "scale": [StrOptions({"auto"}), Options(bool, {False})],
+        "revive": ["boolean"],
+        "checkpoint_dir": [str, os.PathLike, None],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -312,7 +413,7 @@ class SparseAutoencoderTransformer(
 
     def __init__(
         self,
-        n_components=100,
+        n_components=200,
         *,
         rho=0.05,
         beta=3.0,
@@ -332,6 +433,8 @@ class SparseAutoencoderTransformer(
         rho_hat="running",
         init="auto",
         scale="auto",
+        revive=False,
+        checkpoint_dir=None,
         warm_start=False,
         verbose=0,
         random_state=None,
@@ -355,12 +458,15 @@ class SparseAutoencoderTransformer(
         self.rho_hat = rho_hat
         self.init = init
         self.scale = scale
+        self.revive = revive
+        self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
     # ------------------------------------------------------------------ training
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the features of the rows of `X`.
@@ -384,11 +490,29 @@ class SparseAutoencoderTransformer(
         ValueError
             If a parameter or the data cannot be used, before any training, or if the
             training diverges. An earlier fit is then left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the training reached `max_iter` before it converged.
+        InactiveUnitsWarning
+            If more than a tenth of the units is not active on the training set; the
+            message says what to change.
         """
-        with _unchanged_on_error(self):
+        context = fit_context(self, self.max_iter)
+        # To a callback that scores, the target of an autoencoder is its input.
+        given = {"X": X, "y": X if y is None else y}
+        if context is not None:
+            context.call_on_fit_task_begin(estimator=self, **given)
+        with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
-            self._fit(X, continued=continued, max_iter=self.max_iter)
+            self._fit(X, continued=continued, context=context, given=given)
+            self._warn_of_inactive_units(X)
+        if context is not None:
+            context.call_on_fit_task_end(
+                estimator=self, reconstruction_attributes={}, **given
+            )
         return self
 
     @available_if(_has_mini_batches)
@@ -412,14 +536,46 @@ class SparseAutoencoderTransformer(
         self : SparseAutoencoderTransformer
             Fitted estimator.
         """
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
-            self._fit(X, continued=continued, max_iter=1, partial=True)
+            self._fit(X, continued=continued, partial=True)
         return self
 
-    def _fit(self, X, *, max_iter, continued, partial=False):
+    def _fit(self, X, *, continued, partial=False, context=None, given=None):
         self._check_settings(X, continued=continued, partial=partial)
+        checkpoint = None
+        if self.checkpoint_dir is not None and not partial:
+            checkpoint = self._checkpoint(X, continued)
+        training = self._prepare(X, continued=continued, partial=partial)
+        monitor = self._monitor(training, context, given)
+        if continued:
+            monitor.begin_with(training.weights)
+        with contextlib.closing(monitor):
+            if self.solver == "lbfgs":
+                solved = self._minimize_full_batch(training, monitor, checkpoint)
+            else:
+                solved = self._minimize_mini_batches(training, monitor, checkpoint)
+        weights, converged, continuation = solved
+        scaling = training.problem.scaling
+        fitted = self._fitted_attributes(
+            training.X, monitor.best_weights or weights, scaling
+        )
+        vars(self).update(fitted)
+        self._set_curves(monitor, training, continued)
+        self._continuation = continuation if partial or self.warm_start else None
+        if checkpoint is not None and not monitor.interrupted:
+            checkpoint.remove()
+        if not (converged or partial):
+            warnings.warn(
+                f"The training reached max_iter={self.max_iter} before it converged. "
+                "Increase max_iter, or tol, if the objective is still to improve.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _prepare(self, X, *, continued, partial):
+        """Decide everything that comes before the first step."""
         earlier = self._continuation if continued else None
         # A copy: a training that fails leaves the state to continue from as it was.
         rng = (
@@ -432,7 +588,6 @@ class SparseAutoencoderTransformer(
             # With a fixed seed, the samples that an earlier call has held out.
             split = check_random_state(self.random_state) if continued else rng
             X, X_held_out = self._hold_out(X, split)
-
         if continued:
             scaling = self._scaling
             weights, rho_hat = scaling.unfold(self._parameters), self.rho_hat_
@@ -449,40 +604,40 @@ class SparseAutoencoderTransformer(
             Penalties(self.rho, self.beta, self.weight_decay),
             scaling,
         )
-        monitor = self._monitor(X_held_out, scaling, max_iter, partial)
-        if continued:
-            monitor.begin_with(weights)
-        continuation = None
-        with contextlib.closing(monitor):
-            if self.solver == "lbfgs":
-                weights, converged = self._minimize_full_batch(
-                    X, weights, problem, monitor
-                )
-            else:
-                weights, converged, continuation = self._minimize_mini_batches(
-                    X, weights, rho_hat, problem, monitor, rng, earlier, partial
-                )
-        self._set_fitted(X, monitor.best_weights or weights, scaling)
-        self._set_curves(monitor, continued)
-        self._continuation = continuation if partial or self.warm_start else None
-        if not (converged or partial):
-            warnings.warn(
-                f"The training reached max_iter={max_iter} before it converged. "
-                "Increase max_iter, or tol, if the objective is still to improve.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        max_iter = 1 if partial else int(self.max_iter)
+        return Training(
+            X, X_held_out, problem, weights, rho_hat, rng, earlier, partial, max_iter
+        )
+
+    def _checkpoint(self, X, continued):
+        """Return where this training is saved, under a name that is its own."""
+        settings = {
+            name: repr(value) if name == "solver" else value
+            for name, value in self.get_params().items()
+            if name not in NOT_OF_THE_TRAINING
+        }
+        if not isinstance(self.solver, str):
+            with starting_tensorflow():
+                from ._minibatch import OptimizerSpec
+
+            settings["solver"] = repr(OptimizerSpec.from_solver(self.solver))
+        versions = [importlib.metadata.version(p) for p in ("tensorflow", "keras")]
+        earlier = [*self._parameters, self._continuation] if continued else None
+        name = fingerprint(__name__, versions, settings, X, earlier)
+        kind = EvaluationLog if self.solver == "lbfgs" else Checkpoint
+        return kind(self.checkpoint_dir, name)
 
     def _validate_training_data(self, X, continued):
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=not continued,
-            # One sample has no spread to start from, but can be trained on.
-            ensure_min_samples=1 if continued else 2,
-        )
+        with strict_validation():
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                reset=not continued,
+                # One sample has no spread to start from, but can be trained on.
+                ensure_min_samples=1 if continued else 2,
+            )
 
     def _check_settings(self, X, *, continued, partial):
         """Raise for settings that contradict each other or the data."""
@@ -545,14 +700,11 @@ class SparseAutoencoderTransformer(
 
     def _start(self, X, scaling, rng):
         """Return the weights to start from, in training's units, and their rho_hat."""
-        sample = X
-        if X.shape[0] > SAMPLE_ROWS:
-            sample = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-        sample = scaling.standardize(sample, out=np.empty(sample.shape))
+        sample = self._sample(X, scaling, rng)
         if self.init == "auto":
             weights = balanced_weights(
                 sample,
-                self.n_components,
+                int(self.n_components),  # a numpy.int8 would overflow in sums
                 self.rho,
                 self.activation,
                 self.output_activation,
@@ -560,55 +712,86 @@ class SparseAutoencoderTransformer(
                 rng,
             )
         else:
-            weights = uniform_weights(X.shape[1], self.n_components, rng)
+            weights = uniform_weights(X.shape[1], int(self.n_components), rng)
             if self.scale != "auto" or not self._has_linear_output:
                 # Ng's biases are 0 for the data as given, before it is centred.
                 weights = scaling.unfold(weights)
         parameters = Parameters(*weights, self.activation, self.output_activation)
         return weights, parameters.mean_rho_hat(sample)
 
+    def _sample(self, X, scaling, rng):
+        """Return some rows as the training sees them."""
+        if X.shape[0] > SAMPLE_ROWS:
+            X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
+        return scaling.standardize(X, out=np.empty(X.shape))
+
     def _architecture(self, X):
         return Architecture(
             X.shape[1],
-            self.n_components,
+            int(self.n_components),
             self.activation,
             self.output_activation,
             self.loss,
             X.dtype.name,
         )
 
-    def _monitor(self, X_held_out, scaling, max_iter, partial):
-        def objective_of_held_out(weights):
-            parameters = self._folded(weights, scaling)
-            return self._evaluate(X_held_out, parameters, scaling)[0].total
+    def _monitor(self, training, context, given):
+        scaling = training.problem.scaling
+        X_held_out, evaluate, progress, tasks = training.X_held_out, None, None, None
+        if X_held_out is not None:
+            spread = self._spread(X_held_out, scaling)
+
+            def evaluate(weights):
+                parameters = self._folded(weights, scaling)
+                objective, moments = self._evaluate(X_held_out, parameters, scaling)
+                score = explained_share(math.sqrt(moments.squared_error), spread)
+                return HeldOut(objective.total, score)
 
         unit = "iteration" if self.solver == "lbfgs" else "epoch"
+        if self.verbose and not training.partial:
+            progress = Progress(unit, training.max_iter)
+        if context is not None and hasattr(self, "_skl_callbacks"):
+            tasks = IterationTasks(
+                context,
+                self,
+                **given,
+                task_name=unit,
+                fitted_attributes=lambda weights: self._fitted_attributes(
+                    training.X, weights, scaling
+                ),
+            )
         return Monitor(
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
-            evaluate=None if X_held_out is None else objective_of_held_out,
-            progress=Progress(unit, max_iter) if self.verbose and not partial else None,
+            evaluate=evaluate,
+            progress=progress,
+            tasks=tasks,
         )
+
+    @staticmethod
+    def _spread(X, scaling):
+        """Return the root mean squared deviation of a row, in the training's units."""
+        return deviation_norm(X) / math.sqrt(X.shape[0]) / scaling.scale
 
     # The solvers are imported where they are called: nothing else needs TensorFlow.
 
-    def _minimize_full_batch(self, X, weights, problem, monitor):
+    def _minimize_full_batch(self, training, monitor, log):
         with starting_tensorflow():
             from ._lbfgs import minimize_objective
 
-        return minimize_objective(
-            X,
-            weights,
-            problem=problem,
-            max_iter=self.max_iter,
+        weights, converged = minimize_objective(
+            training.X,
+            training.weights,
+            problem=training.problem,
+            max_iter=training.max_iter,
             tol=self.tol,
             monitor=monitor,
             stop_on_stall=self.early_stopping,
+            log=log,
         )
+        return weights, converged, None
 
-    def _minimize_mini_batches(
-        self, X, weights, rho_hat, problem, monitor, rng, earlier, partial
-    ):
+    def _minimize_mini_batches(self, training, monitor, checkpoint):
         with starting_tensorflow():
             from ._minibatch import (
                 AnnealedRate,
@@ -619,6 +802,8 @@ class SparseAutoencoderTransformer(
                 train,
             )
 
+        X, problem, earlier = training.X, training.problem, training.earlier
+        partial = training.partial
         optimizer, rate = OptimizerSpec.from_solver(self.solver)
         if optimizer.averages_weights and (
             partial or self.warm_start or self.early_stopping
@@ -634,7 +819,7 @@ class SparseAutoencoderTransformer(
             if rate == "auto":
                 rate = automatic_rate(optimizer, X, problem.scaling)
                 schedule = ConstantRate if partial else AnnealedRate
-        state = TrainingState(None, rho_hat)
+        state = TrainingState(None, training.rho_hat)
         if earlier is not None and earlier.optimizer == repr(optimizer):
             state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
         batch_size = self.batch_size
@@ -643,52 +828,107 @@ class SparseAutoencoderTransformer(
         n_samples_seen = X.shape[0]
         if partial and earlier is not None:
             n_samples_seen += earlier.n_samples_seen
-        weights, state, n_steps, stalled = train(
+        weights, state, n_steps, converged = train(
             X,
-            weights,
+            training.weights,
             problem=problem,
             optimizer=optimizer,
-            batch_size=min(batch_size, X.shape[0]),
-            rate=schedule(rate, 1 if partial else self.max_iter),
+            batch_size=min(int(batch_size), X.shape[0]),
+            rate=schedule(rate, training.max_iter),
             rho_hat=self.rho_hat,
             shuffle=self.shuffle,
-            rng=rng,
+            rng=training.rng,
             monitor=monitor,
             state=state,
             n_steps=earlier.n_steps if earlier else 0,
             n_samples_seen=n_samples_seen,
+            reviver=self._reviver(training) if self.revive and not partial else None,
+            checkpoint=checkpoint,
         )
         continuation = Continuation(
-            repr(optimizer), *state, rng, n_steps, n_samples_seen
+            repr(optimizer), *state, training.rng, n_steps, n_samples_seen
         )
-        return weights, stalled, continuation
+        return weights, converged, continuation
+
+    def _reviver(self, training):
+        # A copy, so that the training is the same as without where nothing is revived.
+        rng = copy.deepcopy(training.rng)
+        scaling = training.problem.scaling
+        return Reviver(
+            self._sample(training.X, scaling, rng),
+            scaling.reconstruction_offset,
+            self.rho,
+            self.activation,
+            self.output_activation,
+            rng,
+        )
 
     def _folded(self, weights, scaling):
         return Parameters(
             *scaling.fold(weights), self.activation, self.output_activation
         )
 
-    def _set_fitted(self, X, weights, scaling):
+    def _fitted_attributes(self, X, weights, scaling):
+        """Return the attributes of an estimator with the weights, trained on `X`."""
         parameters = self._folded(weights, scaling).astype(X.dtype)
         if not all(np.isfinite(array).all() for array in parameters.arrays):
             raise ValueError(
-                "The training produced weights that are not finite. Lower "
-                "learning_rate, or scale the data (StandardScaler)."
+                "The training produced weights that are not finite, or that leave the "
+                f"range of {X.dtype} in the units of the data. Lower learning_rate, or "
+                "scale the data (StandardScaler)."
             )
-        objective, rho_hat = self._evaluate(X, parameters, scaling)
-        self.coefs_ = [parameters.W1, parameters.W2]
-        self.intercepts_ = [parameters.b1, parameters.b2]
-        self.offset_, self.scale_ = scaling.offset, scaling.scale
-        self.objective_, self.rho_hat_ = objective, rho_hat
+        units = UnitStatistics(self.n_components, self.activation)
+        objective, moments = self._evaluate(X, parameters, scaling, units.update)
+        _finite(objective.total, "The objective of the trained network")
+        return {
+            "coefs_": [parameters.W1, parameters.W2],
+            "intercepts_": [parameters.b1, parameters.b2],
+            "offset_": scaling.offset,
+            "scale_": scaling.scale,
+            "objective_": objective,
+            "rho_hat_": moments.rho_hat,
+            "unit_states_": units.states(self.rho),
+            "sparseness_": float(units.sparseness.mean()),
+        }
 
-    def _set_curves(self, monitor, continued):
-        self.loss_curve_ = (self.loss_curve_ if continued else []) + monitor.loss_curve
+    def _warn_of_inactive_units(self, X):
+        sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+        sample = self._scaling.standardize(sample, out=np.empty(sample.shape))
+        message = warning_about_units(
+            self.unit_states_, self, self.objective_, self._scaling, sample
+        )
+        if message is not None:
+            warnings.warn(message, InactiveUnitsWarning, stacklevel=5)
+
+    def _set_curves(self, monitor, training, continued):
+        losses = monitor.losses
+        curves = {"loss_curve_": [loss.objective for loss in losses]}
+        if monitor.held_out:
+            spread = self._spread(training.X, training.problem.scaling)
+            curves |= {
+                "validation_loss_curve_": [h.objective for h in monitor.held_out],
+                "validation_scores_": [h.score for h in monitor.held_out],
+                "train_scores_": [
+                    explained_share(math.sqrt(loss.squared_error), spread)
+                    for loss in losses
+                ],
+            }
+        terms = {
+            name: [getattr(loss, name) for loss in losses]
+            for name in ("reconstruction", "weight_decay", "sparsity")
+        }
+        if continued:
+            terms = {k: self.loss_terms_[k] + v for k, v in terms.items()}
+        self.loss_terms_ = Bunch(**terms)
+        for name in CURVES:
+            curve = curves.get(name, [])
+            if continued:
+                curve = getattr(self, name, []) + curve
+            if curve or name == "loss_curve_":
+                setattr(self, name, curve)
+            elif hasattr(self, name):
+                delattr(self, name)
         self.n_iter_ = len(self.loss_curve_)
-        earlier = getattr(self, "validation_loss_curve_", []) if continued else []
-        if earlier or monitor.validation_curve:
-            self.validation_loss_curve_ = earlier + monitor.validation_curve
-        elif hasattr(self, "validation_loss_curve_"):
-            del self.validation_loss_curve_
 
     # -------------------------------------------------------------- fitted network
 
@@ -708,17 +948,19 @@ class SparseAutoencoderTransformer(
             W1, b1, W2, b2, settings.activation, settings.output_activation
         )
 
-    def _evaluate(self, X, parameters, scaling):
-        """Return the terms of the objective on `X`, and the rho_hat of its units."""
-        moments = code_moments(X, parameters, self._fitted_settings.loss)
+    def _evaluate(self, X, parameters, scaling, on_codes=None):
+        """Return the terms of the objective on `X`, and the moments they came from."""
+        moments = code_moments(
+            X, parameters, self._fitted_settings.loss, scaling.scale, on_codes
+        )
         # The same network in the training's units: what is penalised is its weights.
         W1, _, W2, _ = scaling.unfold(parameters)
         terms = Bunch(
-            reconstruction=float(moments.reconstruction / scaling.scale**2),
+            reconstruction=moments.reconstruction,
             weight_decay=float(weight_penalty((W1, W2), self.weight_decay, np)),
             sparsity=float(sparsity_penalty(moments.rho_hat, self.rho, self.beta, np)),
         )
-        return Bunch(total=sum(terms.values()), **terms), moments.rho_hat
+        return Bunch(total=sum(terms.values()), **terms), moments
 
     @property
     def components_(self):
@@ -737,13 +979,14 @@ class SparseAutoencoderTransformer(
 
     def _validate(self, X):
         check_is_fitted(self)
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
+        with strict_validation():
+            return validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                reset=False,
+            )
 
     def transform(self, X):
         """Return the activations of the hidden units.
@@ -775,7 +1018,8 @@ class SparseAutoencoderTransformer(
             In the units of the training data and the dtype of the codes.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        with strict_validation():
+            codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but inverse_transform expects the "
@@ -820,11 +1064,13 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         parameters = self._parameters.astype(X.dtype)
         errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
-        for rows in row_chunks(X, self._n_features_out):
-            residual = parameters.decode(parameters.encode(X[rows])) - dense(X[rows])
-            squared = np.square(residual, out=residual)
-            errors[rows] = squared if per_feature else squared.sum(axis=1)
-        return errors
+        with np.errstate(all="ignore"):
+            for rows in row_chunks(X, self._n_features_out):
+                residual = parameters.decode(parameters.encode(X[rows]))
+                residual -= dense(X[rows])
+                squared = np.square(residual, out=residual)
+                errors[rows] = squared if per_feature else squared.sum(axis=1)
+        return _finite(errors, "A squared error")
 
     def score_samples(self, X):
         """Return how well each sample is reconstructed; the higher, the more normal.
@@ -864,11 +1110,9 @@ class SparseAutoencoderTransformer(
             and 0 if not, as in :func:`sklearn.metrics.r2_score`.
         """
         X = self._validate(X)
-        unexplained = self.reconstruction_error(X).sum(dtype=np.float64)
-        variance = total_variance(X)
-        if variance == 0:
-            return float(unexplained == 0)
-        return float(1 - unexplained / variance)
+        with np.errstate(all="ignore"):
+            score = explained_variance(X, self._parameters.astype(X.dtype))
+        return _finite(score, "The score of X")
 
     def evaluate_objective(self, X):
         """Return the training objective and its terms on any data.
@@ -889,7 +1133,10 @@ class SparseAutoencoderTransformer(
         self._validate_params()
         _check_range(X, self._fitted_settings.loss)
         parameters = self._parameters.astype(X.dtype)
-        return self._evaluate(X, parameters, self._scaling)[0]
+        with np.errstate(all="ignore"):
+            objective, _ = self._evaluate(X, parameters, self._scaling)
+        _finite(objective.total, "The objective on X")
+        return objective
 
     def unit_report(self, X):
         r"""Describe what each unit does on data.
@@ -912,13 +1159,16 @@ class SparseAutoencoderTransformer(
             - `sparseness`: Hoyer's lifetime sparseness, 0 for a constant activation
               and 1 - sqrt(rho) for one that is on for a share `rho` and off else.
             - `encoder_norm`, `decoder_norm`: norms of the weights.
-            - `state`: "dead" if no activation reaches `rho`, "saturated" if none falls
-              below 1/2, "collapsed" if `std` is below a twentieth of
-              sqrt(rho (1 - rho)), that of a perfect on/off code, and "active" else.
+            - `state`: "collapsed" if `std` is below a twentieth of
+              sqrt(rho (1 - rho)), that of a perfect on/off code, "dead" if no
+              activation reaches `rho`, "saturated" if none falls below 1/2, and
+              "active" else. A constant unit counts as dead or saturated if it is
+              that and its mean is not within half of `rho` from `rho`.
         """
         X = self._validate(X)
         self._validate_params()
-        return unit_table(X, self._parameters.astype(X.dtype), self.rho)
+        with np.errstate(all="ignore"):
+            return unit_table(X, self._parameters.astype(X.dtype), self.rho)
 
     def to_keras(self):
         """Build the network as a compiled Keras model.
@@ -988,6 +1238,16 @@ def _check_range(X, loss):
             f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
             "loss='squared_error'."
         )
+
+
+def _finite(result, what):
+    """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"{what} overflows the range of its dtype: the values of X are too large. "
+            "Scale the data, or pass float64."
+        )
+    return result
 
 
 @contextlib.contextmanager

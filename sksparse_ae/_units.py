@@ -9,40 +9,80 @@ from ._objective import ACTIVATION_RANGES, kl_divergence, mean_to_rho_hat
 NEGLIGIBLE_SPREAD = 0.05
 
 
+class UnitStatistics:
+    """Running sums of the activations of each unit, measured on [0, 1].
+
+    Parameters
+    ----------
+    n_units : int
+    activation : {"sigmoid", "tanh", "relu"}
+    """
+
+    def __init__(self, n_units, activation):
+        self._range = ACTIVATION_RANGES[activation]
+        self._n_samples = 0
+        self._total, self._absolute, self._square = np.zeros((3, n_units))
+        self.maximum = np.full(n_units, -np.inf)
+        self.minimum = np.full(n_units, np.inf)
+
+    def update(self, codes):
+        """Take in the activations of some rows, (n_rows, n_units)."""
+        codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
+        self._n_samples += len(codes)
+        self._total += codes.sum(axis=0)
+        self._absolute += np.abs(codes).sum(axis=0)
+        self.maximum = np.maximum(self.maximum, codes.max(axis=0))
+        self.minimum = np.minimum(self.minimum, codes.min(axis=0))
+        self._square += np.square(codes, out=codes).sum(axis=0)
+
+    @property
+    def rho_hat(self):
+        """Mean activation."""
+        return self._total / self._n_samples
+
+    @property
+    def std(self):
+        """Standard deviation over the samples."""
+        variance = self._square / self._n_samples - self.rho_hat**2
+        return np.sqrt(np.maximum(variance, 0))
+
+    @property
+    def sparseness(self):
+        """Hoyer's lifetime sparseness."""
+        return hoyer_sparseness(self._absolute, self._square, self._n_samples)
+
+    def states(self, rho):
+        """Say of each unit whether it is active, dead, saturated or collapsed."""
+        constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
+        at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
+        return np.select(
+            # A unit that is constant just below rho has collapsed to it, not died.
+            [constant & at_rho, self.maximum < rho, self.minimum > 0.5, constant],
+            ["collapsed", "dead", "saturated", "collapsed"],
+            "active",
+        )
+
+
 def unit_table(X, parameters, rho):
     """Return the table that ``SparseAutoencoderTransformer.unit_report`` describes."""
-    n_samples, n_units = X.shape[0], parameters.b1.shape[0]
-    activation_range = ACTIVATION_RANGES[parameters.activation]
-    total, absolute, square = np.zeros((3, n_units))
-    maximum, minimum = np.full(n_units, -np.inf), np.full(n_units, np.inf)
+    n_units = parameters.b1.shape[0]
+    statistics = UnitStatistics(n_units, parameters.activation)
     for rows in row_chunks(X, n_units):
-        codes = mean_to_rho_hat(
-            parameters.encode(X[rows]).astype(np.float64), activation_range
+        statistics.update(parameters.encode(X[rows]))
+    if not np.isfinite(statistics.sparseness).all():
+        raise ValueError(
+            "The squared activations overflow float64: the values of X are too large. "
+            "Scale X as the training data were scaled."
         )
-        total += codes.sum(axis=0)
-        absolute += np.abs(codes).sum(axis=0)
-        square += np.square(codes).sum(axis=0)
-        maximum = np.maximum(maximum, codes.max(axis=0))
-        minimum = np.minimum(minimum, codes.min(axis=0))
-    rho_hat = total / n_samples
-    std = np.sqrt(np.maximum(square / n_samples - rho_hat**2, 0))
     columns = {
-        "rho_hat": rho_hat,
-        "std": std,
-        "kl": kl_divergence(rho, rho_hat, np),
-        "maximum": maximum,
-        "sparseness": hoyer_sparseness(absolute, square, n_samples),
+        "rho_hat": statistics.rho_hat,
+        "std": statistics.std,
+        "kl": kl_divergence(rho, statistics.rho_hat, np),
+        "maximum": statistics.maximum,
+        "sparseness": statistics.sparseness,
         "encoder_norm": np.linalg.norm(parameters.W1, axis=0),
         "decoder_norm": np.linalg.norm(parameters.W2, axis=1),
-        "state": np.select(
-            [
-                maximum < rho,
-                minimum > 0.5,
-                std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho)),
-            ],
-            ["dead", "saturated", "collapsed"],
-            "active",
-        ),
+        "state": statistics.states(rho),
     }
     try:
         import pandas as pd

@@ -8,6 +8,8 @@ from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
+from ._validation import strict_validation
+
 
 @validate_params(
     {
@@ -98,7 +100,12 @@ def normalize_patches(patches):
     array([[0.37, 0.63],
            [0.37, 0.63]])
     """
-    patches = check_array(patches, dtype=[np.float64, np.float32], input_name="patches")
+    with strict_validation():
+        patches = check_array(
+            patches, dtype=[np.float64, np.float32], input_name="patches"
+        )
+    # In units of the largest value, whose squares can neither overflow nor vanish.
+    patches = patches / max(np.abs(patches).max(), np.finfo(patches.dtype).tiny)
     patches = patches - patches.mean(axis=1, keepdims=True)
     limit = 3 * patches.std()
     if limit == 0:

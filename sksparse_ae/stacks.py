@@ -167,7 +167,7 @@ class _Stack(NamedTuple):
 
 
 def _evaluate_again(pipeline, X):
-    """Bring the autoencoders' `objective_` and `rho_hat_` up to date.
+    """Bring what the autoencoders report of the training set up to date.
 
     `X` is what the first of them reads.
     """
@@ -175,9 +175,11 @@ def _evaluate_again(pipeline, X):
     for _, step in pipeline.steps[:-1]:
         if isinstance(step, SparseAutoencoderTransformer):
             n_seen += 1
-            step.objective_, step.rho_hat_ = step._evaluate(
-                step._validate(X), step._parameters, step._scaling
-            )
+            scaling = step._scaling
+            weights = scaling.unfold(step._parameters)
+            attributes = step._fitted_attributes(step._validate(X), weights, scaling)
+            for name in attributes.keys() - {"coefs_", "intercepts_"}:
+                setattr(step, name, attributes[name])
         if n_seen and not (step is None or isinstance(step, str)):
             X = step.transform(X)
 
@@ -460,8 +462,11 @@ def fine_tune(
     stack.set_weights(weights)
     _evaluate_again(tuned, X_first)
     tuned.fine_tuning_ = Bunch(
-        loss_curve=monitor.loss_curve, n_iter=len(monitor.loss_curve)
+        loss_curve=[loss.objective for loss in monitor.losses],
+        n_iter=len(monitor.losses),
     )
     if early_stopping:
-        tuned.fine_tuning_.validation_loss_curve = monitor.validation_curve
+        tuned.fine_tuning_.validation_loss_curve = [
+            loss.objective for loss in monitor.held_out
+        ]
     return tuned

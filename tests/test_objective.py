@@ -88,7 +88,7 @@ def solver_objective(
     )
     program = full_batch_program(architecture, len(X))
     function = program.compiled if compiled else program.value_and_gradient
-    value, gradient = function(
+    value, _, _, gradient = function(
         program.flatten(weights).astype(dtype),
         X - offset.astype(dtype),
         offset.astype(dtype),

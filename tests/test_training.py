@@ -1,5 +1,6 @@
 """Both solvers reach Ng's objective, and the fast path is the plain path."""
 
+import copy
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,8 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sksparse_ae import SparseAutoencoderTransformer, _forward, _lbfgs, _minibatch
+from sksparse_ae._forward import Parameters
+from sksparse_ae._initialization import balanced_weights
 from sksparse_ae._monitor import Monitor
 from sksparse_ae._problem import Architecture
+from sksparse_ae._revival import Reviver
 from sksparse_ae._scaling import Scaling
 from sksparse_ae._threads import single_blas_thread
 
@@ -525,7 +529,7 @@ def test_an_interrupt_leaves_a_fitted_transformer_and_a_warning(
     update = Monitor.update
 
     def interrupted(self, loss, get_weights):
-        if len(self.loss_curve) == 3:
+        if len(self.losses) == 3:
             raise KeyboardInterrupt
         return update(self, loss, get_weights)
 
@@ -639,3 +643,128 @@ def test_blocks_of_csr_and_dense_data_train_alike(
     dense = clone(few).fit(digits)
     compressed = clone(few).fit(sparse.csr_matrix(digits))
     assert_allclose(dense.coefs_[0], compressed.coefs_[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_curves_of_the_terms_add_up_and_end_at_the_objective(
+    digits, solver, loss, no_convergence_warning
+):
+    few = SparseAutoencoderTransformer(
+        5,
+        output_activation="sigmoid",
+        loss=loss,
+        solver=solver,
+        max_iter=8,
+        batch_size=len(digits),
+        learning_rate=1e-6,
+        random_state=0,
+    ).fit(digits / 16)
+    terms = few.loss_terms_
+    assert list(terms) == ["reconstruction", "weight_decay", "sparsity"]
+    assert_allclose(np.sum(list(terms.values()), axis=0), few.loss_curve_)
+    for name, curve in terms.items():
+        assert_allclose(curve[-1], few.objective_[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_scores_of_both_parts_are_kept_with_early_stopping(
+    digits, solver, loss, no_convergence_warning
+):
+    few = SparseAutoencoderTransformer(
+        5,
+        output_activation="sigmoid",
+        loss=loss,
+        solver=solver,
+        max_iter=8,
+        batch_size=len(digits) * 9 // 10,
+        learning_rate=1e-6,
+        early_stopping=True,
+        random_state=0,
+    ).fit(digits / 16)
+    X, X_held_out = few._hold_out(digits / 16, np.random.RandomState(0))
+    best = np.argmin(few.validation_loss_curve_)
+    assert_allclose(few.validation_scores_[best], few.score(X_held_out), rtol=1e-6)
+    assert_allclose(few.train_scores_[best], few.score(X), rtol=1e-3)
+    assert len(few.train_scores_) == len(few.validation_scores_) == few.n_iter_
+    assert not hasattr(
+        few.set_params(early_stopping=False).fit(digits / 16), "train_scores_"
+    )
+
+
+def test_units_that_died_come_back_if_asked(digits, no_convergence_warning):
+    # So large a rate leaves most relu units at zero for every sample, where nothing
+    # has a gradient.
+    died = SparseAutoencoderTransformer(
+        50,
+        activation="relu",
+        learning_rate=0.3,
+        max_iter=15,
+        warm_start=True,
+        random_state=0,
+    ).fit(digits)
+
+    def inactive(transformer):
+        return np.sum(transformer.unit_report(digits)["state"] != "active")
+
+    assert inactive(died) > 25
+    left, revived = (
+        copy.deepcopy(died)
+        .set_params(learning_rate="auto", max_iter=100, revive=revive)
+        .fit(digits)
+        for revive in (False, True)
+    )
+    assert inactive(left) > 25
+    assert inactive(revived) <= 3
+    assert revived.objective_.total < left.objective_.total / 2
+
+
+def test_revival_changes_nothing_where_all_units_are_active(
+    digits, no_convergence_warning
+):
+    few = SparseAutoencoderTransformer(10, max_iter=25, random_state=0)
+    assert_array_equal(
+        clone(few).set_params(revive=True).fit(digits).coefs_[0],
+        clone(few).fit(digits).coefs_[0],
+    )
+
+
+@pytest.mark.parametrize("output_activation", ["linear", "sigmoid"])
+def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation):
+    X = digits / 16
+    scaling = Scaling.from_data(X, scale=False, linear_output=False)
+    sample = scaling.standardize(X, out=np.empty(X.shape))
+    rng = np.random.RandomState(0)
+    weights = balanced_weights(
+        sample, 4, 0.1, "sigmoid", output_activation, scaling.offset, rng
+    )
+    weights[0][:, 1] = 0  # constant
+    weights[1][3] = -30  # dead
+    reviver = Reviver(sample, scaling.offset, 0.1, "sigmoid", output_activation, rng)
+    new, units = reviver.revive(weights)
+    assert units.tolist() == [False, True, False, True]
+    codes = Parameters(*new, "sigmoid", output_activation).encode(sample)
+    assert_allclose(codes.mean(axis=0), 0.1, atol=1e-6)
+    assert_allclose((sample @ new[0]).std(axis=0)[units], 1)
+    for old, changed in ((weights[0].T, new[0].T), (weights[2], new[2])):
+        assert_array_equal(old[~units], changed[~units])
+
+    program = _minibatch.MiniBatchProgram(
+        Architecture(64, 4, "sigmoid", output_activation, "squared_error", "float32"),
+        _minibatch.OptimizerSpec.from_solver("adam")[0],
+        50,
+    )
+    program.load(weights, _minibatch.TrainingState(None, np.full(4, 0.5)))
+    kept = [np.ones_like(v) for v in program.state().optimizer_variables]
+    program.load(weights, _minibatch.TrainingState(kept, np.full(4, 0.5)))
+    program.replace_units(new, units, 0.1)
+    state = program.state()
+    assert_allclose(state.rho_hat, [0.5, 0.1, 0.5, 0.1])
+    for moment in state.optimizer_variables:
+        by_unit = moment.T if moment.shape == (64, 4) else moment
+        if len(by_unit.shape) and by_unit.shape[0] == 4:
+            assert (by_unit[units] == 0).all()
+            assert (by_unit[~units] == 1).all()
+        else:
+            assert (moment == 1).all()

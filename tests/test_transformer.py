@@ -267,6 +267,8 @@ def test_clone_keeps_every_parameter():
         rho_hat="batch",
         init="uniform",
         scale=False,
+        revive=True,
+        checkpoint_dir="checkpoints",
         warm_start=True,
         verbose=2,
         random_state=5,
@@ -331,3 +333,7 @@ def test_searches_nest_and_halve_and_take_the_transformers_own_score(labelled_di
     ).fit(X)
     assert halving.best_params_.keys() == {"rho", "beta", "max_iter"}
     assert halving.best_score_ > 0
+
+
+def test_callbacks_can_be_set_where_scikit_learn_has_them(fitted, has_callbacks):
+    assert hasattr(fitted, "set_callbacks") == has_callbacks

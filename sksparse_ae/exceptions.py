@@ -1,0 +1,18 @@
+"""The warnings of the package, to be filtered by class."""
+
+
+class InactiveUnitsWarning(UserWarning):
+    """Warn that many of the units that `fit` has trained carry nothing.
+
+    It is no `ConvergenceWarning`: such a training may well have converged, and short
+    trainings, whose `ConvergenceWarning` is often silenced on purpose, should still
+    tell of units that are constant.
+
+    Examples
+    --------
+    To accept such features, e.g. in a search that explores extreme settings:
+
+    >>> import warnings
+    >>> from sksparse_ae.exceptions import InactiveUnitsWarning
+    >>> warnings.simplefilter("ignore", InactiveUnitsWarning)
+    """

@@ -1,0 +1,245 @@
+"""A training that dies goes on where it was, and ends as if it had not died."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._checkpoint import Checkpoint, EvaluationLog
+from sksparse_ae._monitor import Monitor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+class Died(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def dying(monkeypatch):
+    """Return a function that makes trainings die after so many iterations."""
+    update = Monitor.update
+
+    def die_after(n_iter):
+        def dying_update(self, *args):
+            if len(self.losses) == n_iter:
+                raise Died
+            update(self, *args)
+
+        monkeypatch.setattr(Monitor, "update", dying_update)
+
+    yield die_after
+    monkeypatch.setattr(Monitor, "update", update)
+
+
+def assert_same_fit(one, other):
+    for a, b in zip(
+        one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True
+    ):
+        assert_array_equal(a, b)
+    assert one.loss_curve_ == other.loss_curve_
+    assert one.objective_ == other.objective_
+
+
+TRAININGS = {
+    "adam": {},
+    "early stopping": {"early_stopping": True},
+    "stalling": {"tol": 10.0, "n_iter_no_change": 3},
+    "reviving": {"revive": True, "activation": "relu", "max_iter": 15},
+    "schedule": {
+        "solver": keras.optimizers.SGD(
+            keras.optimizers.schedules.ExponentialDecay(0.01, 50, 0.9), momentum=0.5
+        )
+    },
+    "lbfgs": {"solver": "lbfgs"},
+    "lbfgs, early stopping": {"solver": "lbfgs", "early_stopping": True},
+}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_that_died_ends_as_one_that_did_not(digits, dying, tmp_path, name):
+    settings = {"n_components": 5, "max_iter": 8, "batch_size": 100, "random_state": 0}
+    undisturbed = SparseAutoencoderTransformer(**settings | TRAININGS[name])
+    survivor = clone(undisturbed).set_params(checkpoint_dir=tmp_path)
+    undisturbed.fit(digits)
+    for n_iter in (2, 4):
+        dying(n_iter)
+        with pytest.raises(Died):
+            clone(survivor).fit(digits)
+        assert len(list(tmp_path.iterdir())) == 1
+    dying(None)
+    survivor.fit(digits)
+    assert_same_fit(survivor, undisturbed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_training_does_not_repeat_its_epochs(digits, dying, tmp_path):
+    dying(8)
+    few = SparseAutoencoderTransformer(
+        3, max_iter=10, random_state=0, checkpoint_dir=tmp_path
+    )
+    with pytest.raises(Died):
+        clone(few).fit(digits)
+    (file,) = tmp_path.iterdir()
+    saved = Checkpoint(tmp_path, file.name.split("-")[1].split(".")[0]).load()
+    assert 1 <= saved["epoch"] <= 8
+    assert len(saved["monitor"]["losses"]) == saved["epoch"]
+
+
+def test_trainings_share_a_folder(digits, dying, tmp_path):
+    dying(3)
+    few = SparseAutoencoderTransformer(
+        3, max_iter=5, random_state=0, checkpoint_dir=tmp_path
+    )
+    for settings in ({}, {"rho": 0.1}, {"random_state": 1}, {"solver": "sgd"}):
+        with pytest.raises(Died):
+            clone(few).set_params(**settings).fit(digits)
+    with pytest.raises(Died):
+        clone(few).fit(digits[:200])
+    assert len(list(tmp_path.iterdir())) == 5
+    with pytest.raises(Died):
+        clone(few).set_params(verbose=1).fit(digits)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_an_interrupted_training_keeps_its_checkpoint(digits, monkeypatch, tmp_path):
+    update = Monitor.update
+
+    def interrupted(self, *args):
+        if len(self.losses) == 3:
+            raise KeyboardInterrupt
+        update(self, *args)
+
+    settings = {"n_components": 3, "max_iter": 6, "random_state": 0}
+    undisturbed = SparseAutoencoderTransformer(**settings).fit(digits)
+    monkeypatch.setattr(Monitor, "update", interrupted)
+    stopped = SparseAutoencoderTransformer(**settings, checkpoint_dir=tmp_path)
+    with pytest.warns(UserWarning, match="interrupted"):
+        stopped.fit(digits)
+    monkeypatch.setattr(Monitor, "update", update)
+    assert_same_fit(clone(stopped).fit(digits), undisturbed)
+
+
+def test_warm_starts_are_other_trainings(digits, dying, tmp_path):
+    settings = {
+        "n_components": 3,
+        "max_iter": 5,
+        "random_state": 0,
+        "warm_start": True,
+    }
+    undisturbed = SparseAutoencoderTransformer(**settings).fit(digits).fit(digits)
+    survivor = SparseAutoencoderTransformer(**settings, checkpoint_dir=tmp_path)
+    survivor.fit(digits)
+    dying(2)
+    with pytest.raises(Died):
+        survivor.fit(digits)
+    dying(None)
+    assert_same_fit(survivor.fit(digits), undisturbed)
+
+
+def test_an_unreadable_checkpoint_is_named(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "training")
+    checkpoint.save(lambda: {"weights": [np.arange(1000.0)]})
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint; remove it"):
+        Checkpoint(tmp_path, "training").load()
+
+
+def test_a_checkpoint_returns_what_it_was_given(tmp_path):
+    state = {
+        "weights": [np.arange(3, dtype=np.float32), np.zeros((2, 0))],
+        "numbers": [1, 0.1 + 0.2, float("inf"), None, True, "word"],
+        "nested": {"array": np.array(7, dtype=np.uint32), "other": []},
+    }
+    Checkpoint(tmp_path, "a").save(lambda: state)
+    read = Checkpoint(tmp_path, "a").load()
+    assert read["numbers"] == state["numbers"]
+    assert read["nested"]["other"] == []
+    for a, b in (
+        *zip(read["weights"], state["weights"], strict=True),
+        (read["nested"]["array"], state["nested"]["array"]),
+    ):
+        assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+    assert Checkpoint(tmp_path, "b").load() is None
+
+
+def test_parts_of_an_unfinished_writing_are_not_read_and_go_away(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "training")
+    checkpoint.save(lambda: {"epoch": 1})
+    (file,) = tmp_path.iterdir()
+    (tmp_path / f"{file.name}.0.part").write_bytes(b"half")
+    assert Checkpoint(tmp_path, "training").load() == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("n_lost", [0, 1, 30])
+def test_a_log_that_was_cut_off_goes_on_at_its_last_whole_record(tmp_path, n_lost):
+    evaluated = []
+
+    def evaluate(point):
+        evaluated.append(float(point))
+        return [point, -point], np.full(3, point, dtype=np.float32)
+
+    def run():
+        log = EvaluationLog(tmp_path, "training")
+        remembered = log.replaying(evaluate, 2, 3, np.float32)
+        answers = [remembered(point) for point in (0.1, 0.2, 0.3, 0.4)]
+        log.close()
+        return answers
+
+    first = run()
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) - n_lost])
+    evaluated.clear()
+    again = run()
+    assert evaluated == [0.4][: bool(n_lost)]
+    assert file.read_bytes() == content
+    for (a, b), (c, d) in zip(first, again, strict=True):
+        assert a == c
+        assert_array_equal(b, d)
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from sklearn.datasets import load_digits
+from sksparse_ae import SparseAutoencoderTransformer
+
+print("started", flush=True)
+autoencoder = SparseAutoencoderTransformer(
+    5, max_iter=60, solver=sys.argv[1], random_state=0, checkpoint_dir=sys.argv[2]
+)
+autoencoder.fit(load_digits().data[:300])
+np.save(sys.argv[3], autoencoder.coefs_[0])
+"""
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_killed_process_loses_nothing(digits, tmp_path, solver):
+    folder, result = tmp_path / "checkpoints", tmp_path / "result.npy"
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, solver, folder, result]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        # Killed as soon as there is something to lose.
+        while process.poll() is None and not list(folder.glob("*")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not result.exists()
+    assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+    undisturbed = SparseAutoencoderTransformer(
+        5, max_iter=60, solver=solver, random_state=0
+    )
+    assert_array_equal(np.load(result), undisturbed.fit(digits).coefs_[0])
+    assert os.listdir(folder) == []
