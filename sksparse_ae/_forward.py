@@ -223,4 +223,5 @@ def explained_share(residual, deviation):
     """Return the share of the variance explained, from two norms."""
     if deviation == 0:
         return float(residual == 0)
-    return 1 - (residual / deviation) ** 2
+    ratio = residual / deviation
+    return 1 - ratio * ratio  # ratio**2 would raise an OverflowError

@@ -153,8 +153,8 @@ class Monitor:
 class Progress:
     """One line on standard error that is rewritten as the training goes on."""
 
-    def __init__(self, unit, n_total):
-        self._unit, self._n_total = unit, n_total
+    def __init__(self, unit, n_total, name="SparseAutoencoderTransformer"):
+        self._unit, self._n_total, self._name = unit, n_total, name
         self._shown = -math.inf
 
     def start(self):
@@ -174,7 +174,7 @@ class Progress:
         self._last = n_done, objective
         elapsed = time.perf_counter() - self._start
         sys.stderr.write(
-            f"\r[SparseAutoencoderTransformer] {self._unit} {n_done}/{self._n_total}, "
+            f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
             f"objective {objective:.6g}, {elapsed:.1f} s"
         )
         sys.stderr.flush()

@@ -31,6 +31,7 @@ from ._callbacks import (
     with_callbacks,
 )
 from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
+from ._extras import import_extra
 from ._forward import (
     Parameters,
     code_moments,
@@ -1124,7 +1125,12 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         with np.errstate(all="ignore"):
             score = explained_variance(X, self._parameters.astype(X.dtype))
-        return _finite(score, "The score of X")
+        if not math.isfinite(score):
+            raise ValueError(
+                "The score of X leaves the range of float64: X varies too little, or "
+                "its values are too large."
+            )
+        return score
 
     def evaluate_objective(self, X):
         """Return the training objective and its terms on any data.
@@ -1225,6 +1231,8 @@ class SparseAutoencoderTransformer(
             If the folder of `path` does not exist.
         """
         check_is_fitted(self)
+        for module in ("jinja2", "matplotlib", "PIL"):
+            import_extra(module, extra="report", needed_by="report")
         from ._report import write_report
 
         return write_report(self, X, path, image_shape, feature_names)

@@ -69,11 +69,6 @@ def unit_table(X, parameters, rho):
     statistics = UnitStatistics(n_units, parameters.activation)
     for rows in row_chunks(X, n_units):
         statistics.update(parameters.encode(X[rows]))
-    if not np.isfinite(statistics.sparseness).all():
-        raise ValueError(
-            "The squared activations overflow float64: the values of X are too large. "
-            "Scale X as the training data were scaled."
-        )
     columns = {
         "rho_hat": statistics.rho_hat,
         "std": statistics.std,
@@ -82,8 +77,13 @@ def unit_table(X, parameters, rho):
         "sparseness": statistics.sparseness,
         "encoder_norm": np.linalg.norm(parameters.W1, axis=0),
         "decoder_norm": np.linalg.norm(parameters.W2, axis=1),
-        "state": statistics.states(rho),
     }
+    if not all(np.isfinite(column).all() for column in columns.values()):
+        raise ValueError(
+            "The squared activations overflow float64: the values of X are too large. "
+            "Scale X as the training data were scaled."
+        )
+    columns["state"] = statistics.states(rho)
     try:
         import pandas as pd
     except ImportError:

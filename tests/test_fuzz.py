@@ -332,6 +332,8 @@ def test_what_is_evaluated_is_finite_or_refused(
     result = outcome(getattr(estimator, method), X, **options)
     if isinstance(result, Exception):
         outside = estimator.loss == "log_loss" and method == "evaluate_objective"
+        # Rows that differ by 1e-200 are reconstructed 1e400 times worse than that.
+        outside = outside or (method == "score" and "varies too little" in str(result))
         assert outside or not is_moderate(values, N_FEATURES, n_rows=1), result
         return
     assert_finite(result)

@@ -17,7 +17,10 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.keras_model import ReconstructionLoss
 
 # Ten iterations are enough for what is tested, and not meant to converge.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning"),
+]
 
 FEW = {"n_components": 4, "max_iter": 10, "rho": 0.2, "random_state": 0}
 TRANSFORMERS = {

@@ -305,3 +305,11 @@ def test_weight_decay_well_above_the_limit_leaves_no_unit_and_well_below_leaves_
     assert (estimator.unit_states_ != "active").all()
     estimator.set_params(weight_decay=limit / 30).fit(digits)
     assert (estimator.unit_states_ == "active").all()
+
+
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_activations_whose_squares_overflow_are_refused(digits, n_rows):
+    X = digits[:n_rows]
+    estimator = SparseAutoencoderTransformer(**FEW, activation="relu").fit(digits)
+    with pytest.raises(ValueError, match="squared activations overflow"):
+        estimator.unit_report(1e200 * X)

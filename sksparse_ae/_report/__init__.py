@@ -4,22 +4,13 @@ import base64
 import hashlib
 from pathlib import Path
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from .._forward import dense, dense_chunks
-
-try:
-    import jinja2
-    from markupsafe import Markup
-
-    from ._figures import loss_figure, rho_hat_figure
-    from ._images import Encoder, check_image_shape
-except ImportError as error:
-    raise ImportError(
-        "report needs Jinja2, matplotlib and Pillow: "
-        'python -m pip install "sksparse_ae[report]"'
-    ) from error
-
+from ._figures import loss_figure, rho_hat_figure
+from ._images import Encoder, check_image_shape
 from ._profile import N_TOP_SAMPLES, unit_profiles
 
 N_TOP_FEATURES = 8

@@ -1,0 +1,283 @@
+"""A stack of encoders below a logistic regression, trained as one network."""
+
+import functools
+import math
+import threading
+import warnings
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ._minibatch import OptimizerSpec
+from ._network import padded_rows, worth_compiling
+from ._objective import weight_penalty
+
+
+class StackArchitecture(NamedTuple):
+    """What a network is compiled for; every other setting is passed at run time.
+
+    Attributes
+    ----------
+    n_features : int
+    encoders : tuple of (n_components, activation)
+    n_outputs : int
+        1 for two classes, whose network ends in the logit of the second.
+    fit_intercept : bool
+        Whether the logistic regression has an intercept.
+    """
+
+    n_features: int
+    encoders: tuple
+    n_outputs: int
+    fit_intercept: bool
+
+
+class StackObjective(NamedTuple):
+    """What the objective depends on beside data and weights: arrays or tensors.
+
+    Attributes
+    ----------
+    maps : list of (shift, factor)
+        For each encoder the map, element by element, from its code to what the next
+        layer reads: ``shift + factor * code``.
+    decays : list of float
+        For each layer the coefficient of half the sum of its squared weights.
+    """
+
+    maps: list
+    decays: list
+
+
+class Loss(NamedTuple):
+    """What an epoch, or held-out rows, report to the monitor."""
+
+    objective: float
+
+
+class StackNetwork:
+    """Encoders and a linear last layer, and the objective of their classification."""
+
+    def __init__(self, architecture):
+        # Names and zeros: nothing here touches Keras' counters or random state.
+        dense = functools.partial(
+            keras.layers.Dense, kernel_initializer="zeros", dtype="float32"
+        )
+        self.layers = [
+            dense(n_components, activation=activation, name=f"encoder_{i}")
+            for i, (n_components, activation) in enumerate(architecture.encoders, 1)
+        ]
+        self.layers.append(
+            dense(
+                architecture.n_outputs,
+                use_bias=architecture.fit_intercept,
+                name="logistic_regression",
+            )
+        )
+        n_inputs = architecture.n_features
+        for layer in self.layers:
+            layer.build((None, n_inputs))
+            n_inputs = layer.units
+        self.variables = [v for layer in self.layers for v in layer.trainable_variables]
+
+    def cross_entropy(self, X, targets, row_weights, objective):
+        """Return the cross-entropies of the rows, weighted and summed.
+
+        Parameters
+        ----------
+        X : tensor of shape (n_rows, n_features)
+        targets : tensor of shape (n_rows, n_outputs)
+            One-hot rows, or for one output whether the row is of the second class.
+        row_weights : tensor of shape (n_rows,)
+        objective : StackObjective
+        """
+        for encoder, (shift, factor) in zip(
+            self.layers[:-1], objective.maps, strict=True
+        ):
+            X = shift + factor * encoder(X)
+        logits = self.layers[-1](X)
+        if logits.shape[1] == 1:
+            normalizer = ops.softplus(logits[:, 0])
+        else:
+            normalizer = ops.logsumexp(logits, axis=1)
+        losses = normalizer - ops.sum(targets * logits, axis=1)
+        return ops.sum(row_weights * losses)
+
+    def decay(self, objective):
+        """Return the penalty on the weights of all layers."""
+        return sum(
+            weight_penalty([layer.kernel], decay, ops)
+            for layer, decay in zip(self.layers, objective.decays, strict=True)
+        )
+
+
+class StackProgram:
+    """A network, Adam, and the epoch over them, compiled when called.
+
+    One program serves every training of its shape, one at a time: hold ``lock`` from
+    ``load`` to the last reading of ``weights``.
+    """
+
+    def __init__(self, architecture, batch_size):
+        self.batch_size = batch_size
+        self.lock = threading.Lock()
+        self.network = StackNetwork(architecture)
+        spec, _ = OptimizerSpec.from_solver("adam")
+        self._optimizer = spec.build()
+        self._optimizer.build(self.network.variables)
+        self._fresh = _copies(self._optimizer.variables)
+        self.compiled_epoch = tf.function(self.epoch, jit_compile=True)
+
+    def load(self, weights):
+        """Set the weights, layer by layer, and start the optimizer afresh."""
+        variables = [*self.network.variables, *self._optimizer.variables]
+        for variable, value in zip(variables, [*weights, *self._fresh], strict=True):
+            variable.assign(np.asarray(value, dtype=variable.dtype))
+
+    def weights(self):
+        """Return copies of the weights, layer by layer."""
+        return _copies(self.network.variables)
+
+    def set_learning_rate(self, rate):
+        """Set the step size."""
+        self._optimizer.learning_rate.assign(rate)
+
+    def epoch(self, rows, order, n_rows, objective):
+        """Step through ``n_rows`` rows in the order given.
+
+        Parameters
+        ----------
+        rows : tuple of tensors
+            Inputs, targets, and weights with a mean of 1; there may be padding.
+        order : tensor of shape (n_padded,), int32
+            Numbers of the rows; what follows the first ``n_rows`` is padding.
+        n_rows : scalar tensor, int32
+        objective : StackObjective
+
+        Returns
+        -------
+        loss : scalar tensor
+            Sum over the rows of their batch's objective; the penalty on the weights in
+            it is that at the end.
+        """
+        variables = [v.value for v in self.network.variables]
+
+        def step(start, total):
+            numbers = tf.slice(order, [start], [self.batch_size])
+            X, targets, weights = (tf.gather(values, numbers) for values in rows)
+            is_row = tf.range(self.batch_size) + start < n_rows
+            weights *= tf.cast(is_row, weights.dtype)
+            n_valid = tf.cast(tf.math.count_nonzero(is_row), weights.dtype)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(variables)
+                loss = self.network.cross_entropy(X, targets, weights, objective)
+                value = loss / n_valid + self.network.decay(objective)
+            self._optimizer.apply(
+                tape.gradient(value, variables), self.network.variables
+            )
+            return start + self.batch_size, total + loss
+
+        _, total = tf.while_loop(
+            lambda start, total: start < n_rows, step, [0, tf.zeros(())]
+        )
+        return total + tf.cast(n_rows, total.dtype) * self.network.decay(objective)
+
+
+def _copies(variables):
+    return [np.array(variable.value.numpy()) for variable in variables]
+
+
+@functools.lru_cache(maxsize=8)
+def stack_program(architecture, batch_size):
+    """Return the program of a shape; the latest 8 are kept."""
+    return StackProgram(architecture, batch_size)
+
+
+def _tensors(arrays):
+    return tuple(tf.constant(array, dtype=tf.float32) for array in arrays)
+
+
+def train_stack(
+    rows,
+    weights,
+    *,
+    held_out,
+    architecture,
+    objective,
+    batch_size,
+    rate,
+    rng,
+    make_monitor,
+):
+    """Minimise mean cross-entropy plus weight penalties by mini-batches.
+
+    Parameters
+    ----------
+    rows : tuple of ndarrays
+        Inputs (n_samples, n_features), targets (n_samples, n_outputs), and weights
+        (n_samples,) with a mean of 1.
+    weights : list of ndarray
+        Kernel and bias of every layer, to start from.
+    held_out : tuple of ndarrays or None
+        Like ``rows``; their mean cross-entropy is what is watched.
+    architecture : StackArchitecture
+    objective : StackObjective
+    batch_size : int
+    rate : AnnealedRate
+    rng : RandomState
+    make_monitor : callable
+        Maps None, or a function from weights to the Loss to be watched, to a Monitor.
+
+    Returns
+    -------
+    weights : list of ndarray
+    monitor : Monitor
+    """
+    n_samples = rows[0].shape[0]
+    n_order = math.ceil(padded_rows(n_samples) / batch_size) * batch_size
+    padding = padded_rows(n_samples) - n_samples
+    rows = _tensors(
+        np.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1)) for values in rows
+    )
+    objective = StackObjective(
+        [_tensors(pair) for pair in objective.maps], list(_tensors(objective.decays))
+    )
+    program = stack_program(architecture, batch_size)
+    n_outputs = sum(layer.units for layer in program.network.layers)
+    n_steps = rate.end * math.ceil(n_samples / batch_size)
+    compiled = worth_compiling(n_steps, batch_size * n_outputs)
+    run_epoch = program.compiled_epoch if compiled else program.epoch
+
+    watch = None
+    if held_out is not None:
+        tensors = _tensors(held_out)
+
+        def watch(weights):
+            # The program holds these weights.
+            loss = program.network.cross_entropy(*tensors, objective)
+            return Loss(float(loss) / len(held_out[0]))
+
+    with program.lock:
+        program.load(weights)
+        monitor = make_monitor(watch)
+        monitor.start()
+        epoch = 0
+        try:
+            while epoch < rate.end:
+                program.set_learning_rate(rate(epoch))
+                order = np.zeros(n_order, dtype=np.int32)
+                order[:n_samples] = rng.permutation(n_samples)
+                loss = run_epoch(
+                    rows, tf.constant(order), tf.constant(n_samples), objective
+                )
+                epoch += 1
+                monitor.update(Loss(float(loss) / n_samples), program.weights)
+                if monitor.stalled:
+                    rate.on_stall(epoch)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        finally:
+            monitor.close()
+        return monitor.best_weights or program.weights(), monitor
