@@ -22,7 +22,7 @@ from sksparse_ae.metrics import SparsestWithin, get_scorers
 
 X, _ = load_digits(return_X_y=True)
 search = GridSearchCV(
-    SparseAutoencoderTransformer(n_components=50, tol=0.03, random_state=0),
+    SparseAutoencoderTransformer(n_components=50, tol=0.1, random_state=0),
     {"rho": [0.02, 0.05, 0.1, 0.2], "beta": [0.1, 0.3, 1.0, 3.0]},
     scoring=get_scorers(),
     refit=SparsestWithin(tolerance=0.05),
