@@ -41,7 +41,7 @@ class Monitor:
     tol : float
         An iteration improves if it is better than the best so far by more than this.
     n_iter_no_change : int
-        Iterations without improvement after which the training stalls.
+        Iterations in a row without improvement that are still no stall.
     evaluate : callable, optional
         Maps weights to HeldOut. If given, the objective there is what has to improve,
         and the best weights are kept.
@@ -72,7 +72,7 @@ class Monitor:
     @property
     def stalled(self):
         """Whether the latest iterations did not improve."""
-        return self._n_no_change >= self._patience
+        return self._n_no_change > self._patience
 
     def start(self):
         """Start the clock of the progress: what was to be imported is imported."""

@@ -225,11 +225,12 @@ class SparseAutoencoderTransformer(
     tol : float, default=1e-4
         With mini-batches, the training stalls when the objective (with
         `early_stopping`, that of the held-out samples) has not improved by `tol` for
-        `n_iter_no_change` epochs. "lbfgs" stops when no component of the gradient
-        exceeds `tol`, or when a step lowers the objective by less than 2e-9 of it.
+        more than `n_iter_no_change` epochs. "lbfgs" stops when no component of the
+        gradient exceeds `tol`, or when a step lowers the objective by less than 2e-9
+        of it.
 
     n_iter_no_change : int, default=10
-        Epochs without improvement after which the training stalls. A stalled training
+        Epochs in a row without improvement that are still no stall. A stalled training
         ends, with `learning_rate="auto"` after the rate has fallen.
 
     early_stopping : bool, default=False
@@ -969,7 +970,7 @@ class SparseAutoencoderTransformer(
         # The same network in the training's units: what is penalised is its weights.
         W1, _, W2, _ = scaling.unfold(parameters)
         terms = Bunch(
-            reconstruction=moments.reconstruction,
+            reconstruction=float(moments.reconstruction),
             weight_decay=float(weight_penalty((W1, W2), self.weight_decay, np)),
             sparsity=float(sparsity_penalty(moments.rho_hat, self.rho, self.beta, np)),
         )
