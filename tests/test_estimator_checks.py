@@ -30,12 +30,20 @@ def clipped(X):
     return np.clip(X, 0, 1)
 
 
+@keras.saving.register_keras_serializable("sksparse_ae_tests")
+class RMSprop(keras.optimizers.RMSprop):
+    """Has the same name in every process: workers compare those of their tests."""
+
+    def __repr__(self):
+        return "RMSprop()"
+
+
 FEW = {"n_components": 5, "max_iter": 5, "random_state": 0}
 ESTIMATORS = [
     SparseAutoencoderTransformer(**FEW),
     SparseAutoencoderTransformer(solver="lbfgs", **FEW),
     SparseAutoencoderTransformer(solver="sgd", **FEW),
-    SparseAutoencoderTransformer(solver=keras.optimizers.RMSprop(1e-3), **FEW),
+    SparseAutoencoderTransformer(solver=RMSprop(1e-3), **FEW),
     SparseAutoencoderTransformer(activation="tanh", rho=0.2, **FEW),
     SparseAutoencoderTransformer(
         activation="relu", output_activation="relu", scale=False, **FEW
