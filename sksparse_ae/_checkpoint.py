@@ -1,16 +1,22 @@
 """Checkpoints of a training: files that are whole, or are not read."""
 
 import contextlib
+import hashlib
 import json
 import os
 import struct
 import time
 import uuid
-import zlib
+import warnings
 from pathlib import Path
 
 import joblib
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # Writing takes at most about this share of a training's time.
 WRITING_SHARE = 0.05
@@ -85,16 +91,25 @@ class Checkpoint(_Files):
             return
         arrays = []
         state = json.dumps(_without_arrays(get_state(), arrays))
+        named = {f"a{i}": array for i, array in enumerate(arrays)}
         part = Path(f"{self._file}.{uuid.uuid4().hex}.part")
-        with part.open("xb") as file:
-            named = {f"a{i}": array for i, array in enumerate(arrays)}
-            np.savez(file, state=np.array(state), **named)
-            file.flush()
-            os.fsync(file.fileno())
-        # An equal training beside this one may have taken the part for a left-over.
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(part, self._file)
-            self._sync_folder()
+        try:
+            with part.open("xb") as file:
+                np.savez(file, state=np.array(state), **named)
+                file.flush()
+                os.fsync(file.fileno())
+            # An equal training beside this one may have taken it for a left-over.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(part, self._file)
+                self._sync_folder()
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            warnings.warn(
+                f"The training goes on without a new checkpoint: {error}", stacklevel=2
+            )
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         self._written_at = time.perf_counter()
         self._writing = self._written_at - start
 
@@ -130,7 +145,9 @@ class EvaluationLog(_Files):
     """The evaluations of a deterministic solver whose own state cannot be saved.
 
     Run again, the solver asks for the same points in the same order: what the log
-    holds is answered from it, and the rest is computed and appended.
+    holds is answered from it, and the rest is computed and appended. A record names its
+    point: one of another point, or that was cut off, ends what is answered. Of equal
+    trainings at once one has the log, and the others go without.
 
     Parameters
     ----------
@@ -152,30 +169,33 @@ class EvaluationLog(_Files):
         Parameters
         ----------
         evaluate : callable
-            Maps a point to a list of ``n_scalars`` floats and an array of
+            Maps a point, an array, to a list of ``n_scalars`` floats and an array of
             ``n_values`` of ``dtype``.
         """
         scalars = struct.Struct(f"<{n_scalars}d")
-        n_bytes = n_values * np.dtype(dtype).itemsize
-        record = scalars.size + n_bytes + 4
-        self._log = self._file.open("a+b")
-        self._log.seek(0)
+        size = scalars.size + n_values * np.dtype(dtype).itemsize
+        log = self._file.open("a+b")
+        if not _locked(log):
+            log.close()
+            return evaluate
+        self._log = log
+        log.seek(0)
 
         def remembered(point):
-            if known := self._log.read(record):
-                content, check = known[:-4], known[-4:]
-                if len(known) == record and check == _check(content):
+            if known := log.read(size + DIGEST_SIZE):
+                content, digest = known[:size], known[size:]
+                if digest == _digest(point, content):
                     values = np.frombuffer(content, dtype, offset=scalars.size)
                     return list(scalars.unpack_from(content)), values.copy()
-                # Cut off while it was written: it and what follows is written anew.
-                self._log.truncate(self._log.tell() - len(known))
+                log.truncate(log.tell() - len(known))
+                log.seek(0, os.SEEK_END)
             numbers, values = evaluate(point)
             content = scalars.pack(*numbers) + values.tobytes()
-            self._log.write(content + _check(content))
-            self._log.flush()
+            log.write(content + _digest(point, content))
+            log.flush()
             now = time.perf_counter()
             if now - self._synced_at > SYNC_INTERVAL:
-                os.fsync(self._log.fileno())
+                os.fsync(log.fileno())
                 self._synced_at = now
             return numbers, values
 
@@ -187,10 +207,27 @@ class EvaluationLog(_Files):
             self._log.close()
 
     def remove(self):
-        """Delete the file: the training has ended."""
+        """Delete the file, if this training has it: it has ended."""
         self.close()
-        self._file.unlink(missing_ok=True)
+        if self._log is not None:
+            self._file.unlink(missing_ok=True)
 
 
-def _check(content):
-    return struct.pack("<I", zlib.crc32(content))
+DIGEST_SIZE = 16
+
+
+def _digest(point, content):
+    digest = hashlib.blake2b(np.ascontiguousarray(point), digest_size=DIGEST_SIZE)
+    digest.update(content)
+    return digest.digest()
+
+
+def _locked(file):
+    """Lock a file until it is closed, or the process ends; return whether it could."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import threading
 import warnings
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ._monitor import Losses
-from ._network import Network, padded_rows, worth_compiling
+from ._network import Network, ProgramLock, padded_rows, worth_compiling
 from ._problem import Penalties
 from ._threads import single_blas_thread
 
@@ -30,7 +29,7 @@ class FullBatchProgram:
     """
 
     def __init__(self, architecture):
-        self.lock = threading.Lock()
+        self.lock = ProgramLock()
         self._network = Network(architecture)
         self._shapes = [tuple(v.shape) for v in self._network.variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -105,7 +104,10 @@ def minimize_objective(
     n_samples, n_features = X.shape
     dtype = X.dtype.name
     n_padded = padded_rows(n_samples)
-    program = full_batch_program(problem.architecture._replace(dtype=dtype), n_padded)
+    architecture = problem.architecture._replace(dtype=dtype)
+    program = full_batch_program(architecture, n_padded)
+    if program.lock.is_held_here:
+        program = FullBatchProgram(architecture)
     n_values = n_samples * (n_features + problem.architecture.n_components)
     compiled = worth_compiling(max_iter, n_values)
     evaluate = program.compiled if compiled else program.value_and_gradient

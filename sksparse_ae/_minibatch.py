@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import threading
 import warnings
 from numbers import Real
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from sklearn.utils import gen_batches
 from . import _forward
 from ._initialization import SAMPLE_ROWS
 from ._monitor import Losses
-from ._network import Network, padded_rows, worth_compiling
+from ._network import Network, ProgramLock, padded_rows, worth_compiling
 from ._problem import Penalties
 
 # The running rho_hat averages about this many samples. On Ng's patches the objective
@@ -121,7 +120,7 @@ class MiniBatchProgram:
 
     def __init__(self, architecture, optimizer_spec, batch_size):
         self.batch_size = batch_size
-        self.lock = threading.Lock()
+        self.lock = ProgramLock()
         self._network = Network(architecture)
         self._optimizer = optimizer_spec.build()
         self._optimizer.build(self._network.variables)
@@ -457,12 +456,10 @@ def train(
     """
     n_samples = X.shape[0]
     stream = BlockStream(X, problem.scaling, batch_size, shuffle, rng)
-    program = minibatch_program(
-        problem.architecture._replace(dtype="float32"),
-        optimizer,
-        batch_size,
-        stream.chunk_rows,
-    )
+    architecture = problem.architecture._replace(dtype="float32")
+    program = minibatch_program(architecture, optimizer, batch_size, stream.chunk_rows)
+    if program.lock.is_held_here:
+        program = MiniBatchProgram(architecture, optimizer, batch_size)
     steps_per_epoch = math.ceil(n_samples / batch_size)
     n_values = batch_size * (X.shape[1] + problem.architecture.n_components)
     compiled = worth_compiling(n_steps + rate.end * steps_per_epoch, n_values)
@@ -518,7 +515,8 @@ def train(
                     converged, ended = True, rate.on_stall(epoch)
                 if monitor.stop_requested:
                     converged = ended = True
-                if reviver and epoch < rate.is_falling_from and reviver.is_due(epoch):
+                holds = not ended and epoch < rate.is_falling_from
+                if reviver and holds and reviver.is_due(epoch):
                     new_weights, units = reviver.revive(program.weights())
                     if units.any():
                         program.replace_units(new_weights, units, problem.penalties.rho)

@@ -1,6 +1,7 @@
 """The Keras network that the solvers train, and its objective on one batch."""
 
 import functools
+import threading
 from typing import Any, NamedTuple
 
 import keras
@@ -22,6 +23,30 @@ if keras.config.backend() != "tensorflow":
         f"{keras.config.backend()!r} backend. Set KERAS_BACKEND=tensorflow, or unset "
         "it, before keras is imported."
     )
+
+
+class ProgramLock:
+    """A lock that knows whether the thread that asks holds it.
+
+    A callback may fit while the training that it watches holds a program.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._holder = None
+
+    @property
+    def is_held_here(self):
+        """Whether this thread holds it."""
+        return self._holder == threading.get_ident()
+
+    def __enter__(self):
+        self._lock.acquire()
+        self._holder = threading.get_ident()
+
+    def __exit__(self, *exception):
+        self._holder = None
+        self._lock.release()
 
 
 class DataTerms(NamedTuple):

@@ -272,7 +272,8 @@ class SparseAutoencoderTransformer(
         the same weights, to the bit, as if it had not died. The files bear a
         name made of parameters and data, so that one folder serves any number of
         estimators, and are removed when `fit` ends. With "lbfgs" a file holds the
-        gradient of each evaluation. Not used by `partial_fit`.
+        gradient of each evaluation. It needs a `random_state`, and is not used by
+        `partial_fit`.
 
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the optimizer's state of the
@@ -521,12 +522,15 @@ class SparseAutoencoderTransformer(
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
-            self._fit(X, continued=continued, context=context, given=given)
+            checkpoint = self._fit(X, continued=continued, context=context, given=given)
             self._warn_of_inactive_units(X)
-        if context is not None:
-            context.call_on_fit_task_end(
-                estimator=self, reconstruction_attributes={}, **given
-            )
+            if context is not None:
+                context.call_on_fit_task_end(
+                    estimator=self, reconstruction_attributes={}, **given
+                )
+        # Last: what raises before, warnings as errors too, leaves it to go on from.
+        if checkpoint is not None:
+            checkpoint.remove()
         return self
 
     @available_if(_has_mini_batches)
@@ -557,6 +561,7 @@ class SparseAutoencoderTransformer(
         return self
 
     def _fit(self, X, *, continued, partial=False, context=None, given=None):
+        """Train and set the fitted attributes; return the checkpoint to remove."""
         self._check_settings(X, continued=continued, partial=partial)
         checkpoint = None
         if self.checkpoint_dir is not None and not partial:
@@ -578,8 +583,6 @@ class SparseAutoencoderTransformer(
         vars(self).update(fitted)
         self._set_curves(monitor, training, continued)
         self._continuation = continuation if partial or self.warm_start else None
-        if checkpoint is not None and not monitor.interrupted:
-            checkpoint.remove()
         if not (converged or partial):
             warnings.warn(
                 f"The training reached max_iter={self.max_iter} before it converged. "
@@ -587,6 +590,7 @@ class SparseAutoencoderTransformer(
                 ConvergenceWarning,
                 stacklevel=5,
             )
+        return None if monitor.interrupted else checkpoint
 
     def _prepare(self, X, *, continued, partial):
         """Decide everything that comes before the first step."""
@@ -635,9 +639,11 @@ class SparseAutoencoderTransformer(
                 from ._minibatch import OptimizerSpec
 
             settings["solver"] = repr(OptimizerSpec.from_solver(self.solver))
-        versions = [importlib.metadata.version(p) for p in ("tensorflow", "keras")]
+        packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
+        versions = [importlib.metadata.version(package) for package in packages]
         earlier = [*self._parameters, self._continuation] if continued else None
-        name = fingerprint(__name__, versions, settings, X, earlier)
+        # Rows that stream are held out and shuffled in another way.
+        name = fingerprint(versions, settings, X, is_streamed(X), earlier)
         kind = EvaluationLog if self.solver == "lbfgs" else Checkpoint
         return kind(self.checkpoint_dir, name)
 
@@ -669,6 +675,15 @@ class SparseAutoencoderTransformer(
                 f"output_activation={self.output_activation!r}."
             )
         _check_range(X, self.loss)
+        if (
+            self.checkpoint_dir is not None
+            and not partial
+            and self.random_state is None
+        ):
+            raise ValueError(
+                "checkpoint_dir needs a random_state: a training goes on from where it "
+                "died only if it begins as that one did. Set random_state to an int."
+            )
         if (
             self.early_stopping
             and not partial
@@ -820,12 +835,12 @@ class SparseAutoencoderTransformer(
         partial = training.partial
         optimizer, rate = OptimizerSpec.from_solver(self.solver)
         if optimizer.averages_weights and (
-            partial or self.warm_start or self.early_stopping
+            partial or self.warm_start or self.early_stopping or self.revive
         ):
             raise ValueError(
                 "A solver with use_ema=True cannot be combined with partial_fit, "
-                "warm_start or early_stopping: the averages replace the weights at "
-                "the end. Set use_ema=False."
+                "warm_start, early_stopping or revive: the averages replace the "
+                "weights at the end. Set use_ema=False."
             )
         schedule = ConstantRate
         if optimizer.takes_rate:

@@ -131,3 +131,29 @@ def test_a_progress_bar_shows_the_epochs_wherever_the_transformer_is(
     # The name may be cut at the width of the terminal.
     assert shown.count("Pipeline - fit-final-estimator") == (5 if n_jobs else 1)
     assert "100%" in shown or n_jobs
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_may_fit(digits, solver):
+    class Refitting(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if context.parent is not None:
+                refit = clone(estimator).set_callbacks().fit(digits)
+                self.scores.append(refit.score(digits))
+
+    recorder = Refitting()
+    few = clone(FEW).set_params(solver=solver, max_iter=2).set_callbacks(recorder)
+    few.fit(digits)
+    assert_allclose(recorder.scores, [few.score(digits)] * 2)
+
+
+def test_an_error_at_the_end_of_a_fit_changes_nothing_either(digits):
+    class Failing(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if context.parent is None:
+                raise RuntimeError("at the end")
+
+    few = clone(FEW).set_callbacks(Failing())
+    with pytest.raises(RuntimeError, match="at the end"):
+        few.fit(digits)
+    assert not hasattr(few, "coefs_")

@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._checkpoint import Checkpoint, EvaluationLog
@@ -187,13 +191,13 @@ def test_a_log_that_was_cut_off_goes_on_at_its_last_whole_record(tmp_path, n_los
     evaluated = []
 
     def evaluate(point):
-        evaluated.append(float(point))
-        return [point, -point], np.full(3, point, dtype=np.float32)
+        evaluated.append(float(point[0]))
+        return [point[0], -point[0]], np.full(3, point[0], dtype=np.float32)
 
     def run():
         log = EvaluationLog(tmp_path, "training")
         remembered = log.replaying(evaluate, 2, 3, np.float32)
-        answers = [remembered(point) for point in (0.1, 0.2, 0.3, 0.4)]
+        answers = [remembered(np.array([p])) for p in (0.1, 0.2, 0.3, 0.4)]
         log.close()
         return answers
 
@@ -208,6 +212,76 @@ def test_a_log_that_was_cut_off_goes_on_at_its_last_whole_record(tmp_path, n_los
     for (a, b), (c, d) in zip(first, again, strict=True):
         assert a == c
         assert_array_equal(b, d)
+
+
+def test_a_log_of_other_points_is_not_answered_from(tmp_path):
+    def run(points):
+        log = EvaluationLog(tmp_path, "training")
+        remembered = log.replaying(lambda p: ([p.sum()], p), 1, 1, float)
+        answers = [remembered(np.array([p]))[0][0] for p in points]
+        log.close()
+        return answers
+
+    assert run([0.1, 0.2, 0.3]) == [0.1, 0.2, 0.3]
+    assert run([0.1, 0.5, 0.3]) == [0.1, 0.5, 0.3]
+    assert run([0.1, 0.5, 0.3, 0.4]) == [0.1, 0.5, 0.3, 0.4]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_equal_trainings_at_once_share_a_folder_without_harm(digits, tmp_path, solver):
+    few = SparseAutoencoderTransformer(5, solver=solver, max_iter=8, random_state=0)
+    alone = clone(few).fit(digits)
+    few.set_params(checkpoint_dir=tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        for one in pool.map(lambda _: clone(few).fit(digits), range(8)):
+            assert_same_fit(one, alone)
+    # One that has gone without the log leaves that of another to it.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_trainings_in_processes_share_a_folder_without_harm(digits, tmp_path):
+    few = SparseAutoencoderTransformer(
+        5, solver="lbfgs", max_iter=30, random_state=0, checkpoint_dir=tmp_path
+    )
+    fits = Parallel(2)(delayed(clone(few).fit)(digits) for _ in range(4))
+    few.set_params(checkpoint_dir=None).fit(digits)
+    for one in fits:
+        assert_same_fit(one, few)
+
+
+def test_a_checkpoint_needs_a_random_state(digits, tmp_path):
+    few = SparseAutoencoderTransformer(3, max_iter=2, checkpoint_dir=tmp_path / "new")
+    with pytest.raises(ValueError, match="checkpoint_dir needs a random_state"):
+        few.fit(digits)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+    digits, monkeypatch, tmp_path
+):
+    def full(file, **arrays):
+        file.write(b"some")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    few = SparseAutoencoderTransformer(
+        3, max_iter=2, random_state=0, checkpoint_dir=tmp_path
+    )
+    with pytest.warns(UserWarning, match="without a new checkpoint: No space left"):
+        few.fit(digits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_that_a_warning_ends_keeps_its_checkpoint(digits, tmp_path):
+    few = SparseAutoencoderTransformer(
+        3, max_iter=2, random_state=0, checkpoint_dir=tmp_path
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning):
+            few.fit(digits)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not hasattr(few, "coefs_")
 
 
 PROGRAM = """

@@ -724,6 +724,22 @@ def test_units_that_died_come_back_if_asked(digits, no_convergence_warning):
     assert revived.objective_.total < left.objective_.total / 2
 
 
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning")
+def test_nothing_is_revived_after_the_last_epoch(digits):
+    # It stalls after 10 epochs, when a look at the units would be due.
+    stalls = SparseAutoencoderTransformer(
+        50,
+        activation="relu",
+        learning_rate=0.3,
+        tol=1e9,
+        n_iter_no_change=8,
+        random_state=0,
+    )
+    revived = clone(stalls).set_params(revive=True).fit(digits)
+    assert revived.n_iter_ == 10
+    assert_array_equal(revived.coefs_[0], stalls.fit(digits).coefs_[0])
+
+
 def test_revival_changes_nothing_where_all_units_are_active(
     digits, no_convergence_warning
 ):
