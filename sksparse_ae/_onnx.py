@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ._extras import import_extra
+
 # What onnxruntime has read since 1.6, of 2020. Left alone, onnx writes the newest form
 # that it knows, which a runtime of the same day may not read.
 OPSET_VERSION, IR_VERSION = 13, 7
@@ -23,12 +25,9 @@ def network_model(parameters, *, reconstruct):
     reconstruct : bool
         Whether "reconstruction" is an output beside "codes".
     """
-    try:
-        from onnx import TensorProto, helper, numpy_helper
-    except ImportError as error:
-        raise ImportError(
-            "to_onnx needs onnx; install it with pip install 'sksparse_ae[onnx]'."
-        ) from error
+    import_extra("onnx", extra="onnx", needed_by="to_onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
     from . import __version__
 
     W1, b1, W2, b2 = parameters.astype("float32").arrays
