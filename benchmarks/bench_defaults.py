@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
-from sksparse_ae.exceptions import InactiveUnitsWarning
+from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Where Debian's package dataset-fashion-mnist puts them.
 FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
@@ -100,7 +100,7 @@ def main():
     )
     arguments = parser.parse_args()
     # Inactive units are counted in the table.
-    warnings.simplefilter("ignore", InactiveUnitsWarning)
+    warnings.simplefilter("ignore", UninformativeUnitsWarning)
     warnings.simplefilter("ignore", ConvergenceWarning)
     digits, y = load_digits(return_X_y=True)
     if arguments.part in ("features", "all"):

@@ -10,13 +10,15 @@ TOLERATED_SHARE = 0.1
 LARGE_SHARE_OF_LIMIT = 0.01
 
 
-def warning_about_units(states, estimator, objective, scaling, sample):
+def warning_about_units(states, explained, estimator, objective, scaling, sample):
     """Return what to warn of after a training, or None.
 
     Parameters
     ----------
     states : ndarray of shape (n_components,)
         The state of each unit on the training set.
+    explained : callable
+        Returns the share of the variance that the units explain together.
     estimator : SparseAutoencoderTransformer
         Whose parameters are read.
     objective : Bunch
@@ -31,7 +33,14 @@ def warning_about_units(states, estimator, objective, scaling, sample):
     }
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):
-        return None
+        if objective.sparsity < objective.reconstruction or explained() > 0:
+            return None
+        # Each varies, at random or for all of them alike: only rho_hat was trained.
+        return (
+            f"{len(states) - n_inactive} of {len(states)} units are active, but "
+            "together they reconstruct the training set no better than its mean. "
+            f"{_alternatives(_changes_of_dominant_beta(estimator))}"
+        )
     advice = _advice(max(counts, key=counts.get), estimator, objective, scaling, sample)
     return (
         f"{n_inactive} of {len(states)} units are not active on the training set: "
@@ -67,11 +76,7 @@ def _advice(state, estimator, objective, scaling, sample):
             f"rho={estimator.rho:.3g}{rescaling}."
         )
     if state == "collapsed":
-        changes = [f"Lower beta={beta:.3g}, which leaves the reconstruction no say"]
-        if estimator.solver != "lbfgs" and estimator.rho_hat == "batch":
-            changes.append("set rho_hat='running'")
-        if estimator.init != "auto":
-            changes.append("set init='auto'")
+        changes = _changes_of_dominant_beta(estimator)
         if estimator.solver != "lbfgs" and not estimator.revive:
             changes.append("set revive=True")
         return _alternatives(changes)
@@ -88,6 +93,17 @@ def _advice(state, estimator, objective, scaling, sample):
     if unscaled and np.square(sample).mean() > 10:
         changes.append("scale the data (StandardScaler)")
     return _alternatives(changes)
+
+
+def _changes_of_dominant_beta(estimator):
+    changes = [
+        f"Lower beta={estimator.beta:.3g}, which leaves the reconstruction no say"
+    ]
+    if estimator.solver != "lbfgs" and estimator.rho_hat == "batch":
+        changes.append("set rho_hat='running'")
+    if estimator.init != "auto":
+        changes.append("set init='auto'")
+    return changes
 
 
 def _alternatives(changes):

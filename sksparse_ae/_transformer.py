@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import importlib.metadata
 import math
 import os
@@ -53,7 +54,7 @@ from ._scaling import Scaling
 from ._startup import starting_tensorflow
 from ._units import UnitStatistics, unit_table
 from ._validation import strict_validation
-from .exceptions import InactiveUnitsWarning
+from .exceptions import UninformativeUnitsWarning
 
 # Fitted curves that a continued training goes on with, if it has them.
 CURVES = (
@@ -510,7 +511,7 @@ class SparseAutoencoderTransformer(
         -----
         ConvergenceWarning
             If the training reached `max_iter` before it converged.
-        InactiveUnitsWarning
+        UninformativeUnitsWarning
             If more than a tenth of the units is not active on the training set; the
             message says what to change.
         """
@@ -523,7 +524,7 @@ class SparseAutoencoderTransformer(
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
             checkpoint = self._fit(X, continued=continued, context=context, given=given)
-            self._warn_of_inactive_units(X)
+            self._warn_of_uninformative_units(X)
             if context is not None:
                 context.call_on_fit_task_end(
                     estimator=self, reconstruction_attributes={}, **given
@@ -920,14 +921,17 @@ class SparseAutoencoderTransformer(
             "sparseness_": float(units.sparseness.mean()),
         }
 
-    def _warn_of_inactive_units(self, X):
+    def _warn_of_uninformative_units(self, X):
         sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+        explained = functools.partial(
+            explained_variance, sample, self._parameters.astype(X.dtype)
+        )
         sample = self._scaling.standardize(sample, out=np.empty(sample.shape))
         message = warning_about_units(
-            self.unit_states_, self, self.objective_, self._scaling, sample
+            self.unit_states_, explained, self, self.objective_, self._scaling, sample
         )
         if message is not None:
-            warnings.warn(message, InactiveUnitsWarning, stacklevel=5)
+            warnings.warn(message, UninformativeUnitsWarning, stacklevel=5)
 
     def _set_curves(self, monitor, training, continued):
         losses = monitor.losses

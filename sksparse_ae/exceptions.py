@@ -1,8 +1,8 @@
 """The warnings of the package, to be filtered by class."""
 
 
-class InactiveUnitsWarning(UserWarning):
-    """Warn that many of the units that `fit` has trained carry nothing.
+class UninformativeUnitsWarning(UserWarning):
+    """Warn that many of the units that `fit` has trained carry nothing of the data.
 
     It is no `ConvergenceWarning`: such a training may well have converged, and short
     trainings, whose `ConvergenceWarning` is often silenced on purpose, should still
@@ -13,6 +13,6 @@ class InactiveUnitsWarning(UserWarning):
     To accept such features, e.g. in a search that explores extreme settings:
 
     >>> import warnings
-    >>> from sksparse_ae.exceptions import InactiveUnitsWarning
-    >>> warnings.simplefilter("ignore", InactiveUnitsWarning)
+    >>> from sksparse_ae.exceptions import UninformativeUnitsWarning
+    >>> warnings.simplefilter("ignore", UninformativeUnitsWarning)
     """

@@ -21,7 +21,7 @@ from sksparse_ae import SparseAutoencoderTransformer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
-    "ignore::sksparse_ae.exceptions.InactiveUnitsWarning",
+    "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning",
 )
 
 MIXED = [

@@ -62,7 +62,7 @@ ESTIMATORS = [
 
 # Five iterations are enough for what the checks prove, and not meant to converge.
 # Some checks fit a handful of random samples, which may leave a unit of five constant.
-@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(ESTIMATORS)
 def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):

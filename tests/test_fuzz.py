@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches, normalize_patches
-from sksparse_ae.exceptions import InactiveUnitsWarning
+from sksparse_ae.exceptions import UninformativeUnitsWarning
 from sksparse_ae.regularizers import KLDivergenceRegularizer
 
 # Inputs tried, by what they were given to and what came out; benchmarks/soak.py prints
@@ -194,7 +194,7 @@ def outcome(function, *args, **kwargs):
         warnings.simplefilter("error")
         # Few iterations, and random data: neither is what is looked for here.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", InactiveUnitsWarning)
+        warnings.simplefilter("ignore", UninformativeUnitsWarning)
         # scikit-learn's, of frames: the networks were fitted to arrays.
         warnings.filterwarnings("ignore", "X has feature names")
         try:

@@ -19,7 +19,9 @@ from sksparse_ae.keras_model import ReconstructionLoss
 # Ten iterations are enough for what is tested, and not meant to converge.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning"
+    ),
 ]
 
 FEW = {"n_components": 4, "max_iter": 10, "rho": 0.2, "random_state": 0}

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sksparse_ae import SparseAutoencoderTransformer, _forward
 from sksparse_ae._advice import TOLERATED_SHARE, weight_decay_limit
 from sksparse_ae._scaling import Scaling
-from sksparse_ae.exceptions import InactiveUnitsWarning
+from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Trainings that are short on purpose stop at max_iter.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -41,10 +41,10 @@ def standardised_digits():
 def warning_of(estimator, X):
     """Fit; return the one warning of inactive units, with its category and place."""
     with warnings.catch_warnings(record=True) as record:
-        warnings.simplefilter("always", InactiveUnitsWarning)
+        warnings.simplefilter("always", UninformativeUnitsWarning)
         estimator.fit(X)
     (warning,) = record
-    assert warning.category is InactiveUnitsWarning
+    assert warning.category is UninformativeUnitsWarning
     return warning
 
 
@@ -89,6 +89,15 @@ def test_an_absurd_beta_on_digits_is_named(settings, remedy):
     assert remedy in message
 
 
+def test_an_absurd_beta_whose_units_vary_in_vain_is_named(standardised_digits):
+    estimator = SparseAutoencoderTransformer(beta=1e4, random_state=0)
+    message = str(warning_of(estimator, standardised_digits).message)
+    assert "reconstruct the training set no better than its mean" in message
+    assert message.endswith("Lower beta=1e+04, which leaves the reconstruction no say.")
+    assert estimator.score(standardised_digits) < 0
+    assert counted(estimator.unit_states_)["active"] > 180
+
+
 def test_ngs_own_setting_is_silent(patches):
     estimator = SparseAutoencoderTransformer(**NGS_SETTING).fit(patches)
     assert counted(estimator.unit_states_) == {"active": 25}
@@ -121,9 +130,9 @@ def test_the_warning_says_what_to_change(digits, settings, remedy):
 
 def test_a_search_that_expects_such_settings_silences_them_alone(digits):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InactiveUnitsWarning)
+        warnings.simplefilter("ignore", UninformativeUnitsWarning)
         SparseAutoencoderTransformer(**FEW, weight_decay=1.0).fit(digits)
-    assert not issubclass(InactiveUnitsWarning, ConvergenceWarning)
+    assert not issubclass(UninformativeUnitsWarning, ConvergenceWarning)
 
 
 def test_partial_fit_counts_but_does_not_warn(digits):
@@ -190,8 +199,8 @@ def test_units_that_went_off_or_on_for_good_call_for_another_beta(
 def test_the_warning_as_an_error_leaves_the_estimator_unfitted(digits):
     estimator = SparseAutoencoderTransformer(**FEW, weight_decay=1.0)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", InactiveUnitsWarning)
-        with pytest.raises(InactiveUnitsWarning):
+        warnings.simplefilter("error", UninformativeUnitsWarning)
+        with pytest.raises(UninformativeUnitsWarning):
             estimator.fit(digits)
     assert not hasattr(estimator, "coefs_")
 

@@ -81,7 +81,7 @@ def test_adam_reaches_the_objective_of_lbfgs_at_every_batch_size(
     assert exercise.objective_.total < 1.05 * lbfgs_objective
 
 
-@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_running_rho_hat_removes_the_bias_of_small_batches(
     patches, no_convergence_warning
 ):
@@ -696,7 +696,7 @@ def test_scores_of_both_parts_are_kept_with_early_stopping(
     )
 
 
-@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_units_that_died_come_back_if_asked(digits, no_convergence_warning):
     # So large a rate leaves most relu units at zero for every sample, where nothing
     # has a gradient.
@@ -724,7 +724,7 @@ def test_units_that_died_come_back_if_asked(digits, no_convergence_warning):
     assert revived.objective_.total < left.objective_.total / 2
 
 
-@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.InactiveUnitsWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_nothing_is_revived_after_the_last_epoch(digits):
     # It stalls after 10 epochs, when a look at the units would be due.
     stalls = SparseAutoencoderTransformer(

@@ -25,7 +25,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae.exceptions import InactiveUnitsWarning
+from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Trainings that are short on purpose stop at max_iter.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -200,7 +200,7 @@ def test_constant_columns_are_learnt_as_they_are(digits):
     X[:, :5] = 7.0
     transformer = few().fit(X)
     assert_allclose(transformer.reconstruct(X)[:, :5], 7.0, atol=0.2)
-    with pytest.warns(InactiveUnitsWarning, match="The data do not vary"):
+    with pytest.warns(UninformativeUnitsWarning, match="The data do not vary"):
         codes = few().fit_transform(np.full((20, 4), 3.0))
     assert np.isfinite(codes).all()
 
