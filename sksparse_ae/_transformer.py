@@ -11,7 +11,6 @@ from numbers import Integral, Real
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -46,14 +45,15 @@ from ._forward import (
 from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
 from ._monitor import HeldOut, Monitor, Progress
 from ._notebook import FittedSummaryMixin
-from ._objective import KL_MARGIN, sparsity_penalty, weight_penalty
+from ._objective import sparsity_penalty, weight_penalty
 from ._problem import Architecture, Penalties, Problem
 from ._revival import Reviver
 from ._saving import from_plain, to_plain
 from ._scaling import Scaling
+from ._settings import FittedSettings, check_continues, check_settings, n_held_out
 from ._startup import starting_tensorflow
 from ._units import UnitStatistics, unit_table
-from ._validation import strict_validation
+from ._validation import check_range, finite, strict_validation
 from .exceptions import UninformativeUnitsWarning
 
 # Fitted curves that a continued training goes on with, if it has them.
@@ -66,16 +66,6 @@ CURVES = (
 
 # Parameters that do not change what a training computes.
 NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
-
-
-class FittedSettings(NamedTuple):
-    """The parameters that the meaning of the fitted arrays depends on."""
-
-    n_components: int
-    activation: str
-    output_activation: str
-    loss: str
-    scale: str | bool
 
 
 class Continuation(NamedTuple):
@@ -563,7 +553,11 @@ class SparseAutoencoderTransformer(
 
     def _fit(self, X, *, continued, partial=False, context=None, given=None):
         """Train and set the fitted attributes; return the checkpoint to remove."""
-        self._check_settings(X, continued=continued, partial=partial)
+        # scikit-learn validates the parameters of a partial_fit only before the first.
+        self._validate_params()
+        check_settings(self, X, partial=partial)
+        if continued:
+            check_continues(self, self._fitted_settings)
         checkpoint = None
         if self.checkpoint_dir is not None and not partial:
             checkpoint = self._checkpoint(X, continued)
@@ -611,9 +605,7 @@ class SparseAutoencoderTransformer(
             scaling = self._scaling
             weights, rho_hat = scaling.unfold(self._parameters), self.rho_hat_
         else:
-            self._fitted_settings = FittedSettings(
-                *(getattr(self, name) for name in FittedSettings._fields)
-            )
+            self._fitted_settings = FittedSettings.of(self)
             scaling = Scaling.from_data(
                 X, scale=self.scale == "auto", linear_output=self._has_linear_output
             )
@@ -660,69 +652,9 @@ class SparseAutoencoderTransformer(
                 ensure_min_samples=1 if continued else 2,
             )
 
-    def _check_settings(self, X, *, continued, partial):
-        """Raise for settings that contradict each other or the data."""
-        # scikit-learn validates the parameters of a partial_fit only before the first.
-        self._validate_params()
-        n_samples = X.shape[0]
-        if not KL_MARGIN <= self.rho <= 1 - KL_MARGIN:
-            raise ValueError(
-                f"rho={self.rho!r} is closer than 2**-20 to 0 or 1, where the "
-                "divergence is continued by its tangent; use a rho in between."
-            )
-        if self.loss == "log_loss" and self.output_activation != "sigmoid":
-            raise ValueError(
-                "loss='log_loss' needs output_activation='sigmoid'; got "
-                f"output_activation={self.output_activation!r}."
-            )
-        _check_range(X, self.loss)
-        if (
-            self.checkpoint_dir is not None
-            and not partial
-            and self.random_state is None
-        ):
-            raise ValueError(
-                "checkpoint_dir needs a random_state: a training goes on from where it "
-                "died only if it begins as that one did. Set random_state to an int."
-            )
-        if (
-            self.early_stopping
-            and not partial
-            and self._n_held_out(n_samples) >= n_samples
-        ):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {n_samples} "
-                "samples leaves none to train on; lower it."
-            )
-        if (
-            self.solver != "lbfgs"
-            and self.batch_size != "auto"
-            and not partial
-            and self.batch_size > n_samples
-        ):
-            raise ValueError(
-                f"batch_size={self.batch_size} is larger than the number of samples, "
-                f"{n_samples}; use at most {n_samples}, or 'auto'."
-            )
-        if continued:
-            self._check_continues()
-
-    def _check_continues(self):
-        """Raise if a setting differs from that of the training to be continued."""
-        for name, value in self._fitted_settings._asdict().items():
-            if getattr(self, name) != value:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} differs from the {value!r} of the "
-                    "training that is to be continued; set it back, or start afresh "
-                    "by fit with warm_start=False."
-                )
-
-    def _n_held_out(self, n_samples):
-        return math.ceil(self.validation_fraction * n_samples)
-
     def _hold_out(self, X, rng):
         """Split the rows into those to train on and those to validate on."""
-        n_training = X.shape[0] - self._n_held_out(X.shape[0])
+        n_training = X.shape[0] - n_held_out(self.validation_fraction, X.shape[0])
         if is_streamed(X):
             return X[:n_training], X[n_training:]
         order = rng.permutation(X.shape[0])
@@ -909,7 +841,7 @@ class SparseAutoencoderTransformer(
             )
         units = UnitStatistics(self.n_components, self.activation)
         objective, moments = self._evaluate(X, parameters, scaling, units.update)
-        _finite(objective.total, "The objective of the trained network")
+        finite(objective.total, "The objective of the trained network")
         return {
             "coefs_": [parameters.W1, parameters.W2],
             "intercepts_": [parameters.b1, parameters.b2],
@@ -1103,7 +1035,7 @@ class SparseAutoencoderTransformer(
                 residual -= dense(X[rows])
                 squared = np.square(residual, out=residual)
                 errors[rows] = squared if per_feature else squared.sum(axis=1)
-        return _finite(errors, "A squared error")
+        return finite(errors, "A squared error")
 
     def score_samples(self, X):
         """Return how well each sample is reconstructed; the higher, the more normal.
@@ -1169,11 +1101,11 @@ class SparseAutoencoderTransformer(
         """
         X = self._validate(X)
         self._validate_params()
-        _check_range(X, self._fitted_settings.loss)
+        check_range(X, self._fitted_settings.loss)
         parameters = self._parameters.astype(X.dtype)
         with np.errstate(all="ignore"):
             objective, _ = self._evaluate(X, parameters, self._scaling)
-        _finite(objective.total, "The objective on X")
+        finite(objective.total, "The objective on X")
         return objective
 
     def unit_report(self, X):
@@ -1385,30 +1317,6 @@ class SparseAutoencoderTransformer(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _check_range(X, loss):
-    """Raise if the loss does not take values of `X`."""
-    if loss != "log_loss":
-        return
-    values = X.data if sparse.issparse(X) else X
-    low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
-            f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
-            "loss='squared_error'."
-        )
-
-
-def _finite(result, what):
-    """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
-    if not np.isfinite(result).all():
-        raise ValueError(
-            f"{what} overflows the range of its dtype: the values of X are too large. "
-            "Scale the data, or pass float64."
-        )
-    return result
 
 
 @contextlib.contextmanager

@@ -1,0 +1,85 @@
+"""Settings that contradict each other, the data, or the training to be continued."""
+
+import math
+from typing import NamedTuple
+
+from ._objective import KL_MARGIN
+from ._validation import check_range
+
+
+class FittedSettings(NamedTuple):
+    """The parameters that the meaning of the fitted arrays depends on."""
+
+    n_components: int
+    activation: str
+    output_activation: str
+    loss: str
+    scale: str | bool
+
+    @classmethod
+    def of(cls, estimator):
+        """Take them from the parameters of an estimator."""
+        return cls(*(getattr(estimator, name) for name in cls._fields))
+
+
+def check_settings(settings, X, *, partial):
+    """Raise for parameters that contradict each other or the data.
+
+    Parameters
+    ----------
+    settings : SparseAutoencoderTransformer
+        Whose parameters, each valid by itself, are read.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    partial : bool
+        Whether they are those of a ``partial_fit``, which uses fewer.
+    """
+    n_samples = X.shape[0]
+    if not KL_MARGIN <= settings.rho <= 1 - KL_MARGIN:
+        raise ValueError(
+            f"rho={settings.rho!r} is closer than 2**-20 to 0 or 1, where the "
+            "divergence is continued by its tangent; use a rho in between."
+        )
+    if settings.loss == "log_loss" and settings.output_activation != "sigmoid":
+        raise ValueError(
+            "loss='log_loss' needs output_activation='sigmoid'; got "
+            f"output_activation={settings.output_activation!r}."
+        )
+    check_range(X, settings.loss)
+    if partial:
+        return
+    if settings.checkpoint_dir is not None and settings.random_state is None:
+        raise ValueError(
+            "checkpoint_dir needs a random_state: a training goes on from where it "
+            "died only if it begins as that one did. Set random_state to an int."
+        )
+    fraction = settings.validation_fraction
+    if settings.early_stopping and n_held_out(fraction, n_samples) >= n_samples:
+        raise ValueError(
+            f"validation_fraction={fraction} of {n_samples} "
+            "samples leaves none to train on; lower it."
+        )
+    if (
+        settings.solver != "lbfgs"
+        and settings.batch_size != "auto"
+        and settings.batch_size > n_samples
+    ):
+        raise ValueError(
+            f"batch_size={settings.batch_size} is larger than the number of samples, "
+            f"{n_samples}; use at most {n_samples}, or 'auto'."
+        )
+
+
+def check_continues(settings, fitted_settings):
+    """Raise if a parameter differs from that of the training to be continued."""
+    for name, value in fitted_settings._asdict().items():
+        if getattr(settings, name) != value:
+            raise ValueError(
+                f"{name}={getattr(settings, name)!r} differs from the {value!r} of the "
+                "training that is to be continued; set it back, or start afresh "
+                "by fit with warm_start=False."
+            )
+
+
+def n_held_out(validation_fraction, n_samples):
+    """Return how many samples ``early_stopping`` holds out."""
+    return math.ceil(validation_fraction * n_samples)
