@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from ._forward import explained_variance
+from ._initialization import SAMPLE_ROWS
+
 # fit warns if more than this share of the units is not active.
 TOLERATED_SHARE = 0.1
 
@@ -10,30 +13,31 @@ TOLERATED_SHARE = 0.1
 LARGE_SHARE_OF_LIMIT = 0.01
 
 
-def warning_about_units(states, explained, estimator, objective, scaling, sample):
+def warning_about_units(estimator, X, parameters, scaling):
     """Return what to warn of after a training, or None.
 
     Parameters
     ----------
-    states : ndarray of shape (n_components,)
-        The state of each unit on the training set.
-    explained : callable
-        Returns the share of the variance that the units explain together.
     estimator : SparseAutoencoderTransformer
-        Whose parameters are read.
-    objective : Bunch
-        The terms of the objective on the training set.
+        Fitted. Its parameters, `unit_states_` and `objective_` are read.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The training set.
+    parameters : Parameters
+        The fitted network.
     scaling : Scaling
-    sample : ndarray of shape (n_rows, n_features)
-        Rows less their mean, in the units of the training.
     """
+    states, objective = estimator.unit_states_, estimator.objective_
+    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
     counts = {
         state: int((states == state).sum())
         for state in ("dead", "saturated", "collapsed")
     }
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):
-        if objective.sparsity < objective.reconstruction or explained() > 0:
+        if (
+            objective.sparsity < objective.reconstruction
+            or explained_variance(sample, parameters.astype(X.dtype)) > 0
+        ):
             return None
         # Each varies, at random or for all of them alike: only rho_hat was trained.
         return (
@@ -41,6 +45,7 @@ def warning_about_units(states, explained, estimator, objective, scaling, sample
             "together they reconstruct the training set no better than its mean. "
             f"{_alternatives(_changes_of_dominant_beta(estimator))}"
         )
+    sample = scaling.standardize(sample, out=np.empty(sample.shape))
     advice = _advice(max(counts, key=counts.get), estimator, objective, scaling, sample)
     return (
         f"{n_inactive} of {len(states)} units are not active on the training set: "

@@ -26,6 +26,30 @@ def fit_context(estimator, max_iter):
     return estimator._init_callback_context(max_subtasks=max_iter)
 
 
+def iteration_tasks(estimator, context, given, task_name, fitted_attributes):
+    """Return the tasks of a fit, or None where nothing is called back.
+
+    Parameters
+    ----------
+    estimator : estimator
+    context : sklearn.callback.CallbackContext or None
+    given : dict
+        The X and y that the callbacks are given.
+    task_name : str
+    fitted_attributes : callable
+        As for ``IterationTasks``.
+    """
+    if context is None or not hasattr(estimator, "_skl_callbacks"):
+        return None
+    return IterationTasks(
+        context,
+        estimator,
+        **given,
+        task_name=task_name,
+        fitted_attributes=fitted_attributes,
+    )
+
+
 class IterationTasks:
     """One task in the context of a fit for each iteration of a solver.
 

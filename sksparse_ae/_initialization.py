@@ -9,6 +9,52 @@ from ._objective import ACTIVATION_RANGES
 SAMPLE_ROWS = 1000
 
 
+def starting_weights(X, scaling, settings, rng):
+    """Draw the weights that a training starts from.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given.
+    scaling : Scaling
+    settings : SparseAutoencoderTransformer
+        Whose parameters are read.
+    rng : RandomState
+
+    Returns
+    -------
+    weights : list of ndarray
+        W1, b1, W2, b2, in the training's units.
+    rho_hat : ndarray of shape (n_components,)
+        Mean activations with them, on some rows.
+    """
+    sample = standardized_sample(X, scaling, rng)
+    activations = settings.activation, settings.output_activation
+    n_components = int(settings.n_components)  # a numpy.int8 would overflow in sums
+    if settings.init == "auto":
+        weights = balanced_weights(
+            sample,
+            n_components,
+            settings.rho,
+            *activations,
+            scaling.reconstruction_offset,
+            rng,
+        )
+    else:
+        weights = uniform_weights(X.shape[1], n_components, rng)
+        if settings.scale != "auto" or not scaling.linear_output:
+            # Ng's biases are 0 for the data as given, before it is centred.
+            weights = scaling.unfold(weights)
+    return weights, Parameters(*weights, *activations).mean_rho_hat(sample)
+
+
+def standardized_sample(X, scaling, rng):
+    """Return some rows as the training sees them."""
+    if X.shape[0] > SAMPLE_ROWS:
+        X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
+    return scaling.standardize(X, out=np.empty(X.shape))
+
+
 def uniform_weights(n_features, n_components, rng):
     """Draw Ng's start: U[-r, r] with r = sqrt(6 / (D + s + 1)), and biases of 0."""
     r = np.sqrt(6 / (n_features + n_components + 1))

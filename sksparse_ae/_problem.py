@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ._forward import Parameters
 from ._scaling import Scaling
 
 
@@ -23,6 +24,11 @@ class Penalties(NamedTuple):
     beta: float
     weight_decay: float
 
+    @classmethod
+    def of(cls, estimator):
+        """Take them from the parameters of an estimator."""
+        return cls(estimator.rho, estimator.beta, estimator.weight_decay)
+
 
 class Problem(NamedTuple):
     """A network, the coefficients of its objective, and the units it is trained in."""
@@ -30,3 +36,11 @@ class Problem(NamedTuple):
     architecture: Architecture
     penalties: Penalties
     scaling: Scaling
+
+    def folded(self, weights):
+        """Return weights in the training's units as a network on the data as given."""
+        return Parameters(
+            *self.scaling.fold(weights),
+            self.architecture.activation,
+            self.architecture.output_activation,
+        )

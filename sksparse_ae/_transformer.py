@@ -1,14 +1,11 @@
 """The estimator: parameters, validation and the public methods."""
 
 import contextlib
-import copy
-import functools
-import importlib.metadata
 import math
 import os
 import warnings
 from numbers import Integral, Real
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import (
@@ -18,7 +15,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,58 +23,37 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._advice import warning_about_units
 from ._callbacks import (
     CallbackSupportMixin,
-    IterationTasks,
     fit_context,
+    iteration_tasks,
     with_callbacks,
 )
-from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
+from ._evaluation import evaluate
 from ._extras import import_extra
 from ._forward import (
     Parameters,
-    code_moments,
     dense,
-    deviation_norm,
-    explained_share,
     explained_variance,
-    is_streamed,
     row_chunks,
 )
-from ._initialization import SAMPLE_ROWS, balanced_weights, uniform_weights
-from ._monitor import HeldOut, Monitor, Progress
 from ._notebook import FittedSummaryMixin
-from ._objective import sparsity_penalty, weight_penalty
-from ._problem import Architecture, Penalties, Problem
-from ._revival import Reviver
+from ._problem import Penalties
 from ._saving import from_plain, to_plain
 from ._scaling import Scaling
-from ._settings import FittedSettings, check_continues, check_settings, n_held_out
+from ._settings import FittedSettings, check_continues, check_settings
 from ._startup import starting_tensorflow
-from ._units import UnitStatistics, unit_table
+from ._training import (
+    CURVES,
+    Continuation,
+    EarlierFit,
+    find_checkpoint,
+    make_monitor,
+    minimize,
+    prepare,
+    training_curves,
+)
+from ._units import unit_table
 from ._validation import check_range, finite, strict_validation
 from .exceptions import UninformativeUnitsWarning
-
-# Fitted curves that a continued training goes on with, if it has them.
-CURVES = (
-    "loss_curve_",
-    "validation_loss_curve_",
-    "validation_scores_",
-    "train_scores_",
-)
-
-# Parameters that do not change what a training computes.
-NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
-
-
-class Continuation(NamedTuple):
-    """What ``partial_fit`` and ``warm_start`` need beside the fitted attributes."""
-
-    optimizer: str
-    optimizer_variables: list
-    rho_hat: np.ndarray
-    random_state: np.random.RandomState
-    n_steps: int
-    n_samples_seen: int
-
 
 # The attributes that are more than arrays and plain types, which they are saved as.
 RECORDS = {
@@ -86,38 +62,6 @@ RECORDS = {
     "_fitted_settings": FittedSettings,
     "_continuation": Continuation,
 }
-
-
-class Training(NamedTuple):
-    """What a call of ``fit`` or ``partial_fit`` has decided before its first step.
-
-    Attributes
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The rows to train on.
-    X_held_out : {ndarray, CSR matrix} or None
-    problem : Problem
-    weights : list of ndarray
-        To start from, in the training's units.
-    rho_hat : ndarray of shape (n_components,)
-        Mean activations at the start.
-    rng : RandomState
-    earlier : Continuation or None
-        The training that is continued.
-    partial : bool
-        Whether it is one epoch of ``partial_fit``.
-    max_iter : int
-    """
-
-    X: np.ndarray
-    X_held_out: np.ndarray | None
-    problem: Problem
-    weights: list
-    rho_hat: np.ndarray
-    rng: np.random.RandomState
-    earlier: Continuation | None
-    partial: bool
-    max_iter: int
 
 
 def _has_mini_batches(estimator):
@@ -556,27 +500,24 @@ class SparseAutoencoderTransformer(
         # scikit-learn validates the parameters of a partial_fit only before the first.
         self._validate_params()
         check_settings(self, X, partial=partial)
+        earlier, checkpoint = None, None
         if continued:
             check_continues(self, self._fitted_settings)
-        checkpoint = None
+            earlier = EarlierFit(
+                self._parameters, self._scaling, self.rho_hat_, self._continuation
+            )
+        else:
+            self._fitted_settings = FittedSettings.of(self)
         if self.checkpoint_dir is not None and not partial:
-            checkpoint = self._checkpoint(X, continued)
-        training = self._prepare(X, continued=continued, partial=partial)
-        monitor = self._monitor(training, context, given)
-        if continued:
-            monitor.begin_with(training.weights)
-        with contextlib.closing(monitor):
-            if self.solver == "lbfgs":
-                solved = self._minimize_full_batch(training, monitor, checkpoint)
-            else:
-                solved = self._minimize_mini_batches(training, monitor, checkpoint)
-        weights, converged, continuation = solved
-        scaling = training.problem.scaling
-        fitted = self._fitted_attributes(
-            training.X, monitor.best_weights or weights, scaling
+            checkpoint = find_checkpoint(self, X, earlier)
+        training = prepare(self, X, earlier, partial=partial)
+        tasks = iteration_tasks(
+            self, context, given, training.unit, training.fitted_attributes
         )
-        vars(self).update(fitted)
-        self._set_curves(monitor, training, continued)
+        monitor = make_monitor(training, self, tasks)
+        weights, converged, continuation = minimize(training, self, monitor, checkpoint)
+        vars(self).update(training.fitted_attributes(weights))
+        self._set_curves(*training_curves(training, monitor), continued)
         self._continuation = continuation if partial or self.warm_start else None
         if not (converged or partial):
             warnings.warn(
@@ -587,58 +528,20 @@ class SparseAutoencoderTransformer(
             )
         return None if monitor.interrupted else checkpoint
 
-    def _prepare(self, X, *, continued, partial):
-        """Decide everything that comes before the first step."""
-        earlier = self._continuation if continued else None
-        # A copy: a training that fails leaves the state to continue from as it was.
-        rng = (
-            copy.deepcopy(earlier.random_state)
-            if earlier
-            else check_random_state(self.random_state)
-        )
-        X_held_out = None
-        if self.early_stopping and not partial:
-            # With a fixed seed, the samples that an earlier call has held out.
-            split = check_random_state(self.random_state) if continued else rng
-            X, X_held_out = self._hold_out(X, split)
+    def _set_curves(self, curves, terms, continued):
+        """Set the curves of a training, after those of the one that it continues."""
         if continued:
-            scaling = self._scaling
-            weights, rho_hat = scaling.unfold(self._parameters), self.rho_hat_
-        else:
-            self._fitted_settings = FittedSettings.of(self)
-            scaling = Scaling.from_data(
-                X, scale=self.scale == "auto", linear_output=self._has_linear_output
-            )
-            weights, rho_hat = self._start(X, scaling, rng)
-        problem = Problem(
-            self._architecture(X),
-            Penalties(self.rho, self.beta, self.weight_decay),
-            scaling,
-        )
-        max_iter = 1 if partial else int(self.max_iter)
-        return Training(
-            X, X_held_out, problem, weights, rho_hat, rng, earlier, partial, max_iter
-        )
-
-    def _checkpoint(self, X, continued):
-        """Return where this training is saved, under a name that is its own."""
-        settings = {
-            name: repr(value) if name == "solver" else value
-            for name, value in self.get_params().items()
-            if name not in NOT_OF_THE_TRAINING
-        }
-        if not isinstance(self.solver, str):
-            with starting_tensorflow():
-                from ._minibatch import OptimizerSpec
-
-            settings["solver"] = repr(OptimizerSpec.from_solver(self.solver))
-        packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
-        versions = [importlib.metadata.version(package) for package in packages]
-        earlier = [*self._parameters, self._continuation] if continued else None
-        # Rows that stream are held out and shuffled in another way.
-        name = fingerprint(versions, settings, X, is_streamed(X), earlier)
-        kind = EvaluationLog if self.solver == "lbfgs" else Checkpoint
-        return kind(self.checkpoint_dir, name)
+            terms = Bunch(**{k: self.loss_terms_[k] + v for k, v in terms.items()})
+        self.loss_terms_ = terms
+        for name in CURVES:
+            curve = curves.get(name, [])
+            if continued:
+                curve = getattr(self, name, []) + curve
+            if curve or name == "loss_curve_":
+                setattr(self, name, curve)
+            elif hasattr(self, name):
+                delattr(self, name)
+        self.n_iter_ = len(self.loss_curve_)
 
     def _validate_training_data(self, X, continued):
         with strict_validation():
@@ -652,258 +555,21 @@ class SparseAutoencoderTransformer(
                 ensure_min_samples=1 if continued else 2,
             )
 
-    def _hold_out(self, X, rng):
-        """Split the rows into those to train on and those to validate on."""
-        n_training = X.shape[0] - n_held_out(self.validation_fraction, X.shape[0])
-        if is_streamed(X):
-            return X[:n_training], X[n_training:]
-        order = rng.permutation(X.shape[0])
-        return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
-
-    def _start(self, X, scaling, rng):
-        """Return the weights to start from, in training's units, and their rho_hat."""
-        sample = self._sample(X, scaling, rng)
-        if self.init == "auto":
-            weights = balanced_weights(
-                sample,
-                int(self.n_components),  # a numpy.int8 would overflow in sums
-                self.rho,
-                self.activation,
-                self.output_activation,
-                scaling.reconstruction_offset,
-                rng,
-            )
-        else:
-            weights = uniform_weights(X.shape[1], int(self.n_components), rng)
-            if self.scale != "auto" or not self._has_linear_output:
-                # Ng's biases are 0 for the data as given, before it is centred.
-                weights = scaling.unfold(weights)
-        parameters = Parameters(*weights, self.activation, self.output_activation)
-        return weights, parameters.mean_rho_hat(sample)
-
-    def _sample(self, X, scaling, rng):
-        """Return some rows as the training sees them."""
-        if X.shape[0] > SAMPLE_ROWS:
-            X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-        return scaling.standardize(X, out=np.empty(X.shape))
-
-    def _architecture(self, X):
-        return Architecture(
-            X.shape[1],
-            int(self.n_components),
-            self.activation,
-            self.output_activation,
-            self.loss,
-            X.dtype.name,
-        )
-
-    def _monitor(self, training, context, given):
-        scaling = training.problem.scaling
-        X_held_out, evaluate, progress, tasks = training.X_held_out, None, None, None
-        if X_held_out is not None:
-            spread = self._spread(X_held_out, scaling)
-
-            def evaluate(weights):
-                parameters = self._folded(weights, scaling)
-                objective, moments = self._evaluate(X_held_out, parameters, scaling)
-                score = explained_share(math.sqrt(moments.squared_error), spread)
-                return HeldOut(objective.total, score)
-
-        unit = "iteration" if self.solver == "lbfgs" else "epoch"
-        if self.verbose and not training.partial:
-            progress = Progress(unit, training.max_iter)
-        if context is not None and hasattr(self, "_skl_callbacks"):
-            tasks = IterationTasks(
-                context,
-                self,
-                **given,
-                task_name=unit,
-                fitted_attributes=lambda weights: self._fitted_attributes(
-                    training.X, weights, scaling
-                ),
-            )
-        return Monitor(
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            evaluate=evaluate,
-            progress=progress,
-            tasks=tasks,
-        )
-
-    @staticmethod
-    def _spread(X, scaling):
-        """Return the root mean squared deviation of a row, in the training's units."""
-        return deviation_norm(X) / math.sqrt(X.shape[0]) / scaling.scale
-
-    # The solvers are imported where they are called: nothing else needs TensorFlow.
-
-    def _minimize_full_batch(self, training, monitor, log):
-        with starting_tensorflow():
-            from ._lbfgs import minimize_objective
-
-        weights, converged = minimize_objective(
-            training.X,
-            training.weights,
-            problem=training.problem,
-            max_iter=training.max_iter,
-            tol=self.tol,
-            monitor=monitor,
-            stop_on_stall=self.early_stopping,
-            log=log,
-        )
-        return weights, converged, None
-
-    def _minimize_mini_batches(self, training, monitor, checkpoint):
-        with starting_tensorflow():
-            from ._minibatch import (
-                AnnealedRate,
-                ConstantRate,
-                OptimizerSpec,
-                TrainingState,
-                automatic_rate,
-                train,
-            )
-
-        X, problem, earlier = training.X, training.problem, training.earlier
-        partial = training.partial
-        optimizer, rate = OptimizerSpec.from_solver(self.solver)
-        if optimizer.averages_weights and (
-            partial or self.warm_start or self.early_stopping or self.revive
-        ):
-            raise ValueError(
-                "A solver with use_ema=True cannot be combined with partial_fit, "
-                "warm_start, early_stopping or revive: the averages replace the "
-                "weights at the end. Set use_ema=False."
-            )
-        schedule = ConstantRate
-        if optimizer.takes_rate:
-            rate = self.learning_rate
-            if rate == "auto":
-                rate = automatic_rate(optimizer, X, problem.scaling)
-                schedule = ConstantRate if partial else AnnealedRate
-        state = TrainingState(None, training.rho_hat)
-        if earlier is not None and earlier.optimizer == repr(optimizer):
-            state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = min(max(X.shape[0] // 40, 32), 256)
-        n_samples_seen = X.shape[0]
-        if partial and earlier is not None:
-            n_samples_seen += earlier.n_samples_seen
-        weights, state, n_steps, converged = train(
-            X,
-            training.weights,
-            problem=problem,
-            optimizer=optimizer,
-            batch_size=min(int(batch_size), X.shape[0]),
-            rate=schedule(rate, training.max_iter),
-            rho_hat=self.rho_hat,
-            shuffle=self.shuffle,
-            rng=training.rng,
-            monitor=monitor,
-            state=state,
-            n_steps=earlier.n_steps if earlier else 0,
-            n_samples_seen=n_samples_seen,
-            reviver=self._reviver(training) if self.revive and not partial else None,
-            checkpoint=checkpoint,
-        )
-        continuation = Continuation(
-            repr(optimizer), *state, training.rng, n_steps, n_samples_seen
-        )
-        return weights, converged, continuation
-
-    def _reviver(self, training):
-        # A copy, so that the training is the same as without where nothing is revived.
-        rng = copy.deepcopy(training.rng)
-        scaling = training.problem.scaling
-        return Reviver(
-            self._sample(training.X, scaling, rng),
-            scaling.reconstruction_offset,
-            self.rho,
-            self.activation,
-            self.output_activation,
-            rng,
-        )
-
-    def _folded(self, weights, scaling):
-        return Parameters(
-            *scaling.fold(weights), self.activation, self.output_activation
-        )
-
-    def _fitted_attributes(self, X, weights, scaling):
-        """Return the attributes of an estimator with the weights, trained on `X`."""
-        parameters = self._folded(weights, scaling).astype(X.dtype)
-        if not all(np.isfinite(array).all() for array in parameters.arrays):
-            raise ValueError(
-                "The training produced weights that are not finite, or that leave the "
-                f"range of {X.dtype} in the units of the data. Lower learning_rate, or "
-                "scale the data (StandardScaler)."
-            )
-        units = UnitStatistics(self.n_components, self.activation)
-        objective, moments = self._evaluate(X, parameters, scaling, units.update)
-        finite(objective.total, "The objective of the trained network")
-        return {
-            "coefs_": [parameters.W1, parameters.W2],
-            "intercepts_": [parameters.b1, parameters.b2],
-            "offset_": scaling.offset,
-            "scale_": scaling.scale,
-            "objective_": objective,
-            "rho_hat_": moments.rho_hat,
-            "unit_states_": units.states(self.rho),
-            "sparseness_": float(units.sparseness.mean()),
-        }
-
     def _warn_of_uninformative_units(self, X):
-        sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
-        explained = functools.partial(
-            explained_variance, sample, self._parameters.astype(X.dtype)
-        )
-        sample = self._scaling.standardize(sample, out=np.empty(sample.shape))
-        message = warning_about_units(
-            self.unit_states_, explained, self, self.objective_, self._scaling, sample
-        )
+        message = warning_about_units(self, X, self._parameters, self._scaling)
         if message is not None:
             warnings.warn(message, UninformativeUnitsWarning, stacklevel=5)
-
-    def _set_curves(self, monitor, training, continued):
-        losses = monitor.losses
-        curves = {"loss_curve_": [loss.objective for loss in losses]}
-        if monitor.held_out:
-            spread = self._spread(training.X, training.problem.scaling)
-            curves |= {
-                "validation_loss_curve_": [h.objective for h in monitor.held_out],
-                "validation_scores_": [h.score for h in monitor.held_out],
-                "train_scores_": [
-                    explained_share(math.sqrt(loss.squared_error), spread)
-                    for loss in losses
-                ],
-            }
-        terms = {
-            name: [getattr(loss, name) for loss in losses]
-            for name in ("reconstruction", "weight_decay", "sparsity")
-        }
-        if continued:
-            terms = {k: self.loss_terms_[k] + v for k, v in terms.items()}
-        self.loss_terms_ = Bunch(**terms)
-        for name in CURVES:
-            curve = curves.get(name, [])
-            if continued:
-                curve = getattr(self, name, []) + curve
-            if curve or name == "loss_curve_":
-                setattr(self, name, curve)
-            elif hasattr(self, name):
-                delattr(self, name)
-        self.n_iter_ = len(self.loss_curve_)
 
     # -------------------------------------------------------------- fitted network
 
     @property
-    def _has_linear_output(self):
-        return self._fitted_settings.output_activation == "linear"
+    def _scaling(self):
+        linear_output = self._fitted_settings.output_activation == "linear"
+        return Scaling(self.offset_, self.scale_, linear_output)
 
     @property
-    def _scaling(self):
-        return Scaling(self.offset_, self.scale_, self._has_linear_output)
+    def _penalties(self):
+        return Penalties.of(self)
 
     @property
     def _parameters(self):
@@ -912,20 +578,6 @@ class SparseAutoencoderTransformer(
         return Parameters(
             W1, b1, W2, b2, settings.activation, settings.output_activation
         )
-
-    def _evaluate(self, X, parameters, scaling, on_codes=None):
-        """Return the terms of the objective on `X`, and the moments they came from."""
-        moments = code_moments(
-            X, parameters, self._fitted_settings.loss, scaling.scale, on_codes
-        )
-        # The same network in the training's units: what is penalised is its weights.
-        W1, _, W2, _ = scaling.unfold(parameters)
-        terms = Bunch(
-            reconstruction=float(moments.reconstruction),
-            weight_decay=float(weight_penalty((W1, W2), self.weight_decay, np)),
-            sparsity=float(sparsity_penalty(moments.rho_hat, self.rho, self.beta, np)),
-        )
-        return Bunch(total=sum(terms.values()), **terms), moments
 
     @property
     def components_(self):
@@ -1102,9 +754,14 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         self._validate_params()
         check_range(X, self._fitted_settings.loss)
-        parameters = self._parameters.astype(X.dtype)
         with np.errstate(all="ignore"):
-            objective, _ = self._evaluate(X, parameters, self._scaling)
+            objective, _ = evaluate(
+                X,
+                self._parameters.astype(X.dtype),
+                self._fitted_settings.loss,
+                self._penalties,
+                self._scaling,
+            )
         finite(objective.total, "The objective on X")
         return objective
 

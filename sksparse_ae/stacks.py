@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from ._evaluation import fitted_attributes
 from ._monitor import Monitor, Progress
 from ._startup import starting_tensorflow
 from ._transformer import SparseAutoencoderTransformer
@@ -175,9 +176,13 @@ def _evaluate_again(pipeline, X):
     for _, step in pipeline.steps[:-1]:
         if isinstance(step, SparseAutoencoderTransformer):
             n_seen += 1
-            scaling = step._scaling
-            weights = scaling.unfold(step._parameters)
-            attributes = step._fitted_attributes(step._validate(X), weights, scaling)
+            attributes = fitted_attributes(
+                step._validate(X),
+                step._parameters,
+                step._fitted_settings.loss,
+                step._penalties,
+                step._scaling,
+            )
             for name in attributes.keys() - {"coefs_", "intercepts_"}:
                 setattr(step, name, attributes[name])
         if n_seen and not (step is None or isinstance(step, str)):

@@ -22,6 +22,7 @@ from sksparse_ae._problem import Architecture
 from sksparse_ae._revival import Reviver
 from sksparse_ae._scaling import Scaling
 from sksparse_ae._threads import single_blas_thread
+from sksparse_ae._training import hold_out
 
 NGS_EXERCISE = {
     "n_components": 25,
@@ -686,7 +687,7 @@ def test_scores_of_both_parts_are_kept_with_early_stopping(
         early_stopping=True,
         random_state=0,
     ).fit(digits / 16)
-    X, X_held_out = few._hold_out(digits / 16, np.random.RandomState(0))
+    X, X_held_out = hold_out(digits / 16, 0.1, np.random.RandomState(0))
     best = np.argmin(few.validation_loss_curve_)
     assert_allclose(few.validation_scores_[best], few.score(X_held_out), rtol=1e-6)
     assert_allclose(few.train_scores_[best], few.score(X), rtol=1e-3)

@@ -1,0 +1,388 @@
+"""A training, from a start on data to weights and curves.
+
+The functions read the settings from an estimator and never change it: what they find
+is what they return.
+"""
+
+import contextlib
+import copy
+import importlib.metadata
+import math
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+
+from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
+from ._evaluation import evaluate, fitted_attributes
+from ._forward import Parameters, deviation_norm, explained_share, is_streamed
+from ._initialization import standardized_sample, starting_weights
+from ._monitor import HeldOut, Monitor, Progress
+from ._problem import Architecture, Penalties, Problem
+from ._revival import Reviver
+from ._scaling import Scaling
+from ._settings import n_held_out
+from ._startup import starting_tensorflow
+
+# Fitted curves that a continued training goes on with, if it has them.
+CURVES = (
+    "loss_curve_",
+    "validation_loss_curve_",
+    "validation_scores_",
+    "train_scores_",
+)
+
+# Parameters that do not change what a training computes.
+NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
+
+
+class Continuation(NamedTuple):
+    """What ``partial_fit`` and ``warm_start`` need beside the fitted attributes."""
+
+    optimizer: str
+    optimizer_variables: list
+    rho_hat: np.ndarray
+    random_state: np.random.RandomState
+    n_steps: int
+    n_samples_seen: int
+
+
+class EarlierFit(NamedTuple):
+    """The fit that a training continues.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    scaling : Scaling
+    rho_hat : ndarray of shape (n_components,)
+    continuation : Continuation or None
+        None if only the weights were kept.
+    """
+
+    parameters: Parameters
+    scaling: Scaling
+    rho_hat: np.ndarray
+    continuation: Continuation | None
+
+
+class Training(NamedTuple):
+    """What a call of ``fit`` or ``partial_fit`` has decided before its first step.
+
+    Attributes
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The rows to train on.
+    X_held_out : {ndarray, CSR matrix} or None
+    problem : Problem
+    weights : list of ndarray
+        To start from, in the training's units.
+    rho_hat : ndarray of shape (n_components,)
+        Mean activations at the start.
+    rng : RandomState
+    earlier : EarlierFit or None
+        The fit that is continued.
+    partial : bool
+        Whether it is one epoch of ``partial_fit``.
+    unit : {"epoch", "iteration"}
+        What an iteration is called.
+    max_iter : int
+    """
+
+    X: np.ndarray
+    X_held_out: np.ndarray | None
+    problem: Problem
+    weights: list
+    rho_hat: np.ndarray
+    rng: np.random.RandomState
+    earlier: EarlierFit | None
+    partial: bool
+    unit: str
+    max_iter: int
+
+    @property
+    def continuation(self):
+        """What continues the state of an earlier training, or None."""
+        return self.earlier and self.earlier.continuation
+
+    def fitted_attributes(self, weights):
+        """Return the attributes of an estimator fitted to ``X`` with the weights."""
+        (architecture, penalties, scaling), X = self.problem, self.X
+        parameters = self.problem.folded(weights)
+        return fitted_attributes(X, parameters, architecture.loss, penalties, scaling)
+
+
+def prepare(settings, X, earlier, *, partial):
+    """Decide everything that comes before the first step.
+
+    Parameters
+    ----------
+    settings : SparseAutoencoderTransformer
+        Whose parameters are read.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    earlier : EarlierFit or None
+    partial : bool
+        Whether the training is one epoch of ``partial_fit``.
+
+    Returns
+    -------
+    training : Training
+    """
+    # A copy: a training that fails leaves the state to continue from as it was.
+    rng = (
+        copy.deepcopy(earlier.continuation.random_state)
+        if earlier and earlier.continuation
+        else check_random_state(settings.random_state)
+    )
+    X_held_out = None
+    if settings.early_stopping and not partial:
+        # With a fixed seed, the samples that an earlier call has held out.
+        split = check_random_state(settings.random_state) if earlier else rng
+        X, X_held_out = hold_out(X, settings.validation_fraction, split)
+    if earlier:
+        scaling, rho_hat = earlier.scaling, earlier.rho_hat
+        weights = scaling.unfold(earlier.parameters)
+    else:
+        scaling = Scaling.from_data(
+            X,
+            scale=settings.scale == "auto",
+            linear_output=settings.output_activation == "linear",
+        )
+        weights, rho_hat = starting_weights(X, scaling, settings, rng)
+    architecture = Architecture(
+        X.shape[1],
+        int(settings.n_components),
+        settings.activation,
+        settings.output_activation,
+        settings.loss,
+        X.dtype.name,
+    )
+    return Training(
+        X=X,
+        X_held_out=X_held_out,
+        problem=Problem(architecture, Penalties.of(settings), scaling),
+        weights=weights,
+        rho_hat=rho_hat,
+        rng=rng,
+        earlier=earlier,
+        partial=partial,
+        unit="iteration" if settings.solver == "lbfgs" else "epoch",
+        max_iter=1 if partial else int(settings.max_iter),
+    )
+
+
+def hold_out(X, validation_fraction, rng):
+    """Split the rows into those to train on and those to validate on."""
+    n_training = X.shape[0] - n_held_out(validation_fraction, X.shape[0])
+    if is_streamed(X):
+        return X[:n_training], X[n_training:]
+    order = rng.permutation(X.shape[0])
+    return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
+
+
+def find_checkpoint(settings, X, earlier):
+    """Return where this training is saved, under a name that is its own."""
+    values = {
+        name: repr(value) if name == "solver" else value
+        for name, value in settings.get_params().items()
+        if name not in NOT_OF_THE_TRAINING
+    }
+    if not isinstance(settings.solver, str):
+        with starting_tensorflow():
+            from ._minibatch import OptimizerSpec
+
+        values["solver"] = repr(OptimizerSpec.from_solver(settings.solver))
+    packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
+    versions = [importlib.metadata.version(package) for package in packages]
+    state = [*earlier.parameters, earlier.continuation] if earlier else None
+    # Rows that stream are held out and shuffled in another way.
+    name = fingerprint(versions, values, X, is_streamed(X), state)
+    kind = EvaluationLog if settings.solver == "lbfgs" else Checkpoint
+    return kind(settings.checkpoint_dir, name)
+
+
+def make_monitor(training, settings, tasks):
+    """Return what watches the training; ``tasks`` are its callbacks, or None."""
+    evaluate_held_out, progress = None, None
+    if training.X_held_out is not None:
+        evaluate_held_out = _held_out_evaluation(training)
+    if settings.verbose and not training.partial:
+        progress = Progress(training.unit, training.max_iter)
+    return Monitor(
+        tol=settings.tol,
+        n_iter_no_change=settings.n_iter_no_change,
+        evaluate=evaluate_held_out,
+        progress=progress,
+        tasks=tasks,
+    )
+
+
+def _held_out_evaluation(training):
+    X, problem = training.X_held_out, training.problem
+    architecture, penalties, scaling = problem
+    spread = _spread(X, scaling)
+
+    def evaluate_held_out(weights):
+        objective, moments = evaluate(
+            X, problem.folded(weights), architecture.loss, penalties, scaling
+        )
+        score = explained_share(math.sqrt(moments.squared_error), spread)
+        return HeldOut(objective.total, score)
+
+    return evaluate_held_out
+
+
+def _spread(X, scaling):
+    """Return the root mean squared deviation of a row, in the training's units."""
+    return deviation_norm(X) / math.sqrt(X.shape[0]) / scaling.scale
+
+
+def minimize(training, settings, monitor, checkpoint):
+    """Run the solver.
+
+    Parameters
+    ----------
+    training : Training
+    settings : SparseAutoencoderTransformer
+        Whose parameters are read.
+    monitor : Monitor
+    checkpoint : Checkpoint, EvaluationLog or None
+
+    Returns
+    -------
+    weights : list of ndarray
+        In the training's units; with held-out rows, the best ones on them.
+    converged : bool
+    continuation : Continuation or None
+    """
+    if training.earlier:
+        monitor.begin_with(training.weights)
+    with contextlib.closing(monitor):
+        if settings.solver == "lbfgs":
+            solved = _minimize_full_batch(training, settings, monitor, checkpoint)
+        else:
+            solved = _minimize_mini_batches(training, settings, monitor, checkpoint)
+    weights, converged, continuation = solved
+    return monitor.best_weights or weights, converged, continuation
+
+
+# The solvers are imported where they are called: nothing else needs TensorFlow.
+
+
+def _minimize_full_batch(training, settings, monitor, log):
+    with starting_tensorflow():
+        from ._lbfgs import minimize_objective
+
+    weights, converged = minimize_objective(
+        training.X,
+        training.weights,
+        problem=training.problem,
+        max_iter=training.max_iter,
+        tol=settings.tol,
+        monitor=monitor,
+        stop_on_stall=settings.early_stopping,
+        log=log,
+    )
+    return weights, converged, None
+
+
+def _minimize_mini_batches(training, settings, monitor, checkpoint):
+    with starting_tensorflow():
+        from ._minibatch import (
+            AnnealedRate,
+            ConstantRate,
+            OptimizerSpec,
+            TrainingState,
+            automatic_rate,
+            train,
+        )
+
+    X, problem, earlier = training.X, training.problem, training.continuation
+    partial = training.partial
+    optimizer, rate = OptimizerSpec.from_solver(settings.solver)
+    if optimizer.averages_weights and (
+        partial or settings.warm_start or settings.early_stopping or settings.revive
+    ):
+        raise ValueError(
+            "A solver with use_ema=True cannot be combined with partial_fit, "
+            "warm_start, early_stopping or revive: the averages replace the "
+            "weights at the end. Set use_ema=False."
+        )
+    schedule = ConstantRate
+    if optimizer.takes_rate:
+        rate = settings.learning_rate
+        if rate == "auto":
+            rate = automatic_rate(optimizer, X, problem.scaling)
+            schedule = ConstantRate if partial else AnnealedRate
+    state = TrainingState(None, training.rho_hat)
+    if earlier is not None and earlier.optimizer == repr(optimizer):
+        state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
+    batch_size = settings.batch_size
+    if batch_size == "auto":
+        batch_size = min(max(X.shape[0] // 40, 32), 256)
+    n_samples_seen = X.shape[0]
+    if partial and earlier is not None:
+        n_samples_seen += earlier.n_samples_seen
+    weights, state, n_steps, converged = train(
+        X,
+        training.weights,
+        problem=problem,
+        optimizer=optimizer,
+        batch_size=min(int(batch_size), X.shape[0]),
+        rate=schedule(rate, training.max_iter),
+        rho_hat=settings.rho_hat,
+        shuffle=settings.shuffle,
+        rng=training.rng,
+        monitor=monitor,
+        state=state,
+        n_steps=earlier.n_steps if earlier else 0,
+        n_samples_seen=n_samples_seen,
+        reviver=_reviver(training) if settings.revive and not partial else None,
+        checkpoint=checkpoint,
+    )
+    continuation = Continuation(
+        repr(optimizer), *state, training.rng, n_steps, n_samples_seen
+    )
+    return weights, converged, continuation
+
+
+def _reviver(training):
+    # A copy, so that the training is the same as without where nothing is revived.
+    rng = copy.deepcopy(training.rng)
+    architecture, penalties, scaling = training.problem
+    return Reviver(
+        standardized_sample(training.X, scaling, rng),
+        scaling.reconstruction_offset,
+        penalties.rho,
+        architecture.activation,
+        architecture.output_activation,
+        rng,
+    )
+
+
+def training_curves(training, monitor):
+    """Return what the iterations have reported.
+
+    Returns
+    -------
+    curves : dict of str to list
+        By their names in ``CURVES``.
+    terms : Bunch of lists
+        The terms that add up to ``loss_curve_``.
+    """
+    losses = monitor.losses
+    curves = {"loss_curve_": [loss.objective for loss in losses]}
+    if monitor.held_out:
+        spread = _spread(training.X, training.problem.scaling)
+        curves |= {
+            "validation_loss_curve_": [h.objective for h in monitor.held_out],
+            "validation_scores_": [h.score for h in monitor.held_out],
+            "train_scores_": [
+                explained_share(math.sqrt(loss.squared_error), spread)
+                for loss in losses
+            ],
+        }
+    terms = {
+        name: [getattr(loss, name) for loss in losses]
+        for name in ("reconstruction", "weight_decay", "sparsity")
+    }
+    return curves, Bunch(**terms)
