@@ -176,6 +176,17 @@ def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
     return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 
 
+def squared_errors(X, parameters, per_feature):
+    """Return the squared error of each row, or of each value, in the dtype of ``X``."""
+    errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
+    for rows in row_chunks(X, parameters.b1.shape[0]):
+        residual = parameters.decode(parameters.encode(X[rows]))
+        residual -= dense(X[rows])
+        squared = np.square(residual, out=residual)
+        errors[rows] = squared if per_feature else squared.sum(axis=1)
+    return errors
+
+
 def column_means(X):
     """Return the mean of each column, in float64."""
     total = np.zeros(X.shape[1])

@@ -29,12 +29,7 @@ from ._callbacks import (
 )
 from ._evaluation import evaluate
 from ._extras import import_extra
-from ._forward import (
-    Parameters,
-    dense,
-    explained_variance,
-    row_chunks,
-)
+from ._forward import Parameters, explained_variance, squared_errors
 from ._notebook import FittedSummaryMixin
 from ._problem import Penalties
 from ._saving import from_plain, to_plain
@@ -679,14 +674,8 @@ class SparseAutoencoderTransformer(
             unless `per_feature`.
         """
         X = self._validate(X)
-        parameters = self._parameters.astype(X.dtype)
-        errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
         with np.errstate(all="ignore"):
-            for rows in row_chunks(X, self._n_features_out):
-                residual = parameters.decode(parameters.encode(X[rows]))
-                residual -= dense(X[rows])
-                squared = np.square(residual, out=residual)
-                errors[rows] = squared if per_feature else squared.sum(axis=1)
+            errors = squared_errors(X, self._parameters.astype(X.dtype), per_feature)
         return finite(errors, "A squared error")
 
     def score_samples(self, X):
@@ -860,40 +849,15 @@ class SparseAutoencoderTransformer(
         check_is_fitted(self)
         self._validate_params()
         with starting_tensorflow():
-            from .keras_model import ReconstructionLoss, SparseAutoencoder
+            from ._keras_export import compiled_model, optimizer_of
 
-        model = SparseAutoencoder(
-            self.n_features_in_,
-            self._n_features_out,
-            rho=self.rho,
-            beta=self.beta,
-            weight_decay=self.weight_decay,
-            activation=self._fitted_settings.activation,
-            output_activation=self._fitted_settings.output_activation,
-            scale=self.scale_,
+        return compiled_model(
+            self._parameters,
+            self._penalties,
+            self._fitted_settings.loss,
+            self.scale_,
+            optimizer_of(self.solver, self.learning_rate),
         )
-        model.set_weights([*self._parameters.arrays])
-        model.compile(
-            optimizer=self._keras_optimizer(),
-            loss=ReconstructionLoss(self._fitted_settings.loss, self.scale_),
-        )
-        # Built, it is saved with the model; Keras warns of one that is not.
-        model.optimizer.build(model.trainable_variables)
-        return model
-
-    def _keras_optimizer(self):
-        with starting_tensorflow():
-            from ._minibatch import OptimizerSpec
-
-        spec, rate = OptimizerSpec.from_solver(
-            "adam" if self.solver == "lbfgs" else self.solver
-        )
-        optimizer = spec.build()
-        if self.learning_rate != "auto" and isinstance(self.solver, str):
-            rate = self.learning_rate
-        if rate is not None:
-            optimizer.learning_rate = rate
-        return optimizer
 
     def to_onnx(self, path=None, *, reconstruct=False):
         """Build the network as an ONNX model in float32; needs no TensorFlow.
