@@ -50,6 +50,10 @@ class LocatedAutoencoder:
             X = step.transform(X)
         return X
 
+    def unit_report(self, X):
+        """Return the autoencoder's report on `X`, data of the pipeline."""
+        return self.autoencoder.unit_report(self.transform(X))
+
     def inverse_transform(self, X):
         """Return data in the autoencoder's space as data of the pipeline."""
         for step in reversed(self.steps):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._pipeline import LocatedAutoencoder
+from ._search_results import score_names
 
 __all__ = [
     "SparsestWithin",
@@ -56,7 +57,7 @@ def variance_explained(estimator, X, y=None):
     >>> bool(scores.mean() > 0.5)
     True
     """
-    located = LocatedAutoencoder(estimator, "unit_report", "score")
+    located = _located(estimator)
     return float(located.autoencoder.score(located.transform(X)))
 
 
@@ -144,8 +145,11 @@ def hoyer_sparseness(estimator, X, y=None):
 
 
 def _unit_column(estimator, X, name):
-    located = LocatedAutoencoder(estimator, "unit_report", "score")
-    return np.asarray(located.autoencoder.unit_report(located.transform(X))[name])
+    return np.asarray(_located(estimator).unit_report(X)[name])
+
+
+def _located(estimator):
+    return LocatedAutoencoder(estimator, "unit_report", "score")
 
 
 _SCORERS = {
@@ -284,11 +288,7 @@ def _mean_test_score(cv_results, name):
     try:
         return np.asarray(cv_results[f"mean_test_{name}"], dtype=np.float64)
     except KeyError:
-        names = [
-            key.removeprefix("mean_test_")
-            for key in cv_results
-            if key.startswith("mean_test_")
-        ]
+        names = score_names(cv_results)
         raise ValueError(
             f"The search has no score {name!r}, only {', '.join(map(repr, names))}. "
             "Pass a dict of scorers as scoring, e.g. that of get_scorers()."

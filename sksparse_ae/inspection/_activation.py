@@ -4,7 +4,8 @@ import numpy as np
 
 from .._objective import ACTIVATION_RANGES, mean_to_rho_hat
 from .._pipeline import LocatedAutoencoder
-from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+from ._display import DisplayMixin, check_option
+from ._drawing import FIGURE_WIDTH
 
 # Distinguished by shape as well as by colour, of a palette safe for colour blindness
 # (M. Okabe and K. Ito, "Color universal design", 2008).
@@ -16,7 +17,7 @@ STATE_STYLES = {
 }
 
 
-class ActivationDisplay:
+class ActivationDisplay(DisplayMixin):
     r"""Mean activation of each unit beside `rho`, and the distribution of activations.
 
     Create it by :meth:`from_estimator`.
@@ -136,13 +137,10 @@ class ActivationDisplay:
         display : ActivationDisplay
             The display itself.
         """
+        check_option("kind", kind, ("both", "rho_hat", "distribution"))
         draw = {"rho_hat": [self._plot_rho_hat], "distribution": [self._plot_counts]}
         draw["both"] = draw["rho_hat"] + draw["distribution"]
-        if kind not in draw:
-            raise ValueError(
-                f"kind must be one of 'both', 'rho_hat', 'distribution'; got {kind!r}."
-            )
-        plt = import_pyplot(self)
+        plt = self._import_pyplot()
         n_axes = len(draw[kind])
         if ax is None:
             _, ax = plt.subplots(
@@ -210,11 +208,8 @@ class ActivationDisplay:
             known, `state`. For "distribution" one row a bin: `left` and `right`, its
             ends, `count` and `share`.
         """
-        if kind not in ("rho_hat", "distribution"):
-            raise ValueError(
-                f"kind must be one of 'rho_hat', 'distribution'; got {kind!r}."
-            )
-        pd = import_pandas(self)
+        check_option("kind", kind, ("rho_hat", "distribution"))
+        pd = self._import_pandas()
         if kind == "distribution":
             edges, counts = np.asarray(self.edges), np.asarray(self.counts)
             return pd.DataFrame(

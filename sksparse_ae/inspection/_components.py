@@ -6,10 +6,9 @@ import numpy as np
 
 from .._objective import ACTIVATION_RANGES
 from .._pipeline import LocatedAutoencoder
+from ._display import DisplayMixin, check_option, feature_columns
 from ._drawing import (
     checked_image_shape,
-    import_pandas,
-    import_pyplot,
     montage,
     new_axes_for_image,
     with_transparent_gaps,
@@ -22,7 +21,7 @@ ATTRIBUTES = {
 }
 
 
-class ComponentsDisplay:
+class ComponentsDisplay(DisplayMixin):
     """The weights of the units as images, side by side.
 
     Create it by :meth:`from_estimator`.
@@ -137,15 +136,8 @@ class ComponentsDisplay:
         display : ComponentsDisplay
             The display, drawn.
         """
-        for name, value, options in (
-            ("kind", kind, ATTRIBUTES),
-            ("order", order, ("use", "index")),
-        ):
-            if value not in options:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(map(repr, options))}; got "
-                    f"{value!r}."
-                )
+        check_option("kind", kind, ATTRIBUTES)
+        check_option("order", order, ("use", "index"))
         located = LocatedAutoencoder(estimator, ATTRIBUTES[kind])
         autoencoder = located.autoencoder
         if kind == "decoder":
@@ -193,7 +185,7 @@ class ComponentsDisplay:
         display : ComponentsDisplay
             The display itself.
         """
-        plt = import_pyplot(self)
+        plt = self._import_pyplot()
         components = np.asarray(self.components, dtype=np.float64)
         height, width, *channels = checked_image_shape(
             self.image_shape, components.shape[1]
@@ -210,8 +202,7 @@ class ComponentsDisplay:
             ax = new_axes_for_image(plt, picture.shape)
         self.image_ = ax.imshow(picture, cmap=cmap, vmin=-1, vmax=1)
         ax.set_axis_off()
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._drawn_on(ax)
 
     def frame(self):
         """Return the numbers that are drawn.
@@ -222,12 +213,12 @@ class ComponentsDisplay:
             One row a unit, indexed by its number, in the order shown: `use`, if it is
             known, then its component, one column a feature.
         """
-        pd = import_pandas(self)
+        pd = self._import_pandas()
         components = np.asarray(self.components)
         n_units, n_features = components.shape
         frame = pd.DataFrame(
             components,
-            columns=self.feature_names or [f"x{i}" for i in range(n_features)],
+            columns=feature_columns(self.feature_names, n_features),
             index=pd.Index(
                 range(n_units) if self.units is None else self.units, name="unit"
             ),
@@ -244,6 +235,6 @@ def _use_of_units(located, X):
         return None
     rho_hat = autoencoder.rho_hat_
     if X is not None:
-        rho_hat = np.asarray(autoencoder.unit_report(located.transform(X))["rho_hat"])
+        rho_hat = np.asarray(located.unit_report(X)["rho_hat"])
     low, high = ACTIVATION_RANGES[autoencoder.activation]
     return (high - low) * rho_hat * np.linalg.norm(autoencoder.coefs_[1], axis=1)

@@ -1,29 +1,11 @@
-"""What the Displays share: their imports and the arrangement of images."""
+"""The arrangement of images, which some Displays share."""
 
 import math
 
 import numpy as np
 
-from .._extras import import_extra
-
 # Inches: the width of a column of text in most journals' two-column layouts is 3.5.
 FIGURE_WIDTH = 4.5
-
-
-def import_pyplot(display):
-    """Return matplotlib.pyplot, or say how to install it."""
-    return import_extra(
-        "matplotlib.pyplot",
-        extra="displays",
-        needed_by=f"{type(display).__name__}.plot",
-    )
-
-
-def import_pandas(display):
-    """Return pandas, or say how to install it."""
-    return import_extra(
-        "pandas", extra="displays", needed_by=f"{type(display).__name__}.frame"
-    )
 
 
 def checked_image_shape(image_shape, n_features):

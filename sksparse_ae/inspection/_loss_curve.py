@@ -3,7 +3,8 @@
 import numpy as np
 
 from .._pipeline import LocatedAutoencoder
-from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+from ._display import DisplayMixin
+from ._drawing import FIGURE_WIDTH
 
 # Colours of the Okabe-Ito palette, and line styles for print in grey.
 CURVE_STYLES = [
@@ -17,7 +18,7 @@ TERM_STYLES = [
 ]
 
 
-class LossCurveDisplay:
+class LossCurveDisplay(DisplayMixin):
     """The objective after each epoch or iteration, and its terms.
 
     Create it by :meth:`from_estimator`.
@@ -127,7 +128,7 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             The display itself.
         """
-        plt = import_pyplot(self)
+        plt = self._import_pyplot()
         if ax is None:
             _, ax = plt.subplots(
                 figsize=(1.2 * FIGURE_WIDTH, 0.65 * FIGURE_WIDTH), layout="constrained"
@@ -163,8 +164,7 @@ class LossCurveDisplay:
         )
         ax.margins(y=0.08)
         ax.spines[["top", "right"]].set_visible(False)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._drawn_on(ax)
 
     def frame(self):
         """Return the numbers of the curves.
@@ -176,7 +176,7 @@ class LossCurveDisplay:
             one, and the terms whose curves are known. `terms` has those that are known
             at the end only.
         """
-        pd = import_pandas(self)
+        pd = self._import_pandas()
         curves = dict(self._curves())
         curves |= {k: v for k, v in (self.terms or {}).items() if np.ndim(v) == 1}
         index = pd.RangeIndex(1, len(self.loss_curve) + 1, name="iteration")

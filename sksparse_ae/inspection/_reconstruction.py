@@ -4,19 +4,18 @@ import numpy as np
 
 from .._forward import dense
 from .._pipeline import LocatedAutoencoder
+from ._display import DisplayMixin, feature_columns
 from ._drawing import (
     FIGURE_WIDTH,
     checked_image_shape,
     gap_between,
-    import_pandas,
-    import_pyplot,
     montage,
     new_axes_for_image,
     with_transparent_gaps,
 )
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(DisplayMixin):
     """Inputs, their reconstructions and the errors, as three rows of images.
 
     Create it by :meth:`from_estimator`.
@@ -151,7 +150,7 @@ class ReconstructionDisplay:
         display : ReconstructionDisplay
             The display itself.
         """
-        plt = import_pyplot(self)
+        plt = self._import_pyplot()
         inputs, errors = np.asarray(self.inputs, np.float64), self.errors
         shape = checked_image_shape(self.image_shape, inputs.shape[1])
         low, high = inputs.min(), inputs.max()
@@ -188,8 +187,7 @@ class ReconstructionDisplay:
                 scale, cax=bar, ticks=[-limit, 0, limit], format="%.2g"
             )
             colorbar.ax.tick_params(labelsize="small")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._drawn_on(ax)
 
     def frame(self):
         """Return the numbers that are drawn.
@@ -200,10 +198,10 @@ class ReconstructionDisplay:
             One row a pixel, or feature, of a sample: `sample` (its row in `X`),
             `feature`, `input`, `reconstruction` and `error`.
         """
-        pd = import_pandas(self)
+        pd = self._import_pandas()
         inputs = np.asarray(self.inputs)
         n_samples, n_features = inputs.shape
-        names = self.feature_names or [f"x{i}" for i in range(n_features)]
+        names = feature_columns(self.feature_names, n_features)
         return pd.DataFrame(
             {
                 "sample": np.repeat(np.arange(n_samples), n_features),

@@ -3,7 +3,9 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._drawing import FIGURE_WIDTH, import_pandas, import_pyplot
+from .._search_results import score_names
+from ._display import DisplayMixin, check_option
+from ._drawing import FIGURE_WIDTH
 
 # Names in a picture, where they are not those in `cv_results_` with blanks.
 LABELS = {
@@ -16,7 +18,7 @@ LABELS = {
 }
 
 
-class SearchDisplay:
+class SearchDisplay(DisplayMixin):
     """A score of a search over `rho` and `beta`, or over two other parameters.
 
     Create it by :meth:`from_estimator` or :meth:`from_cv_results`.
@@ -225,7 +227,7 @@ class SearchDisplay:
         display : SearchDisplay
             The display itself.
         """
-        plt = import_pyplot(self)
+        plt = self._import_pyplot()
         if ax is None:
             _, ax = plt.subplots(
                 figsize=(FIGURE_WIDTH, 0.8 * FIGURE_WIDTH), layout="constrained"
@@ -245,8 +247,7 @@ class SearchDisplay:
             self.colorbar_ = ax.figure.colorbar(
                 self.mappable_, ax=ax, label=score_label
             )
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._drawn_on(ax)
 
     def _plot_grid(self, ax, columns, column, rows, row, cmap, values_format):
         grid = np.full((len(rows), len(columns)), np.nan)
@@ -291,7 +292,7 @@ class SearchDisplay:
             One row a pair of values: the two parameters, the score and, if it is
             known, `std`, all but the last by their `names`.
         """
-        pd = import_pandas(self)
+        pd = self._import_pandas()
         columns = dict(zip(self.names, (self.x, self.y, self.scores), strict=True))
         if self.std is not None:
             columns["std"] = self.std
@@ -299,17 +300,10 @@ class SearchDisplay:
 
 
 def _score_name(cv_results, score):
-    names = [
-        key.removeprefix("mean_test_")
-        for key in cv_results
-        if key.startswith("mean_test_")
-    ]
+    names = score_names(cv_results)
     if score is None and len(names) == 1:
         return names[0]
-    if score not in names:
-        raise ValueError(
-            f"score must be one of {', '.join(map(repr, names))}; got {score!r}."
-        )
+    check_option("score", score, names)
     return score
 
 

@@ -1,0 +1,7 @@
+"""What scikit-learn's searches keep of their candidates, `cv_results_`."""
+
+
+def score_names(cv_results):
+    """Return the names of the scores."""
+    prefix = "mean_test_"
+    return [key.removeprefix(prefix) for key in cv_results if key.startswith(prefix)]

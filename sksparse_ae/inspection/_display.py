@@ -1,0 +1,37 @@
+"""What all Displays do alike, whatever they draw."""
+
+from .._extras import import_extra
+
+
+class DisplayMixin:
+    """Adds the packages that a Display needs, and the end of its `plot`."""
+
+    def _import_pyplot(self):
+        """Return matplotlib.pyplot, or say how to install it."""
+        return self._import("matplotlib.pyplot", method="plot")
+
+    def _import_pandas(self):
+        """Return pandas, or say how to install it."""
+        return self._import("pandas", method="frame")
+
+    def _import(self, module, *, method):
+        needed_by = f"{type(self).__name__}.{method}"
+        return import_extra(module, extra="displays", needed_by=needed_by)
+
+    def _drawn_on(self, ax):
+        """Take note of the axes; return the display."""
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def check_option(name, value, options):
+    """Raise if the value of an argument is none of its options."""
+    if value not in options:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, options))}; got {value!r}."
+        )
+
+
+def feature_columns(feature_names, n_features):
+    """Return the names of the features; without them x0, x1, ..."""
+    return feature_names or [f"x{i}" for i in range(n_features)]
