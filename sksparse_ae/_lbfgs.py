@@ -67,6 +67,12 @@ class FullBatchProgram:
         parts = [*gradients, objective, terms.reported, decay]
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
+    @staticmethod
+    def unpack(result):
+        """Return the scalars of ``value_and_gradient``, a list, and the gradient."""
+        result = result.numpy()
+        return result[-N_SCALARS:].tolist(), result[:-N_SCALARS]
+
 
 @functools.lru_cache(maxsize=16)
 def full_batch_program(architecture, n_padded):
@@ -128,8 +134,7 @@ def minimize_objective(
         )
 
     def evaluate_at(vector):
-        result = evaluate(tf.constant(vector, dtype=dtype), *inputs).numpy()
-        return result[-N_SCALARS:].tolist(), result[:-N_SCALARS]
+        return program.unpack(evaluate(tf.constant(vector, dtype=dtype), *inputs))
 
     if log is not None:
         evaluate_at = log.replaying(evaluate_at, N_SCALARS, start.size, dtype)
