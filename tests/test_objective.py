@@ -88,14 +88,15 @@ def solver_objective(
     )
     program = full_batch_program(architecture, len(X))
     function = program.compiled if compiled else program.value_and_gradient
-    value, _, _, gradient = function(
+    result = function(
         program.flatten(weights).astype(dtype),
         X - offset.astype(dtype),
         offset.astype(dtype),
         np.full(len(X), 1 / len(X), dtype),
         Penalties(*np.array([RHO, BETA, WEIGHT_DECAY], dtype)),
     )
-    return float(value), gradient.numpy()
+    scalars, gradient = program.unpack(result)
+    return scalars[0], gradient
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
