@@ -441,8 +441,8 @@ class SparseAutoencoderTransformer(
         ConvergenceWarning
             If the training reached `max_iter` before it converged.
         UninformativeUnitsWarning
-            If more than a tenth of the units is not active on the training set; the
-            message says what to change.
+            If more than a tenth of the units is not active on the training set, or the
+            penalty has left nothing of it; the message says what to change.
         """
         context = fit_context(self, self.max_iter)
         # To a callback that scores, the target of an autoencoder is its input.
