@@ -5,12 +5,12 @@ measured, and how, stands in README.md.
 """
 
 import argparse
-import gzip
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
+from _common import FASHION_MNIST, fashion_mnist
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -21,9 +21,6 @@ from sklearn.preprocessing import StandardScaler
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
 from sksparse_ae.exceptions import UninformativeUnitsWarning
-
-# Where Debian's package dataset-fashion-mnist puts them.
-FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
 
 NGS_SETTING = {
     "n_components": 25,
@@ -40,12 +37,6 @@ GRID = {
     "features__rho": [0.05, 0.1],
     "features__weight_decay": [3e-3, 1e-2],
 }
-
-
-def fashion_mnist(directory, n_rows):
-    with gzip.open(Path(directory) / "train-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read(), np.uint8, offset=16)
-    return images.reshape(-1, 28 * 28)[:n_rows].astype(np.float32) / 255
 
 
 def print_features(name, X, **settings):
@@ -92,7 +83,9 @@ def print_accuracy(name, scores, raw):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fashion-mnist", metavar="DIR", default=FASHION_MNIST)
+    parser.add_argument(
+        "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
+    )
     parser.add_argument("--rows", type=int, default=10_000, help="of Fashion-MNIST")
     parser.add_argument("--repeats", type=int, default=3, help="of the five folds")
     parser.add_argument(
@@ -113,7 +106,7 @@ def main():
         print_features("patches, Ng's setting", patches, **NGS_SETTING)
         print_features(
             f"Fashion-MNIST, {arguments.rows} rows",
-            fashion_mnist(arguments.fashion_mnist, arguments.rows),
+            fashion_mnist(arguments.fashion_mnist)[0][: arguments.rows],
         )
         print()
     if arguments.part == "features":

@@ -5,33 +5,31 @@ and how, stands in README.md.
 """
 
 import argparse
-import contextlib
 import functools
 import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import joblib
 import numpy as np
-import scipy
-import sklearn
+from _common import (
+    medians,
+    print_table,
+    print_versions,
+    run_in_own_process,
+    stopwatch,
+    verdict,
+    versions,
+    write_json,
+)
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
-
-# What may stand in the environment and slows the OpenBLAS of NumPy and SciPy.
-OPENBLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
 class StepWork(NamedTuple):
@@ -61,55 +59,6 @@ NUMPY_ENVIRONMENTS = {
     "NumPy, one BLAS thread": {"OPENBLAS_NUM_THREADS": "1"},
 }
 NG = {"rho": 0.01, "beta": 3.0, "weight_decay": 1e-4}
-
-
-# ------------------------------------------------------------------------- helpers
-
-
-@contextlib.contextmanager
-def stopwatch():
-    """Yield a list that holds the elapsed seconds after the block."""
-    elapsed = []
-    start = time.perf_counter()
-    yield elapsed
-    elapsed.append(time.perf_counter() - start)
-
-
-def medians(runs):
-    """Return the median of each key over a list of dicts."""
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-
-
-def print_table(title, rows):
-    """Print dicts of one set of keys as a Markdown table."""
-    header = list(rows[0])
-    cells = [[str(row[key]) for key in header] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    print(f"\n{title}\n")
-    for line in (header, ["-" * width for width in widths], *cells):
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("| " + " | ".join(padded) + " |", flush=True)
-
-
-def verdict(ratio, floor):
-    """State a ratio beside its floor."""
-    return f"{ratio:.2f} ({'reaches' if ratio >= floor else 'MISSES'} {floor})"
-
-
-def versions():
-    """Return what the figures depend on."""
-    import keras
-    import tensorflow as tf
-
-    return {
-        "cores": joblib.cpu_count(),
-        "python": sys.version.split()[0],
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "scikit-learn": sklearn.__version__,
-        "scipy": scipy.__version__,
-        "numpy": np.__version__,
-    }
 
 
 # ------------------------------------------------------------ steps beside Model.fit
@@ -407,19 +356,11 @@ def run_numpy(problem_file):
 
 
 def numpy_in_own_process(X, start, max_corrections, environment):
-    """Return what ``run_numpy`` takes in a process without OPENBLAS_SETTINGS."""
-    inherited = {k: v for k, v in os.environ.items() if k not in OPENBLAS_SETTINGS}
+    """Return what ``run_numpy`` takes in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         problem = Path(folder) / "problem.npz"
         np.savez(problem, X=X, start=start, max_corrections=max_corrections)
-        finished = subprocess.run(
-            [sys.executable, __file__, "--numpy", problem],
-            env=inherited | environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    return json.loads(finished.stdout)
+        return run_in_own_process([__file__, "--numpy", problem], environment)
 
 
 def fit_lbfgs(X, max_iter):
@@ -507,15 +448,14 @@ def main():
         return
     warnings.simplefilter("ignore", ConvergenceWarning)
     results = {"versions": versions()}
-    print(", ".join(f"{name} {value}" for name, value in results["versions"].items()))
+    print_versions(results["versions"])
     results["second_fit"] = bench_second_fit()
     print_second_fit(results["second_fit"])
     results["steps"] = [bench_steps(work, arguments.repeats) for work in STEP_WORKS]
     print_steps(results["steps"])
     results["lbfgs"] = [bench_lbfgs(dtype, arguments.repeats) for dtype in LBFGS_FLOORS]
     print_lbfgs(results["lbfgs"])
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(arguments.json, results)
 
 
 if __name__ == "__main__":

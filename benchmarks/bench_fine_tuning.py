@@ -8,12 +8,10 @@ training set.
 """
 
 import argparse
-import gzip
-import json
 import time
 from pathlib import Path
 
-import numpy as np
+from _common import FASHION_MNIST, fashion_mnist, write_json
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
@@ -22,18 +20,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.stacks import fine_tune
-
-IMAGES_HEADER, LABELS_HEADER = 16, 8
-
-
-def load(folder, part):
-    """Return the pixels of a part in [0, 1], (n_samples, 784), and its labels."""
-    images = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
-    X = np.frombuffer(images, np.uint8, offset=IMAGES_HEADER).reshape(-1, 784)
-    return X.astype(np.float32) / 255, np.frombuffer(
-        labels, np.uint8, offset=LABELS_HEADER
-    )
 
 
 def report(name, model, data, seconds):
@@ -50,15 +36,14 @@ def report(name, model, data, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = Path("/usr/share/datasets/fashion-mnist")
-    parser.add_argument("--data", type=Path, default=folder)
+    parser.add_argument("--data", type=Path, default=FASHION_MNIST)
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--epochs", type=int, default=30, help="of each autoencoder")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
-    X, y = (values[: options.rows] for values in load(options.data, "train"))
-    data = X, y, *load(options.data, "t10k")
+    X, y = (values[: options.rows] for values in fashion_mnist(options.data, "train"))
+    data = X, y, *fashion_mnist(options.data, "t10k")
     settings = {"rho": 0.1, "max_iter": options.epochs, "tol": 0, "random_state": 0}
 
     stack = make_pipeline(
@@ -92,8 +77,7 @@ def main():
         start = time.perf_counter()
         model = train()
         results[name] = report(name, model, data, time.perf_counter() - start)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+    write_json(options.json, results)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ README.md.
 """
 
 import argparse
-import gzip
 import shutil
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _common import idx_images
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -26,8 +26,7 @@ def load_samples(file):
     """Return noise, or the images of a gzipped IDX file, as float32 in [0, 1]."""
     if file is None:
         return np.random.default_rng(0).random((60_000, 784), dtype=np.float32)
-    pixels = np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=16)
-    return pixels.reshape(-1, 784).astype(np.float32) / 255
+    return idx_images(file)
 
 
 def seconds(action, *arguments):

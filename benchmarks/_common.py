@@ -1,0 +1,125 @@
+"""What the benchmarks share: time, tables, data, and processes of their own."""
+
+import contextlib
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+# What may stand in the environment and slows the OpenBLAS of NumPy and SciPy.
+OPENBLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+# Where Debian's package dataset-fashion-mnist puts them.
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+_IMAGES_HEADER, _LABELS_HEADER = 16, 8
+
+
+@contextlib.contextmanager
+def stopwatch():
+    """Yield a list that holds the elapsed seconds after the block."""
+    elapsed = []
+    start = time.perf_counter()
+    yield elapsed
+    elapsed.append(time.perf_counter() - start)
+
+
+def medians(runs):
+    """Return the median of each key over a list of dicts."""
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def print_table(title, rows):
+    """Print dicts of one set of keys as a Markdown table."""
+    header = list(rows[0])
+    cells = [[str(row[key]) for key in header] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    print(f"\n{title}\n")
+    for line in (header, ["-" * width for width in widths], *cells):
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("| " + " | ".join(padded) + " |", flush=True)
+
+
+def verdict(ratio, floor):
+    """State a ratio beside its floor."""
+    return f"{ratio:.2f} ({'reaches' if ratio >= floor else 'MISSES'} {floor})"
+
+
+def bound_verdict(value, bound):
+    """State a value beside what it must not exceed."""
+    return f"{value:.2f} ({'within' if value <= bound else 'EXCEEDS'} {bound})"
+
+
+def versions():
+    """Return what the figures depend on."""
+    import joblib
+    import keras
+    import scipy
+    import sklearn
+    import tensorflow as tf
+
+    return {
+        "cores": joblib.cpu_count(),
+        "python": sys.version.split()[0],
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "scikit-learn": sklearn.__version__,
+        "scipy": scipy.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def print_versions(found):
+    """Print what ``versions`` returns on one line."""
+    print(", ".join(f"{name} {value}" for name, value in found.items()), flush=True)
+
+
+def write_json(path, results):
+    """Write every figure to ``path``, unless it is None."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def idx_images(file):
+    """Return the images of a gzipped IDX file in [0, 1], (n_samples, 784), float32."""
+    pixels = np.frombuffer(
+        gzip.decompress(file.read_bytes()), np.uint8, offset=_IMAGES_HEADER
+    )
+    return pixels.reshape(-1, 28 * 28).astype(np.float32) / 255
+
+
+def fashion_mnist(folder, part="train"):
+    """Return the images of a part, "train" or "t10k", and its labels."""
+    labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
+    return (
+        idx_images(folder / f"{part}-images-idx3-ubyte.gz"),
+        np.frombuffer(labels, np.uint8, offset=_LABELS_HEADER),
+    )
+
+
+def run_in_own_process(arguments, environment=None):
+    """Run Python on ``arguments``; return the JSON of the last line that it prints.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Of the interpreter: a script and what it is given.
+    environment : dict, optional
+        Variables to add to this process's, from which ``OPENBLAS_SETTINGS`` are left
+        out.
+    """
+    inherited = {k: v for k, v in os.environ.items() if k not in OPENBLAS_SETTINGS}
+    finished = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env=inherited | (environment or {}),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(finished.stdout.splitlines()[-1])
