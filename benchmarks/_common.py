@@ -30,20 +30,35 @@ def stopwatch():
     elapsed.append(time.perf_counter() - start)
 
 
+def seconds_of_epochs(fit, few, n_epochs):
+    """Return the time of ``n_epochs`` epochs: that of a long fit less a short one's."""
+    with stopwatch() as short:
+        fit(few)
+    with stopwatch() as long:
+        fit(few + n_epochs)
+    return long[0] - short[0]
+
+
 def medians(runs):
     """Return the median of each key over a list of dicts."""
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def print_table(title, rows):
-    """Print dicts of one set of keys as a Markdown table."""
+def markdown_table(title, rows):
+    """Return dicts of one set of keys as a Markdown table under a title."""
     header = list(rows[0])
     cells = [[str(row[key]) for key in header] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    print(f"\n{title}\n")
+    lines = [f"\n{title}\n"]
     for line in (header, ["-" * width for width in widths], *cells):
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("| " + " | ".join(padded) + " |", flush=True)
+        lines.append("| " + " | ".join(padded) + " |")
+    return "\n".join(lines)
+
+
+def print_table(title, rows):
+    """Print dicts of one set of keys as a Markdown table."""
+    print(markdown_table(title, rows), flush=True)
 
 
 def verdict(ratio, floor):

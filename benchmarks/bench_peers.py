@@ -1,0 +1,585 @@
+"""Time a training step, a first fit and its memory beside what else a user would pick.
+
+Run ``python benchmarks/bench_peers.py [--repeats N] [--only WORK ...] [--peers NAME ...]
+[--json FILE] [--markdown FILE]``. What is measured, and how, stands in README.md.
+"""
+
+import argparse
+import functools
+import importlib.util
+import itertools
+import json
+import resource
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import joblib
+import numpy as np
+from _common import (
+    FASHION_MNIST,
+    bound_verdict,
+    fashion_mnist,
+    markdown_table,
+    medians,
+    print_versions,
+    run_in_own_process,
+    seconds_of_epochs,
+    stopwatch,
+    verdict,
+    versions,
+    write_json,
+)
+from _peers import (
+    NumpyAutoencoder,
+    Setting,
+    TorchAutoencoder,
+    compiling_steps,
+    full_objective,
+    keras_autoencoder,
+)
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._training import prepare
+from sksparse_ae.datasets import load_natural_image_patches
+
+
+class Work(NamedTuple):
+    """A training that everybody is timed on.
+
+    Attributes
+    ----------
+    n_samples, n_features, n_components, batch_size : int
+    first_epochs : int
+        Epochs of the first fit, and of the short fit that a long one is compared with.
+    timed_epochs : int
+        Epochs by which the long fit is longer.
+    floor_bound : float or None
+        What ours may take, in times of the five matrix products.
+    keras_floor : float or None
+        How many times faster than ``Model.fit`` ours must be.
+    """
+
+    n_samples: int
+    n_features: int
+    n_components: int
+    batch_size: int
+    first_epochs: int
+    timed_epochs: int
+    floor_bound: float | None = None
+    keras_floor: float | None = None
+
+    @property
+    def name(self):
+        """The sizes of the layers."""
+        return f"{self.n_features}-{self.n_components}"
+
+    @property
+    def title(self):
+        """What stands above its table."""
+        return (
+            f"{self.n_samples} x {self.n_features} -> {self.n_components}, "
+            f"batch {self.batch_size}"
+        )
+
+    @property
+    def n_steps(self):
+        """Steps of an epoch."""
+        return -(-self.n_samples // self.batch_size)
+
+    @property
+    def setting(self):
+        """The objective and the optimizer, the same for all peers that can."""
+        return Setting(0.05, 3.0, 1e-4, "linear", 1e-3, self.batch_size)
+
+
+# First fits are long enough for ours to compile: about 1000 steps, 235 of the large ones.
+WORKS = [
+    Work(10_000, 64, 25, 256, 25, 75, keras_floor=12),
+    Work(10_000, 576, 250, 50, 3, 5, floor_bound=1.35),
+    Work(60_000, 784, 196, 256, 1, 2, floor_bound=1.35),
+    Work(60_000, 784, 1000, 256, 1, 1, floor_bound=1.25),
+]
+
+
+class Problem(NamedTuple):
+    """The rows and the weights that every peer starts from."""
+
+    work: Work
+    X: np.ndarray
+    weights: list
+
+    def save(self, folder):
+        """Write the arrays to a folder."""
+        np.save(folder / "X.npy", self.X)
+        np.savez(folder / "weights.npz", *self.weights)
+
+    @classmethod
+    def load(cls, work, folder):
+        """Read what ``save`` has written."""
+        with np.load(folder / "weights.npz") as weights:
+            return cls(work, np.load(folder / "X.npy"), list(weights.values()))
+
+
+def training_rows(work, data_folder):
+    """Return centred float32 rows: ours centres what it is given, and all must agree."""
+    if work.n_features == 784:
+        X = fashion_mnist(data_folder)[0]
+    else:
+        side = round(work.n_features**0.5)
+        X = load_natural_image_patches(work.n_samples, patch_size=side, random_state=0)
+    return (X - X.mean(axis=0)).astype(np.float32)
+
+
+def our_transformer(work, max_iter, *, shuffle):
+    """Return ours, set to the arithmetic of the peers: rho_hat of each batch."""
+    setting = work.setting
+    return SparseAutoencoderTransformer(
+        work.n_components,
+        **setting.penalties,
+        learning_rate=setting.learning_rate,
+        batch_size=setting.batch_size,
+        max_iter=max_iter,
+        shuffle=shuffle,
+        rho_hat="batch",
+        scale=False,
+        tol=0,
+        n_iter_no_change=1_000_000,
+        random_state=0,
+    )
+
+
+def make_problem(work, data_folder):
+    """Return the problem, with the weights that ours draws for its seed."""
+    X = training_rows(work, data_folder)
+    weights = prepare(our_transformer(work, 1, shuffle=False), X, None, partial=False)
+    return Problem(work, X, [w.astype(np.float32) for w in weights.weights])
+
+
+# ---------------------------------------------------------------------------- peers
+
+
+class Peer:
+    """Something that trains by epochs.
+
+    Making one imports what it needs, which is not timed. ``build`` is what comes before
+    the first step, and is.
+    """
+
+    package: ClassVar[str] = "sklearn"
+    note: ClassVar[str] = ""
+    same_objective: ClassVar[bool] = True
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def build(self):
+        """Make the model."""
+
+    def fit(self, n_epochs, *, shuffle=True):
+        """Train by some epochs."""
+        for _ in range(n_epochs):
+            self.model.epoch(shuffle=shuffle)
+
+    def weights(self):
+        """Return W1, b1, W2, b2."""
+        return self.model.weights()
+
+    def measure(self):
+        """Return the figures of this peer."""
+        work = self.problem.work
+        before = peak_megabytes()
+        with stopwatch() as first:
+            self.build()
+            self.fit(work.first_epochs, shuffle=False)
+        figures = {"first_fit_s": first[0]}
+        weights = [np.array(w) for w in self.weights()] if self.same_objective else None
+        seconds = seconds_of_epochs(self.fit, work.first_epochs, work.timed_epochs)
+        figures["step_us"] = 1e6 * seconds / work.timed_epochs / work.n_steps
+        figures |= {"peak_mb": peak_megabytes(), "before_fit_mb": before}
+        if weights is not None:
+            figures["objective"] = full_objective(self.problem.X, weights, work.setting)
+        return figures
+
+
+class Ours(Peer):
+    """This package."""
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        import sksparse_ae._minibatch  # noqa: F401
+
+    def fit(self, n_epochs, *, shuffle=True):
+        """Fit a new estimator: programs are kept, the weights are not."""
+        work, X = self.problem.work, self.problem.X
+        self.transformer = our_transformer(work, n_epochs, shuffle=shuffle).fit(X)
+
+    def weights(self):
+        """Return the fitted arrays in the order of the other peers'."""
+        (W1, W2), (b1, b2) = self.transformer.coefs_, self.transformer.intercepts_
+        return [W1, b1, W2, b2]
+
+
+class ModelFit(Peer):
+    """``keras.Model.fit`` with the regularizer of this package."""
+
+    compiling: ClassVar[dict] = {}
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        import sksparse_ae.regularizers  # noqa: F401
+
+    def build(self):
+        """Make and compile the model."""
+        self.model = keras_autoencoder(
+            self.problem.weights, self.problem.work.setting, **self.compiling
+        )
+
+    def fit(self, n_epochs, *, shuffle=True):
+        """Train by some epochs."""
+        self.model.fit(
+            self.problem.X,
+            self.problem.X,
+            batch_size=self.problem.work.batch_size,
+            epochs=n_epochs,
+            shuffle=shuffle,
+            verbose=0,
+        )
+
+    def weights(self):
+        """Return the model's weights."""
+        return self.model.get_weights()
+
+
+class CompiledModelFit(ModelFit):
+    """The same, with XLA and an epoch in one call."""
+
+    note = "jit_compile, steps_per_execution"
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        self.compiling = compiling_steps(
+            problem.work.n_samples, problem.work.batch_size
+        )
+
+
+class Torch(Peer):
+    """A loop of PyTorch."""
+
+    package = "torch"
+    note = "eager"
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        import torch
+
+        torch.set_num_threads(joblib.cpu_count())
+
+    def build(self):
+        """Make the layers and the optimizer."""
+        problem = self.problem
+        self.model = TorchAutoencoder(problem.X, problem.weights, problem.work.setting)
+
+
+class Numpy(Peer):
+    """NumPy by hand."""
+
+    note = "gradient and Adam by hand"
+
+    def build(self):
+        """Allocate the moments."""
+        problem = self.problem
+        self.model = NumpyAutoencoder(problem.X, problem.weights, problem.work.setting)
+
+
+class Mlp(Peer):
+    """scikit-learn's MLPRegressor, fitted to its own input."""
+
+    note = "less: no KL"
+    same_objective = False
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        import sklearn.neural_network  # noqa: F401
+
+    def fit(self, n_epochs, *, shuffle=True):
+        """Fit a new estimator."""
+        from sklearn.neural_network import MLPRegressor
+
+        work, X = self.problem.work, self.problem.X
+        MLPRegressor(
+            (work.n_components,),
+            activation="logistic",
+            alpha=work.setting.weight_decay,
+            learning_rate_init=work.setting.learning_rate,
+            batch_size=work.batch_size,
+            max_iter=n_epochs,
+            shuffle=shuffle,
+            tol=0,
+            n_iter_no_change=1_000_000,
+            random_state=0,
+        ).fit(X, X)
+
+
+class StepPeer(Peer):
+    """Something that is timed by single steps, for about ``seconds``."""
+
+    seconds: ClassVar[float] = 2.0
+    same_objective = False
+
+    def step(self, rows):
+        """Take a step on a full batch."""
+        raise NotImplementedError
+
+    def measure(self):
+        """Return the time of a step and the memory; there is no first fit."""
+        before = peak_megabytes()
+        batches = itertools.cycle(full_batches(self.problem))
+        with stopwatch() as warm_up:
+            self.step(next(batches))
+        n_steps, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < self.seconds:
+            self.step(next(batches))
+            n_steps += 1
+        return {
+            "step_us": 1e6 * elapsed / n_steps,
+            "warm_up_s": warm_up[0],
+            "peak_mb": peak_megabytes(),
+            "before_fit_mb": before,
+        }
+
+
+class DictionaryLearning(StepPeer):
+    """scikit-learn's MiniBatchDictionaryLearning."""
+
+    note = "another objective: l1 codes, no encoder, no KL"
+
+    def build_model(self):
+        from sklearn.decomposition import MiniBatchDictionaryLearning
+
+        work = self.problem.work
+        return MiniBatchDictionaryLearning(
+            work.n_components,
+            batch_size=work.batch_size,
+            fit_algorithm="cd",
+            random_state=0,
+        )
+
+    @functools.cached_property
+    def model(self):
+        """The estimator."""
+        return self.build_model()
+
+    def step(self, rows):
+        """Code the rows and move the dictionary."""
+        self.model.partial_fit(rows)
+
+
+class Products(StepPeer):
+    """The five matrix products of a step, and nothing else."""
+
+    note = "the floor: the five products in NumPy"
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        work = problem.work
+        codes = np.full((work.batch_size, work.n_components), 0.1, np.float32)
+        rows = np.full((work.batch_size, work.n_features), 0.1, np.float32)
+        self._codes, self._delta2 = codes, codes.copy()
+        self._output, self._delta3 = rows, rows.copy()
+        W1, _, W2, _ = problem.weights
+        self._W1, self._W2 = W1, W2
+        self._W1_gradient, self._W2_gradient = np.empty_like(W1), np.empty_like(W2)
+
+    def step(self, rows):
+        """Multiply."""
+        np.matmul(rows, self._W1, out=self._codes)
+        np.matmul(self._codes, self._W2, out=self._output)
+        np.matmul(self._codes.T, self._delta3, out=self._W2_gradient)
+        np.matmul(self._delta3, self._W2.T, out=self._delta2)
+        np.matmul(rows.T, self._delta2, out=self._W1_gradient)
+
+
+def full_batches(problem):
+    """Return the batches of all rows in order, without a smaller last one."""
+    size = problem.work.batch_size
+    whole = len(problem.X) // size * size
+    return np.split(problem.X[:whole], whole // size)
+
+
+# Ours beside what its ratios are taken to, as the machine's speed drifts.
+PEERS = {
+    "floor": ("Five products", Products),
+    "ours": ("This package", Ours),
+    "keras": ("Model.fit", ModelFit),
+    "keras-jit": ("Model.fit, compiled", CompiledModelFit),
+    "torch": ("PyTorch", Torch),
+    "numpy": ("NumPy", Numpy),
+    "mlp": ("MLPRegressor", Mlp),
+    "dictionary": ("MiniBatchDictionaryLearning", DictionaryLearning),
+}
+
+
+# ---------------------------------------------------------------------- measurement
+
+
+def peak_megabytes():
+    """Return the peak memory of this process.
+
+    Where the kernel tells that of the program alone, that is it: ``ru_maxrss`` begins
+    with the memory of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(peak["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_peer(name, work, folder):
+    """Measure a peer in this process and print its figures as JSON."""
+    warnings.simplefilter("ignore")
+    _, peer = PEERS[name]
+    print(json.dumps(peer(Problem.load(work, folder)).measure()))
+
+
+def installed(names):
+    """Return the peers whose package is there; say which are left out."""
+    found = []
+    for name in names:
+        title, peer = PEERS[name]
+        if importlib.util.find_spec(peer.package):
+            found.append(name)
+        else:
+            print(f"{title} is left out: {peer.package} is not installed.", flush=True)
+    return found
+
+
+def repeat(work, names, folder):
+    """Run every peer once, in turn; add the ratios to ours' figures."""
+    run = {}
+    for name in names:
+        run[name] = run_in_own_process(
+            [__file__, "--in-process", name, work.name, folder],
+            {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
+    if "ours" in run:
+        ours = run["ours"]
+        for other in run.values():
+            other["ratio_to_ours"] = other["step_us"] / ours["step_us"]
+        if "floor" in run:
+            ours["ratio_to_floor"] = ours["step_us"] / run["floor"]["step_us"]
+    return run
+
+
+def bench_work(work, names, repeats, data_folder):
+    """Return every repeat's figures and their medians."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_problem(work, data_folder).save(Path(folder))
+        runs = [repeat(work, names, folder) for _ in range(repeats)]
+    return {
+        "work": work._asdict(),
+        "setting": work.setting._asdict(),
+        "runs": runs,
+        "medians": {name: medians([run[name] for run in runs]) for name in names},
+    }
+
+
+# -------------------------------------------------------------------------- results
+
+
+def shown(figures, key, form):
+    """Return a figure as text, nothing if there is none."""
+    return form.format(figures[key]) if key in figures else ""
+
+
+def comparison_rows(result):
+    """Return the rows of a work's table."""
+    return [
+        {
+            "by": PEERS[name][0],
+            "step": shown(figures, "step_us", "{:.0f} us"),
+            "times ours": shown(figures, "ratio_to_ours", "{:.2f}"),
+            "first fit": shown(figures, "first_fit_s", "{:.1f} s"),
+            "peak memory": shown(figures, "peak_mb", "{:.0f} MB"),
+            "of it before": shown(figures, "before_fit_mb", "{:.0f} MB"),
+            "objective": shown(figures, "objective", "{:.4f}"),
+            "note": PEERS[name][1].note,
+        }
+        for name, figures in result["medians"].items()
+    ]
+
+
+def bound_rows(results):
+    """Return the rows that state the ratios with their bounds."""
+    rows = []
+    for work, result in results:
+        found = result["medians"]
+        if work.floor_bound and "ratio_to_floor" in found.get("ours", {}):
+            value = bound_verdict(found["ours"]["ratio_to_floor"], work.floor_bound)
+            rows.append({"work": work.title, "ratio": "ours / floor", "is": value})
+        if work.keras_floor and "ratio_to_ours" in found.get("keras", {}):
+            value = verdict(found["keras"]["ratio_to_ours"], work.keras_floor)
+            rows.append({"work": work.title, "ratio": "Model.fit / ours", "is": value})
+    return rows
+
+
+def check_objectives(result):
+    """Raise if peers of one objective have not come to the same value."""
+    found = [f["objective"] for f in result["medians"].values() if "objective" in f]
+    if found:
+        np.testing.assert_allclose(found, found[0], rtol=2e-3)
+
+
+def table(work, result):
+    """Return the Markdown of a work's comparison."""
+    n_steps = work.first_epochs * work.n_steps
+    title = f"{work.title}; first fit and objective after {n_steps} steps"
+    return markdown_table(title, comparison_rows(result))
+
+
+def parsed_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [work.name for work in WORKS]
+    parser.add_argument("--repeats", type=int, default=5, help="default: 5")
+    parser.add_argument("--only", nargs="+", metavar="WORK", choices=names)
+    parser.add_argument("--peers", nargs="+", metavar="NAME", choices=PEERS)
+    parser.add_argument(
+        "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
+    )
+    parser.add_argument("--json", type=Path, help="where to write every figure")
+    parser.add_argument("--markdown", type=Path, help="where to write the tables")
+    parser.add_argument("--in-process", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    arguments = parsed_arguments()
+    if arguments.in_process:
+        name, work_name, folder = arguments.in_process
+        work = next(work for work in WORKS if work.name == work_name)
+        run_peer(name, work, Path(folder))
+        return
+    results = {"versions": versions(), "works": []}
+    print_versions(results["versions"])
+    names = installed(arguments.peers or PEERS)
+    works = [w for w in WORKS if not arguments.only or w.name in arguments.only]
+    tables = []
+    for work in works:
+        result = bench_work(work, names, arguments.repeats, arguments.fashion_mnist)
+        results["works"].append(result)
+        tables.append(table(work, result))
+        print(tables[-1], flush=True)
+        write_json(arguments.json, results)
+        check_objectives(result)
+    if rows := bound_rows(zip(works, results["works"], strict=True)):
+        tables.append(markdown_table("Ratios and their bounds", rows))
+        print(tables[-1])
+    if arguments.markdown is not None:
+        arguments.markdown.write_text("\n".join(tables).lstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
