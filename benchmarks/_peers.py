@@ -1,13 +1,15 @@
 """The autoencoders that users write by hand, for the benchmarks to compare with.
 
-All of them minimise Ng's objective with sigmoid units, from weights that they are given:
-W1 (n_features, n_components), b1, W2 (n_components, n_features), b2.
+All of them minimise Ng's objective with sigmoid units, from given weights: W1 of shape
+(n_features, n_components), b1, W2 (n_components, n_features), b2.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
+
+from sksparse_ae._startup import starting_tensorflow
 
 # Rows that the objective is computed on at a time.
 CHUNK_ROWS = 2000
@@ -71,6 +73,12 @@ def uniform_start(n_features, n_components, seed):
 
 
 # ---------------------------------------------------------------------------- Keras
+
+
+def import_keras():
+    """Import Keras and TensorFlow without their messages."""
+    with starting_tensorflow():
+        pass
 
 
 def keras_autoencoder(weights, setting, **compiling):
