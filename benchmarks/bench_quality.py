@@ -1,0 +1,490 @@
+"""Follow the full-data objective over wall time, ours and what a user would write.
+
+Run ``python benchmarks/bench_quality.py [--repeats N] [--only WORK ...]
+[--peers NAME ...] [--share SHARE] [--json FILE] [--figure FILE]``. What is measured, and
+how, stands in README.md.
+"""
+
+import argparse
+import importlib.util
+import json
+import math
+import statistics
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import joblib
+import numpy as np
+from _common import (
+    FASHION_MNIST,
+    fashion_mnist,
+    print_table,
+    print_versions,
+    run_in_own_process,
+    versions,
+    write_json,
+)
+from _peers import (
+    Setting,
+    TorchAutoencoder,
+    compiling_steps,
+    full_objective,
+    import_keras,
+    keras_autoencoder,
+    uniform_start,
+)
+from bench_engine import NumpyObjective
+from scipy.optimize import minimize
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._callbacks import IterationTasks
+from sksparse_ae.datasets import load_natural_image_patches
+
+# The objective is computed again once the training has taken this much longer.
+RECORDING_GROWTH = 1.1
+
+# More iterations or epochs than any training takes in its time.
+WITHOUT_END = 100_000
+
+# How far above the best objective found a training may stay to have arrived.
+MARGINS = (0.2, 0.05, 0.01)
+
+
+class Work(NamedTuple):
+    """An objective to minimise.
+
+    Attributes
+    ----------
+    title : str
+    n_components : int
+    setting : Setting
+        The learning rate in it is that of the peers' Adam, which is constant.
+    adam_epochs : tuple of int
+        What ``max_iter`` of ours is set to, a training each: the learning rate falls in
+        the last 30 %.
+    seconds : float
+        When a training is stopped.
+    """
+
+    title: str
+    n_components: int
+    setting: Setting
+    adam_epochs: tuple
+    seconds: float
+
+
+WORKS = {
+    "patches": Work(
+        "Ng's patches, 10 000 x 64 -> 25",
+        25,
+        Setting(0.01, 3.0, 1e-4, "sigmoid", 1e-2, 256),
+        (20, 200),
+        20.0,
+    ),
+    "fashion-mnist": Work(
+        "Fashion-MNIST, 60 000 x 784 -> 196",
+        196,
+        Setting(0.1, 3.0, 3e-3, "sigmoid", 1e-3, 256),
+        (5, 20),
+        60.0,
+    ),
+}
+
+
+def training_rows(name, data_folder):
+    """Return the data of a work, float32."""
+    if name == "patches":
+        return load_natural_image_patches(random_state=0).astype(np.float32)
+    return fashion_mnist(data_folder)[0]
+
+
+class Trace:
+    """The objective over the time of a training, without that of computing it.
+
+    Parameters
+    ----------
+    objective : callable
+        Maps weights to the objective over all rows.
+    limit : float
+        Seconds after which ``record`` asks to stop.
+
+    Attributes
+    ----------
+    points : list of (float, float)
+        Seconds and objective.
+    """
+
+    def __init__(self, objective, limit):
+        self._objective, self._limit = objective, limit
+        self.points = []
+        self._next = 0.0
+        self._start = time.perf_counter()
+
+    def restart(self):
+        """Set the clock to zero."""
+        self._start = time.perf_counter()
+
+    def record(self, get_weights):
+        """Note the objective, unless the last one is recent; return whether to stop."""
+        now = time.perf_counter()
+        elapsed = now - self._start
+        stop = elapsed >= self._limit
+        if stop or elapsed >= self._next:
+            self._next = RECORDING_GROWTH * elapsed
+            self.points.append((elapsed, self._objective(get_weights())))
+            self._start += time.perf_counter() - now
+        return stop
+
+    def finish(self, get_weights):
+        """Note the objective at the end."""
+        self._next = 0.0
+        self.record(get_weights)
+
+
+# --------------------------------------------------------------------------- ours
+
+
+class Idle:
+    """A callback that asks for nothing: with it, a fit has tasks to watch."""
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Do nothing."""
+
+
+def weights_of(attributes):
+    """Return the arrays of fitted attributes in the order of the peers'."""
+    (W1, W2), (b1, b2) = attributes["coefs_"], attributes["intercepts_"]
+    return [W1, b1, W2, b2]
+
+
+def follow_ours(work, X, trace, seed, **settings):
+    """Fit ours.
+
+    The weights are taken where a task ends, as a callback that asks for the fitted
+    estimator gets it only after it was made, at the expense of the clock.
+    """
+    import_keras()
+    import sksparse_ae._lbfgs
+    import sksparse_ae._minibatch  # noqa: F401
+
+    end = IterationTasks.end
+
+    def recorded_end(tasks, get_weights):
+        stop = trace.record(lambda: weights_of(tasks._fitted_attributes(get_weights())))
+        return end(tasks, get_weights) or stop
+
+    transformer = SparseAutoencoderTransformer(
+        work.n_components,
+        **work.setting.penalties,
+        output_activation=work.setting.output_activation,
+        scale=False,
+        random_state=seed,
+        **settings,
+    ).set_callbacks(Idle())
+    with mock.patch.object(IterationTasks, "end", recorded_end):
+        trace.restart()
+        transformer.fit(X)
+    trace.finish(lambda: weights_of(vars(transformer)))
+
+
+def follow_lbfgs(work, X, trace, seed):
+    """Fit ours by L-BFGS, until SciPy sees no more progress."""
+    follow_ours(work, X, trace, seed, solver="lbfgs", max_iter=WITHOUT_END, tol=0)
+
+
+def follow_adam(which):
+    """Return what fits ours by Adam, for one of the work's numbers of epochs."""
+
+    def follow(work, X, trace, seed):
+        follow_ours(work, X, trace, seed, max_iter=work.adam_epochs[which])
+
+    return follow
+
+
+# -------------------------------------------------------------------------- peers
+
+
+def start_of(work, X, seed):
+    return uniform_start(X.shape[1], work.n_components, seed)
+
+
+def follow_keras(work, X, trace, seed, **compiling):
+    """Train by ``Model.fit`` with a constant learning rate."""
+    import_keras()
+    import keras
+
+    weights = start_of(work, X, seed)
+
+    class Recorder(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if trace.record(self.model.get_weights):
+                self.model.stop_training = True
+
+    trace.restart()
+    model = keras_autoencoder(weights, work.setting, **compiling)
+    model.fit(
+        X,
+        X,
+        batch_size=work.setting.batch_size,
+        epochs=WITHOUT_END,
+        verbose=0,
+        callbacks=[Recorder()],
+    )
+
+
+def follow_compiled_keras(work, X, trace, seed):
+    """The same, with XLA and an epoch in one call."""
+    compiling = compiling_steps(len(X), work.setting.batch_size)
+    follow_keras(work, X, trace, seed, **compiling)
+
+
+def follow_torch(work, X, trace, seed):
+    """Train by a loop of PyTorch with a constant learning rate."""
+    import torch
+
+    torch.set_num_threads(joblib.cpu_count())
+    torch.manual_seed(seed)
+    weights = start_of(work, X, seed)
+    trace.restart()
+    model = TorchAutoencoder(X, weights, work.setting)
+    while not trace.record(model.weights):
+        model.epoch(shuffle=True)
+
+
+def follow_scipy(work, X, trace, seed):
+    """Minimise by SciPy's L-BFGS over a gradient by hand."""
+    weights = start_of(work, X, seed)
+    vector = np.concatenate([w.ravel() for w in weights])
+    trace.restart()
+    objective = NumpyObjective(X, X, work.n_components, **work.setting.penalties)
+
+    def split(x):
+        parts = np.split(x, objective.ends)
+        return [p.reshape(s) for p, s in zip(parts, objective.shapes, strict=True)]
+
+    def on_iteration(intermediate_result):
+        if trace.record(lambda: split(intermediate_result.x)):
+            raise StopIteration
+
+    result = minimize(
+        objective,
+        vector,
+        jac=True,
+        method="L-BFGS-B",
+        callback=on_iteration,
+        options={"maxiter": WITHOUT_END, "maxfun": np.inf, "gtol": 0},
+    )
+    trace.finish(lambda: split(result.x))
+
+
+class Peer(NamedTuple):
+    """Who trains, how it is drawn, and by what function."""
+
+    title: str
+    color: str
+    style: str
+    follow: object
+    package: str = "sklearn"
+
+
+PEERS = {
+    "lbfgs": Peer("ours, lbfgs", "C3", "-", follow_lbfgs),
+    "adam-short": Peer("ours, adam, few epochs", "C1", "-", follow_adam(0)),
+    "adam": Peer("ours, adam", "C8", "-", follow_adam(1)),
+    "keras": Peer("Model.fit", "C0", "--", follow_keras),
+    "keras-jit": Peer("Model.fit, compiled", "C9", "--", follow_compiled_keras),
+    "torch": Peer("PyTorch", "C4", "--", follow_torch, "torch"),
+    "scipy": Peer("NumPy, SciPy's L-BFGS", "C7", "--", follow_scipy),
+}
+
+
+# --------------------------------------------------------------------- measurement
+
+
+def run_peer(name, work_name, seed, share, data_folder):
+    """Follow a training in this process and print its points as JSON."""
+    warnings.simplefilter("ignore")
+    work, X = WORKS[work_name], training_rows(work_name, data_folder)
+    trace = Trace(lambda w: full_objective(X, w, work.setting), share * work.seconds)
+    PEERS[name].follow(work, X, trace, seed)
+    print(json.dumps(trace.points))
+
+
+def bench_work(work_name, names, arguments):
+    """Return the traces of every peer, one a repeat."""
+    traces = {name: [] for name in names}
+    for seed in range(arguments.repeats):
+        for name in names:
+            own = [name, work_name, seed, arguments.share, arguments.fashion_mnist]
+            points = run_in_own_process([__file__, "--in-process", *own])
+            traces[name].append(points)
+            seconds, objective = points[-1]
+            print(
+                f"{work_name}, {name}: {objective:.4f} at {seconds:.1f} s", flush=True
+            )
+    return {
+        "work": WORKS[work_name]._asdict(),
+        "setting": WORKS[work_name].setting._asdict(),
+        "traces": traces,
+    }
+
+
+def installed(names):
+    """Return the peers whose package is there; say which are left out."""
+    found = []
+    for name in names:
+        peer = PEERS[name]
+        if importlib.util.find_spec(peer.package):
+            found.append(name)
+        else:
+            print(f"{peer.title} is left out: {peer.package} is not installed.")
+    return found
+
+
+# -------------------------------------------------------------------------- results
+
+
+def best_objective(result):
+    """Return the lowest objective that anybody has reached."""
+    return min(
+        objective
+        for runs in result["traces"].values()
+        for points in runs
+        for _, objective in points
+    )
+
+
+def time_to(points, target):
+    """Return when a trace is first at the target or below; infinity if never."""
+    return min((t for t, objective in points if objective <= target), default=math.inf)
+
+
+def add_times(result):
+    """Add the stated objectives and every peer's median time to each."""
+    best = best_objective(result)
+    result["targets"] = [(1 + margin) * best for margin in MARGINS]
+    result["seconds_to_target"] = {
+        name: [
+            statistics.median(time_to(points, target) for points in runs)
+            for target in result["targets"]
+        ]
+        for name, runs in result["traces"].items()
+    }
+
+
+def print_times(result):
+    """Print the time to each stated objective."""
+    targets = [
+        f"{target:.4f} (best + {margin:.0%})"
+        for margin, target in zip(MARGINS, result["targets"], strict=True)
+    ]
+    rows = []
+    for name, times in result["seconds_to_target"].items():
+        shown = [f"{t:.2f} s" if math.isfinite(t) else "not reached" for t in times]
+        ends = [points[-1] for points in result["traces"][name]]
+        seconds, objective = (statistics.median(c) for c in zip(*ends, strict=True))
+        rows.append(
+            {"by": PEERS[name].title}
+            | dict(zip(targets, shown, strict=True))
+            | {"at the end": f"{objective:.4f} after {seconds:.0f} s"}
+        )
+    print_table(f"{result['work']['title']}: time to a full-data objective", rows)
+
+
+def draw(results, file):
+    """Draw the objective over time, a panel for each work and a colour for each peer."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, len(results), figsize=(5.2 * len(results), 4.4), layout="constrained"
+    )
+    for ax, result in zip(np.atleast_1d(axes), results, strict=True):
+        draw_work(ax, result)
+    handles = {}
+    for ax in np.atleast_1d(axes):
+        lines, labels = ax.get_legend_handles_labels()
+        handles |= dict(zip(labels, lines, strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def draw_work(ax, result):
+    """Draw the traces of a work; the first repeat bears the label."""
+    best = best_objective(result)
+    for name, runs in result["traces"].items():
+        peer = PEERS[name]
+        for repeat, points in enumerate(runs):
+            ax.plot(
+                *zip(*points, strict=True),
+                color=peer.color,
+                linestyle=peer.style,
+                label=None if repeat else peer.title,
+            )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_ylim(0.98 * best, 5 * best)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
+    ax.set(
+        title=result["work"]["title"],
+        xlabel="seconds since the start of fit, with compilation",
+        ylabel="objective over all rows",
+    )
+    ax.grid(alpha=0.3)
+
+
+def parsed_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3, help="default: 3")
+    parser.add_argument("--only", nargs="+", metavar="WORK", choices=WORKS)
+    parser.add_argument("--peers", nargs="+", metavar="NAME", choices=PEERS)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the time each training may take"
+    )
+    parser.add_argument(
+        "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
+    )
+    parser.add_argument("--json", type=Path, help="where to write every figure")
+    parser.add_argument("--figure", type=Path, help="where to draw the curves")
+    parser.add_argument("--in-process", nargs=5, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    arguments = parsed_arguments()
+    if arguments.in_process:
+        name, work_name, seed, share, data_folder = arguments.in_process
+        run_peer(name, work_name, int(seed), float(share), Path(data_folder))
+        return
+    import_keras()
+    results = {"versions": versions(), "works": []}
+    print_versions(results["versions"])
+    names = installed(arguments.peers or PEERS)
+    for work_name in arguments.only or WORKS:
+        result = bench_work(work_name, names, arguments)
+        add_times(result)
+        print_times(result)
+        results["works"].append(result)
+        write_json(arguments.json, results)
+    if arguments.figure is not None:
+        draw(results["works"], arguments.figure)
+
+
+if __name__ == "__main__":
+    main()
