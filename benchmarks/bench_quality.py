@@ -1,8 +1,8 @@
 """Follow the full-data objective over wall time, ours and what a user would write.
 
 Run ``python benchmarks/bench_quality.py [--repeats N] [--only WORK ...]
-[--peers NAME ...] [--share SHARE] [--json FILE] [--figure FILE]``. What is measured, and
-how, stands in README.md.
+[--peers NAME ...] [--share SHARE] [--json FILE] [--figure FILE]``. What is measured,
+and how, stands in README.md.
 """
 
 import argparse
@@ -245,7 +245,7 @@ def follow_keras(work, X, trace, seed, **compiling):
 
 
 def follow_compiled_keras(work, X, trace, seed):
-    """The same, with XLA and an epoch in one call."""
+    """Train by ``Model.fit`` with XLA and an epoch in one call."""
     compiling = compiling_steps(len(X), work.setting.batch_size)
     follow_keras(work, X, trace, seed, **compiling)
 
@@ -404,7 +404,7 @@ def print_times(result):
 
 
 def draw(results, file):
-    """Draw the objective over time, a panel for each work and a colour for each peer."""
+    """Draw the objective over time, a panel for each work, a colour for each peer."""
     import matplotlib
 
     matplotlib.use("Agg")
