@@ -43,8 +43,10 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._callbacks import IterationTasks
 from sksparse_ae.datasets import load_natural_image_patches
 
-# The objective is computed again once the training has taken this much longer.
-RECORDING_GROWTH = 1.1
+# The objective is computed again once the training has taken longer by one of these
+# shares: of its time until then, or of the time that it may take at all.
+RECORDING_GROWTH = 0.1
+RECORDING_STEP = 1 / 150
 
 # More iterations or epochs than any training takes in its time.
 WITHOUT_END = 100_000
@@ -133,7 +135,9 @@ class Trace:
         elapsed = now - self._start
         stop = elapsed >= self._limit
         if stop or elapsed >= self._next:
-            self._next = RECORDING_GROWTH * elapsed
+            self._next = elapsed + min(
+                RECORDING_GROWTH * elapsed, RECORDING_STEP * self._limit
+            )
             self.points.append((elapsed, self._objective(get_weights())))
             self._start += time.perf_counter() - now
         return stop
@@ -438,7 +442,7 @@ def draw_work(ax, result):
             )
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_ylim(0.98 * best, 5 * best)
+    ax.set_ylim(0.98 * best, 2.5 * best)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("{x:g}")
     ax.set(
