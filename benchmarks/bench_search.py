@@ -1,7 +1,8 @@
 """Time a grid search beside plain Keras, and with two jobs beside one.
 
-Run ``python benchmarks/bench_search.py [--repeats N] [--part Keras|jobs] [--json FILE]``.
-What is measured, and how, stands in README.md. The part "jobs" reads Linux's /proc.
+Run ``python benchmarks/bench_search.py [--repeats N] [--part PART] [--json FILE]``,
+where the part is Keras or jobs. What is measured, and how, stands in README.md. The
+part "jobs" reads Linux's /proc.
 """
 
 import argparse
@@ -105,10 +106,7 @@ def ours(n_components=100, max_iter=50):
 def grid_search(autoencoder, n_jobs=1):
     """Return nine candidates in three folds, unfitted: 28 fits."""
     pipeline = Pipeline(
-        [
-            ("autoencoder", autoencoder),
-            ("classifier", LogisticRegression(max_iter=1000)),
-        ]
+        [("autoencoder", autoencoder), ("classifier", LogisticRegression())]
     )
     return GridSearchCV(pipeline, GRID, cv=3, n_jobs=n_jobs)
 
