@@ -1,4 +1,4 @@
-"""The start of TensorFlow: one thread at a time, and without its messages."""
+"""The start of TensorFlow: one at a time, without messages, on its share of cores."""
 
 import contextlib
 import importlib
@@ -7,6 +7,12 @@ import sys
 import threading
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+# TensorFlow's pools of threads, and the variable with which users set each.
+THREAD_POOLS = {
+    "intra_op": "TF_NUM_INTRAOP_THREADS",
+    "inter_op": "TF_NUM_INTEROP_THREADS",
+}
 
 # Importing TensorFlow from several threads at once leaves half-made modules behind.
 _lock = threading.Lock()
@@ -35,6 +41,9 @@ def starting_tensorflow():
     level 2, errors, for the rest of the process. The environment is left as it was
     found: TensorFlow and h5py set variables of theirs, which children would inherit.
 
+    On that start TensorFlow is also held to OMP_NUM_THREADS, which it reads for none of
+    its pools of threads; joblib sets it in its workers, to their share of the cores.
+
     Raises
     ------
     RuntimeError
@@ -48,15 +57,37 @@ def starting_tensorflow():
             "'spawn' or 'forkserver'."
         )
     with _lock, _environment_restored():
-        if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
+        if "tensorflow" in sys.modules:
             importlib.import_module("keras")
+        elif LOG_LEVEL in os.environ:
+            _import_on_share_of_cores()
         else:
             os.environ[LOG_LEVEL] = "2"
             with _standard_error_to_nowhere():
-                importlib.import_module("keras")
+                tensorflow = _import_on_share_of_cores()
                 # Devices are looked for at the first operation, with more messages.
-                sys.modules["tensorflow"].config.list_logical_devices()
+                tensorflow.config.list_logical_devices()
         yield
+
+
+def _import_on_share_of_cores():
+    """Import Keras and TensorFlow, whose threads can be set until it has run."""
+    importlib.import_module("keras")
+    tensorflow = importlib.import_module("tensorflow")
+    n_threads = _share_of_cores()
+    if n_threads is not None:
+        threading_config = tensorflow.config.threading
+        for pool, variable in THREAD_POOLS.items():
+            unset = getattr(threading_config, f"get_{pool}_parallelism_threads")() == 0
+            if unset and variable not in os.environ:
+                getattr(threading_config, f"set_{pool}_parallelism_threads")(n_threads)
+    return tensorflow
+
+
+def _share_of_cores():
+    """Return what OMP_NUM_THREADS allows, the outermost level of a list, or None."""
+    outermost = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(outermost) if outermost.isdecimal() and int(outermost) > 0 else None
 
 
 @contextlib.contextmanager

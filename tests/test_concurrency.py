@@ -1,5 +1,6 @@
 """Threads and processes at once give what one after the other gives."""
 
+import json
 import os
 import random
 import subprocess
@@ -17,7 +18,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
-from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae import SparseAutoencoderTransformer, _startup
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -108,6 +109,95 @@ def test_forked_processes_train_or_say_why_not(tmp_path, when):
         assert (
             "RuntimeError: This process was forked from one in which" in result.stderr
         )
+
+
+@pytest.mark.parametrize(
+    ("value", "share"),
+    [
+        ("3", 3),
+        ("4,2", 4),
+        (" 2 ", 2),
+        ("", None),
+        ("0", None),
+        ("-1", None),
+        ("2.5", None),
+        ("all", None),
+        (None, None),
+    ],
+)
+def test_the_share_of_cores_is_what_openmp_is_told(monkeypatch, value, share):
+    if value is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert _startup._share_of_cores() == share
+
+
+SHARING = """
+    import json, os, sys, warnings
+    import numpy as np
+    from joblib import Parallel, delayed
+    from sksparse_ae import SparseAutoencoderTransformer
+
+    def threads():
+        warnings.simplefilter("ignore")
+        X = np.random.default_rng(0).normal(size=(20, 3))
+        SparseAutoencoderTransformer(2, max_iter=2).fit(X)
+        import tensorflow as tf
+        return [
+            os.environ.get("OMP_NUM_THREADS"),
+            tf.config.threading.get_intra_op_parallelism_threads(),
+            tf.config.threading.get_inter_op_parallelism_threads(),
+        ]
+
+    if sys.argv[2:]:
+        __import__(sys.argv[2])
+    n_jobs = int(sys.argv[1])
+    print(json.dumps(Parallel(n_jobs)([delayed(threads)()] * n_jobs)))
+"""
+
+
+def tensorflow_threads(folder, *arguments, **settings):
+    """Run ``SHARING`` with nothing in the environment that sets threads but this."""
+    script = folder / "sharing.py"
+    script.write_text(textwrap.dedent(SHARING))
+    names = {"OMP_NUM_THREADS", *_startup.THREAD_POOLS.values()}
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    result = subprocess.run(
+        [sys.executable, script, *arguments],
+        env=kept | settings,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    )
+    return json.loads(result.stdout)
+
+
+def test_tensorflow_keeps_to_the_share_of_a_worker(tmp_path):
+    for share, *pools in tensorflow_threads(tmp_path, "2"):
+        assert pools == [int(share)] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "imported", "pools"),
+    [
+        ({}, [], [0, 0]),
+        ({"OMP_NUM_THREADS": "1"}, ["tensorflow"], [0, 0]),
+        (
+            {
+                "OMP_NUM_THREADS": "1",
+                "TF_NUM_INTRAOP_THREADS": "2",
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+            },
+            [],
+            [0, 1],
+        ),
+    ],
+    ids=["nothing set", "TensorFlow imported before", "a variable of TensorFlow's"],
+)
+def test_threads_that_the_user_chose_stay(tmp_path, settings, imported, pools):
+    [[_, *found]] = tensorflow_threads(tmp_path, "1", *imported, **settings)
+    assert found == pools
 
 
 def global_state():
