@@ -238,12 +238,15 @@ def squared_errors(X, parameters, per_feature):
     """Return the squared error of each row, or of each value, in the dtype of ``X``."""
     errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
     for rows in row_chunks(X, parameters.b1.shape[0]):
-        chunk = X[rows]
-        residual = parameters.reconstruct(chunk)
-        residual -= dense(chunk)
-        squared = np.square(residual, out=residual)
-        errors[rows] = squared if per_feature else squared.sum(axis=1)
+        errors[rows] = _squared_residuals(X[rows], parameters, per_feature)
     return errors
+
+
+def _squared_residuals(X, parameters, per_feature):
+    residual = parameters.reconstruct(X)
+    residual -= dense(X)
+    squared = np.square(residual, out=residual)
+    return squared if per_feature else squared.sum(axis=1)
 
 
 def column_means(X):
