@@ -19,6 +19,7 @@ from _common import (
     print_table,
     print_versions,
     run_in_own_process,
+    seconds_of_epochs,
     stopwatch,
     verdict,
     versions,
@@ -104,15 +105,6 @@ def same_start_in_keras(work, X):
     # The rate of that fit moves nothing; this is the one that is timed.
     model.optimizer.learning_rate = 1e-3
     return model
-
-
-def seconds_of_epochs(fit, few, n_epochs):
-    """Return the time of ``n_epochs`` epochs: that of a long fit less a short one's."""
-    with stopwatch() as short:
-        fit(few)
-    with stopwatch() as long:
-        fit(few + n_epochs)
-    return long[0] - short[0]
 
 
 def bench_steps(work, repeats):
