@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +29,37 @@ def stopwatch():
     start = time.perf_counter()
     yield elapsed
     elapsed.append(time.perf_counter() - start)
+
+
+def resident_bytes(kind="VmRSS"):
+    """Return the resident memory of this process: all of it, or RssAnon, of no file."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == kind:
+            return 1024 * int(value.split()[0])
+    raise OSError(f"/proc/self/status has no {kind}")
+
+
+@contextlib.contextmanager
+def peak_anonymous_bytes(interval=0.01):
+    """Yield a list that holds the largest RssAnon seen after the block."""
+    peaks, largest, done = [], 0, threading.Event()
+
+    def sample():
+        nonlocal largest
+        while True:
+            largest = max(largest, resident_bytes("RssAnon"))
+            if done.wait(interval):
+                return
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        sampler.join()
+        peaks.append(max(largest, resident_bytes("RssAnon")))
 
 
 def seconds_of_epochs(fit, few, n_epochs):

@@ -30,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from _common import resident_bytes
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
@@ -178,12 +179,6 @@ def try_kills(arguments):
 
 def fit_codes(transformer, X):
     return clone(transformer).fit(X).transform(X)
-
-
-def resident_bytes():
-    import psutil
-
-    return psutil.Process().memory_info().rss
 
 
 def try_threads(arguments):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.special import expit
-from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
 from ._objective import (
@@ -18,8 +17,12 @@ from ._objective import (
 # Rows that a training holds as one float32 block; data beyond that stream through.
 BLOCK_BYTES = 1 << 28
 
-# Values of one chunk's widest array: 8 MB in float64.
+# Values of one chunk's widest array: 8 MB in float64. In much smaller chunks the
+# threads of a product wait for each other more than they gain by what stays in cache.
 CHUNK_VALUES = 1 << 20
+
+# With fewer rows a product spends its time on reading the weights.
+MIN_PRODUCT_ROWS = 128
 
 
 def _relu(Z, out):
@@ -55,20 +58,34 @@ class Parameters(NamedTuple):
 
     def astype(self, dtype):
         """Return the parameters in ``dtype``, without a copy where they have it."""
+        if all(array.dtype == dtype for array in self.arrays):
+            return self
         arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
         return Parameters(*arrays, self.activation, self.output_activation)
 
+    @property
+    def _encoder(self):
+        return self.W1, self.b1, self.activation
+
+    @property
+    def _decoder(self):
+        return self.W2, self.b2, self.output_activation
+
     def encode(self, X):
         """Return the activations of the hidden units, (n_rows, n_components)."""
-        return _layer(X, self.W1, self.b1, self.activation)
+        return _through_layers(X, self._encoder)
 
     def decode(self, codes):
         """Return the reconstruction from codes, (n_rows, n_features)."""
-        return _layer(codes, self.W2, self.b2, self.output_activation)
+        return _through_layers(codes, self._decoder)
+
+    def reconstruct(self, X):
+        """Return the reconstruction of ``X``; codes are held a chunk at a time."""
+        return _through_layers(X, self._encoder, self._decoder)
 
     def logits(self, codes):
         """Return what ``decode`` applies the output activation to."""
-        return _layer(codes, self.W2, self.b2, "linear")
+        return _through_layers(codes, (self.W2, self.b2, "linear"))
 
     def mean_rho_hat(self, X):
         """Return the mean activation of each unit on the interval it lives in."""
@@ -77,18 +94,51 @@ class Parameters(NamedTuple):
         )
 
 
-def _layer(X, W, b, activation):
+def _through_layers(X, *layers):
+    """Return what layers, each (weights, bias, activation), make of the rows of ``X``.
+
+    The output is written in place, chunk by chunk: beside it there is never more than
+    one chunk of what lies between the layers, and of products with CSR rows.
+    """
+    n_rows = X.shape[0]
+    n_chunk = _rows_of_products(X, layers)
+    *widths, n_outputs = (W.shape[1] for W, _, _ in layers)
+    dtype = np.result_type(X.dtype, layers[0][0].dtype)
+    between = [np.empty((min(n_chunk, n_rows), width), dtype) for width in widths]
+    output = np.empty((n_rows, n_outputs), dtype)
     with np.errstate(all="ignore"):
-        Z = safe_sparse_dot(X, W)
-        Z += b
-        # A sum is a pass over Z that allocates nothing; it may overflow by itself.
-        if not (np.isfinite(Z.sum()) or np.isfinite(Z).all()):
-            raise ValueError(
-                f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
-                f"large: their products with the weights overflow {Z.dtype}. Scale X "
-                "as the training data were scaled."
-            )
-        return ACTIVATIONS[activation](Z, out=Z)
+        for rows in _batches(n_rows, n_chunk):
+            values = X if n_rows <= n_chunk else X[rows]
+            targets = (array[: values.shape[0]] for array in between)
+            for layer, target in zip(layers, (*targets, output[rows]), strict=True):
+                _layer(values, *layer, out=target)
+                values = target
+    return output
+
+
+def _rows_of_products(X, layers):
+    """Return how many rows make a chunk; those of a dense ``X`` need no memory."""
+    width = max(W.shape[1] for W, _, _ in layers)
+    if sparse.issparse(X):
+        width = max(width, X.nnz // max(X.shape[0], 1))
+    return max(CHUNK_VALUES // width, MIN_PRODUCT_ROWS)
+
+
+def _layer(X, W, b, activation, out):
+    """Write the activations of a layer for the rows of ``X`` into ``out``."""
+    if sparse.issparse(X):
+        np.add(safe_sparse_dot(X, W), b, out=out)
+    else:
+        np.matmul(X, W, out=out)
+        out += b
+    # A sum is a pass that allocates nothing; it may overflow by itself.
+    if not (np.isfinite(out.sum()) or np.isfinite(out).all()):
+        raise ValueError(
+            f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
+            f"large: their products with the weights overflow {out.dtype}. Scale X "
+            "as the training data were scaled."
+        )
+    ACTIVATIONS[activation](out, out=out)
 
 
 def dense(X):
@@ -105,10 +155,16 @@ def is_streamed(X):
     return X is not None
 
 
+def _batches(n_rows, n_chunk):
+    """Yield slices of ``n_chunk`` rows; gen_batches, which validates, takes longer."""
+    for start in range(0, n_rows, n_chunk):
+        yield slice(start, min(start + n_chunk, n_rows))
+
+
 def dense_chunks(X, rows):
     """Yield the rows of ``X``, a slice or their numbers, as small dense arrays."""
     n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-    for part in gen_batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
+    for part in _batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
         if isinstance(rows, slice):
             part = slice(rows.start + part.start, rows.start + part.stop)
         else:
@@ -119,7 +175,9 @@ def dense_chunks(X, rows):
 def row_chunks(X, n_columns=0):
     """Return slices of rows, small enough for dense temporaries of their shape."""
     width = max(X.shape[1], n_columns, 1)
-    return gen_batches(X.shape[0], max(CHUNK_VALUES // width, 1))
+    if sparse.issparse(X):
+        width *= 2  # a chunk is copied twice, as it is and as an array
+    return _batches(X.shape[0], max(CHUNK_VALUES // width, 1))
 
 
 class CodeMoments(NamedTuple):
@@ -180,11 +238,15 @@ def squared_errors(X, parameters, per_feature):
     """Return the squared error of each row, or of each value, in the dtype of ``X``."""
     errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
     for rows in row_chunks(X, parameters.b1.shape[0]):
-        residual = parameters.decode(parameters.encode(X[rows]))
-        residual -= dense(X[rows])
-        squared = np.square(residual, out=residual)
-        errors[rows] = squared if per_feature else squared.sum(axis=1)
+        errors[rows] = _squared_residuals(X[rows], parameters, per_feature)
     return errors
+
+
+def _squared_residuals(X, parameters, per_feature):
+    residual = parameters.reconstruct(X)
+    residual -= dense(X)
+    squared = np.square(residual, out=residual)
+    return squared if per_feature else squared.sum(axis=1)
 
 
 def column_means(X):
@@ -223,8 +285,7 @@ def explained_variance(X, parameters):
     """
     deviation = deviation_norm(X)
     residual = frobenius_norm(
-        parameters.decode(parameters.encode(X[rows])).astype(np.float64)
-        - dense(X[rows])
+        parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
         for rows in row_chunks(X, parameters.b1.shape[0])
     )
     return explained_share(residual, deviation)

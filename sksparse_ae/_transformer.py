@@ -653,8 +653,7 @@ class SparseAutoencoderTransformer(
             `inverse_transform` of `transform` of `X`.
         """
         X = self._validate(X)
-        parameters = self._parameters.astype(X.dtype)
-        return parameters.decode(parameters.encode(X))
+        return self._parameters.astype(X.dtype).reconstruct(X)
 
     def reconstruction_error(self, X, per_feature=False):
         """Return the squared reconstruction errors.
@@ -691,7 +690,8 @@ class SparseAutoencoderTransformer(
         scores : ndarray of shape (n_samples,)
             Minus the squared reconstruction error of each row.
         """
-        return -self.reconstruction_error(X)
+        errors = self.reconstruction_error(X)
+        return np.negative(errors, out=errors)
 
     def score(self, X, y=None):
         """Return the share of the variance of `X` that its reconstruction explains.

@@ -38,7 +38,10 @@ def check_range(X, loss):
 
 def finite(result, what):
     """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
-    if not np.isfinite(result).all():
+    with np.errstate(all="ignore"):
+        # A sum allocates nothing; it may overflow by itself.
+        is_finite = np.isfinite(np.sum(result)) or np.isfinite(result).all()
+    if not is_finite:
         raise ValueError(
             f"{what} overflows the range of its dtype: the values of X are too large. "
             "Scale the data, or pass float64."

@@ -1,6 +1,7 @@
 """At home in scikit-learn: outputs, names, formats, pipelines and searches."""
 
 import builtins
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae import SparseAutoencoderTransformer, _forward
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Trainings that are short on purpose stop at max_iter.
@@ -153,6 +154,32 @@ def test_unit_report_without_pandas_is_a_structured_array(fitted, digits, monkey
     assert table.dtype.names == tuple(frame.columns)
     for name in frame.columns:
         assert_array_equal(table[name], frame[name].to_numpy())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_many_rows_take_little_memory_beside_the_output(
+    fitted, digits, container, dtype, monkeypatch
+):
+    monkeypatch.setattr(_forward, "CHUNK_VALUES", 1 << 14)
+    X = container(np.tile(digits.astype(dtype), (30, 1)))
+    codes = fitted.transform(X)
+    for method, given in (
+        (fitted.transform, X),
+        (fitted.inverse_transform, codes),
+        (fitted.reconstruct, X),
+        (fitted.score_samples, X),
+    ):
+        tracemalloc.start()
+        try:
+            output = method(given)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # Chunks of the output, of the codes and of the rows as an array, where X and
+        # its reconstruction take 35; and what Python itself allocates.
+        chunk = _forward.CHUNK_VALUES * output.itemsize
+        assert peak - output.nbytes < 3 * chunk + 50_000, method.__name__
 
 
 # -------------------------------------------------------------------- what goes in
