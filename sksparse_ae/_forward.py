@@ -9,9 +9,9 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from ._objective import (
     ACTIVATION_RANGES,
+    mean_squared_error,
     mean_to_rho_hat,
     reconstruction_loss,
-    squared_error,
 )
 
 # Rows that a training holds as one float32 block; data beyond that stream through.
@@ -198,6 +198,10 @@ class CodeMoments(NamedTuple):
     squared_error: float
 
 
+def _sum(values):
+    return values.sum(dtype=np.float64)
+
+
 def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
     """Average the reconstruction loss and the activations over the rows of ``X``.
 
@@ -224,10 +228,9 @@ def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
             # Scaled before it is squared, which may leave the range of the dtype.
             expected, output = 0, parameters.decode(codes) - dense(X[rows])
             output /= scale
-        losses = reconstruction_loss(expected, output, loss, np)
-        total += losses.sum(dtype=np.float64)
-        squared = squared_error(expected, output, losses, loss, np)
-        error += squared.sum(dtype=np.float64)
+        losses = _sum(reconstruction_loss(expected, output, loss, np))
+        total += losses
+        error += mean_squared_error(expected, output, losses, _sum, loss, np)
     rho_hat = mean_to_rho_hat(
         activation / n_samples, ACTIVATION_RANGES[parameters.activation]
     )

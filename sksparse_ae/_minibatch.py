@@ -210,8 +210,9 @@ class MiniBatchProgram:
 
         def step(start, total):
             X = tf.slice(data, [start, 0], [self.batch_size, data.shape[1]])
-            is_row = tf.cast(tf.range(self.batch_size) + start < n_rows, X.dtype)
-            n_valid = tf.reduce_sum(is_row)
+            n_valid = tf.minimum(n_rows - start, self.batch_size)
+            is_row = tf.cast(tf.range(self.batch_size) < n_valid, X.dtype)
+            n_valid = tf.cast(n_valid, X.dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 terms = self._network.data_terms(

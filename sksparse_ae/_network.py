@@ -9,10 +9,10 @@ from keras import ops
 
 from ._objective import (
     ACTIVATION_RANGES,
+    mean_squared_error,
     mean_to_rho_hat,
     reconstruction_loss,
     sparsity_penalty,
-    squared_error,
     straight_through,
     weight_penalty,
 )
@@ -133,7 +133,11 @@ class Network:
         arch = self.architecture
         code = self.encoder(X)
         target, output = X + offset, self.decoder(code)
-        losses = reconstruction_loss(target, output, arch.loss, ops)
+
+        def mean(values):
+            return ops.sum(row_weights * values)
+
+        reconstruction = mean(reconstruction_loss(target, output, arch.loss, ops))
         rho_hat = mean_to_rho_hat(
             ops.matmul(row_weights, code), ACTIVATION_RANGES[arch.activation]
         )
@@ -144,13 +148,10 @@ class Network:
             penalties.beta,
             ops,
         )
-        squared = squared_error(target, output, losses, arch.loss, ops)
-        return DataTerms(
-            ops.sum(row_weights * losses),
-            sparsity,
-            ops.sum(row_weights * squared),
-            estimate,
+        squared = mean_squared_error(
+            target, output, reconstruction, mean, arch.loss, ops
         )
+        return DataTerms(reconstruction, sparsity, squared, estimate)
 
     def decay(self, penalties):
         """Return the weight-decay term."""

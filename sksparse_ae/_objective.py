@@ -8,6 +8,8 @@ formulas below are the only ones in the package.
 The notation is that of the CS294A lecture notes "Sparse autoencoder" (Ng, 2011).
 """
 
+import numpy
+
 # KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
 # tangent beyond. A power of two: float32 then holds both ends exactly, and with them
 # the slope, which 1 - 1e-6 rounded to float32 would change by 6 %.
@@ -33,12 +35,19 @@ def kl_divergence(rho, rho_hat, xp):
     is the slope times that of the activation: a relu unit that is off for every
     sample stays off.
     """
-    inside = xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN)
+    # The slope below is the derivative, inside and out, so that nothing else needs one:
+    # differentiating each operation cost a small network's step six passes.
+    inside = _held_constant(xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN), xp)
     divergence = rho * xp.log(rho / inside) + (1 - rho) * xp.log(
         (1 - rho) / (1 - inside)
     )
     slope = (1 - rho) / (1 - inside) - rho / inside
     return divergence + slope * (rho_hat - inside)
+
+
+def _held_constant(value, xp):
+    """Return ``value``, of which no gradient is taken; NumPy takes none."""
+    return value if xp is numpy else xp.stop_gradient(value)
 
 
 def reconstruction_loss(X, output, loss, xp):
@@ -60,11 +69,23 @@ def reconstruction_loss(X, output, loss, xp):
     return xp.sum(softplus - X * output, axis=1)
 
 
-def squared_error(X, output, losses, loss, xp):
-    """Squared error of each row, by what ``reconstruction_loss`` took and returned."""
+def mean_squared_error(X, output, mean_loss, mean, loss, xp):
+    """Return the mean over the rows of their squared errors, summed over the features.
+
+    Parameters
+    ----------
+    X, output : array of shape (n_samples, n_features)
+        As ``reconstruction_loss`` took them.
+    mean_loss : scalar
+        The mean of what it returned.
+    mean : callable
+        Averages a value of each row, or sums them, as ``mean_loss`` was.
+    loss : {"squared_error", "log_loss"}
+    xp : namespace
+    """
     if loss == "squared_error":
-        return 2 * losses
-    return xp.sum(xp.square(1 / (1 + xp.exp(-output)) - X), axis=1)
+        return 2 * mean_loss
+    return mean(xp.sum(xp.square(1 / (1 + xp.exp(-output)) - X), axis=1))
 
 
 def weight_penalty(weights, weight_decay, xp):
