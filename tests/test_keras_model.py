@@ -199,6 +199,8 @@ def test_another_loss_gives_what_keras_makes_of_it(networks, batch_size):
         model.evaluate(X, X, batch_size=batch_size, verbose=0),
         mse + decay + sparsity,
         rtol=1e-5,
+        # Near rho the two terms of KL cancel, and float32 leaves their rounding.
+        atol=beta * transformer.n_components * np.finfo(np.float32).eps,
     )
 
 
