@@ -10,13 +10,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.utils import gen_batches
 
-from . import _forward
 from ._initialization import SAMPLE_ROWS
 from ._monitor import Losses
-from ._network import Network, ProgramLock, padded_rows, worth_compiling
+from ._network import Network, ProgramLock, worth_compiling
 from ._problem import Penalties
+from ._streams import BlockStream
 
 # The running rho_hat averages about this many samples. On Ng's patches the objective
 # reached is within 0.3 % of L-BFGS's for batches of 32, 256 and 1000 alike; 500
@@ -25,10 +24,6 @@ RHO_HAT_WINDOW = 2000
 
 # The share of an annealed training in which the learning rate falls.
 ANNEALED_SHARE = 0.3
-
-# Rows that one call of the compiled program steps through. Data of more than this
-# share one compiled shape.
-CHUNK_BYTES = 1 << 25
 
 
 class OptimizerSpec(NamedTuple):
@@ -242,78 +237,6 @@ def _copies(variables):
 def minibatch_program(architecture, optimizer, batch_size, chunk_rows):
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
     return MiniBatchProgram(architecture, optimizer, batch_size)
-
-
-class BlockStream:
-    """Training rows as float32 tensors, in the order in which an epoch takes them.
-
-    The rows are held standardized in blocks of at most ``_forward.BLOCK_BYTES``. One
-    block stays where it is between epochs. Several are read anew each time: in an
-    order shuffled over all rows, or, from a memory map, as contiguous runs in random
-    order whose rows are shuffled within.
-
-    A block is handed out in chunks, so that the compiled program slices its batches
-    from rows that lie in order: gathering them there, element by element, took a
-    fifth of a step of 64 -> 25 units.
-
-    Attributes
-    ----------
-    chunk_rows : int
-        Rows of every chunk, a multiple of the batch size.
-    """
-
-    def __init__(self, X, scaling, batch_size, shuffle, rng):
-        self._X, self._scaling = X, scaling
-        self._shuffle, self._rng = shuffle, rng
-        n_rows, n_features = X.shape
-
-        def rows_of(n_bytes):
-            batches = max(n_bytes // (4 * n_features * batch_size), 1)
-            return batches * batch_size
-
-        self._block_rows = min(rows_of(_forward.BLOCK_BYTES), n_rows)
-        whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
-        self.chunk_rows = min(rows_of(CHUNK_BYTES), whole)
-        # A variable is filled in place; a tensor would need the array beside it.
-        self._block = tf.Variable(tf.zeros((self._block_rows, n_features)))
-        if self._block_rows == n_rows:
-            self._fill(slice(0, n_rows))
-
-    def __iter__(self):
-        """Yield the chunks of one epoch, each with the number of its rows in use."""
-        n_rows = self._X.shape[0]
-        if self._block_rows == n_rows:
-            yield from self._chunks(n_rows, self._shuffle)
-            return
-        starts = np.arange(0, n_rows, self._block_rows)
-        contiguous = not self._shuffle or _forward.is_streamed(self._X)
-        if self._shuffle and contiguous:
-            self._rng.shuffle(starts)
-        elif self._shuffle:
-            order = self._rng.permutation(n_rows)
-        for start in starts:
-            rows = slice(start, min(start + self._block_rows, n_rows))
-            self._fill(rows if contiguous else order[rows])
-            yield from self._chunks(
-                rows.stop - rows.start, self._shuffle and contiguous
-            )
-
-    def _fill(self, rows):
-        """Standardize rows of the data, a slice or their numbers, into the block."""
-        at = 0
-        for X in _forward.dense_chunks(self._X, rows):
-            standardized = np.empty(X.shape, dtype=np.float32)
-            self._scaling.standardize(X, out=standardized)
-            self._block[at : at + len(X)].assign(standardized)
-            at += len(X)
-
-    def _chunks(self, n_rows, shuffle):
-        order = self._rng.permutation(n_rows) if shuffle else np.arange(n_rows)
-        for rows in gen_batches(n_rows, self.chunk_rows):
-            numbers = np.zeros(self.chunk_rows, dtype=np.int32)
-            n_used = rows.stop - rows.start
-            numbers[:n_used] = order[rows]
-            yield tf.gather(self._block, numbers), n_used
 
 
 def automatic_rate(optimizer, X, scaling):

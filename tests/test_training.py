@@ -14,7 +14,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sksparse_ae import SparseAutoencoderTransformer, _forward, _lbfgs, _minibatch
+from sksparse_ae import (
+    SparseAutoencoderTransformer,
+    _forward,
+    _lbfgs,
+    _minibatch,
+    _streams,
+)
 from sksparse_ae._forward import Parameters
 from sksparse_ae._initialization import balanced_weights
 from sksparse_ae._monitor import Monitor
@@ -570,7 +576,7 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
         np.save(tmp_path / "X.npy", digits)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
     blocks_read, chunks_read = [], []
-    fill, chunks = _minibatch.BlockStream._fill, _minibatch.BlockStream._chunks
+    fill, chunks = _streams.BlockStream._fill, _streams.BlockStream._chunks
 
     def counted_fill(self, rows):
         blocks_read.append(len(np.arange(300)[rows]))
@@ -582,9 +588,9 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
             chunks_read.append(n_used)
             yield data, n_used
 
-    monkeypatch.setattr(_minibatch.BlockStream, "_fill", counted_fill)
-    monkeypatch.setattr(_minibatch.BlockStream, "_chunks", counted_chunks)
-    monkeypatch.setattr(_minibatch, "CHUNK_BYTES", 4 * 64 * 50)
+    monkeypatch.setattr(_streams.BlockStream, "_fill", counted_fill)
+    monkeypatch.setattr(_streams.BlockStream, "_chunks", counted_chunks)
+    monkeypatch.setattr(_streams, "CHUNK_BYTES", 4 * 64 * 50)
     blocks = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(X)
     assert max(blocks_read) == 80
     assert sum(blocks_read) == 300 * blocks.n_iter_
@@ -627,7 +633,7 @@ def test_lbfgs_restores_the_blas_threads(digits, fails, no_convergence_warning):
 def test_an_epoch_takes_every_row_once_and_in_a_new_order(digits):
     rng = np.random.RandomState(0)
     scaling = Scaling.from_data(digits, scale=True, linear_output=True)
-    stream = _minibatch.BlockStream(digits, scaling, 20, shuffle=True, rng=rng)
+    stream = _streams.BlockStream(digits, scaling, 20, shuffle=True, rng=rng)
     expected = scaling.standardize(digits, out=np.empty(digits.shape, np.float32))
 
     def epoch():
