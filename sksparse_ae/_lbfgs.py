@@ -10,30 +10,41 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ._monitor import Losses
-from ._network import Network, ProgramLock, padded_rows, worth_compiling
+from ._network import Network, ProgramLock, worth_compiling
+from ._objective import ACTIVATION_RANGES, mean_to_rho_hat
 from ._problem import Penalties
+from ._streams import ChunkedRows
 from ._threads import single_blas_thread
 
 # The course keeps 100. SciPy's own work for a step grows with their number: on digits
 # with 200 units, 50 take 1.9 times as long as 10 and end 0.3 % lower after 200 steps.
 N_CORRECTIONS = 10
 
-# What an evaluation returns besides the gradient: the objective and its terms.
-N_SCALARS = 5
+# What an evaluation returns besides the gradient: the terms of the objective.
+N_TERMS = 4
 
 
 class FullBatchProgram:
-    """A network with its objective and gradient as a function of one flat vector.
+    """A network with its objective and gradient as functions of one flat vector.
 
     One program serves every fit of its architecture, one at a time: hold ``lock``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Features and units.
+    size : int
+        Values of a vector.
     """
 
     def __init__(self, architecture):
         self.lock = ProgramLock()
         self._network = Network(architecture)
         self._shapes = [tuple(v.shape) for v in self._network.variables]
-        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
-        self.compiled = tf.function(self.value_and_gradient, jit_compile=True)
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        self.shape, self.size = self._shapes[0], sum(self._sizes)
+        self.compiled_mean_code = tf.function(self.mean_code, jit_compile=True)
+        self.compiled_gradient = tf.function(self.gradient_and_terms, jit_compile=True)
 
     def flatten(self, weights):
         """Join W1, b1, W2, b2 to the vector that L-BFGS moves."""
@@ -44,12 +55,40 @@ class FullBatchProgram:
         parts = np.split(vector, np.cumsum(self._sizes)[:-1])
         return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
 
-    def value_and_gradient(self, vector, X, offset, row_weights, penalties):
-        """Return the gradient at ``vector``, followed by N_SCALARS scalars.
+    def mean_code(self, vector, X, row_weights):
+        """Return the weighted sum of the codes of some rows, (n_components,)."""
+        self._assign(vector)
+        return tf.linalg.matvec(self._network.encoder(X), row_weights, True)
 
-        The scalars are the objective, ``DataTerms.reported`` and the weight decay. One
-        tensor holds them all: each that is read costs another 0.1 ms.
+    def gradient_and_terms(
+        self, vector, X, offset, row_weights, penalties, rho_hat=None
+    ):
+        """Return the gradient at ``vector``, followed by N_TERMS scalars.
+
+        The scalars are ``DataTerms.reported`` and the weight decay. One tensor holds
+        them all: each that is read costs another 0.1 ms.
+
+        Where the rows are only some of the data, ``rho_hat`` is that of all of it: the
+        gradients of the parts then add up to that of the whole.
         """
+        self._assign(vector)
+        variables = [v.value for v in self._network.variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            terms = self._network.data_terms(
+                X,
+                offset,
+                row_weights,
+                penalties,
+                blend=lambda own: own if rho_hat is None else rho_hat,
+            )
+            decay = self._network.decay(penalties)
+            objective = terms.total + decay
+        gradients = tape.gradient(objective, variables)
+        parts = [*gradients, terms.reported, decay]
+        return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+
+    def _assign(self, vector):
         for variable, part, shape in zip(
             self._network.variables,
             tf.split(vector, self._sizes),
@@ -57,27 +96,83 @@ class FullBatchProgram:
             strict=True,
         ):
             variable.assign(tf.reshape(part, shape))
-        variables = [v.value for v in self._network.variables]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            terms = self._network.data_terms(X, offset, row_weights, penalties)
-            decay = self._network.decay(penalties)
-            objective = terms.total + decay
-        gradients = tape.gradient(objective, variables)
-        parts = [*gradients, objective, terms.reported, decay]
-        return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
-
-    @staticmethod
-    def unpack(result):
-        """Return the scalars of ``value_and_gradient``, a list, and the gradient."""
-        result = result.numpy()
-        return result[-N_SCALARS:].tolist(), result[:-N_SCALARS]
 
 
 @functools.lru_cache(maxsize=16)
-def full_batch_program(architecture, n_padded):
-    """Return the program for data of ``n_padded`` rows; the latest 16 are kept."""
+def full_batch_program(architecture, chunk_rows):
+    """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
     return FullBatchProgram(architecture)
+
+
+class FullBatchObjective:
+    """The objective over all rows as a function of one flat vector.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given; its dtype is that of the computation.
+    problem : Problem
+    max_iter : int
+        For the decision whether to compile.
+
+    Attributes
+    ----------
+    program : FullBatchProgram
+        Hold its lock while the objective is called.
+    """
+
+    def __init__(self, X, problem, max_iter):
+        self._rows = ChunkedRows(X, problem.scaling)
+        architecture = problem.architecture._replace(dtype=X.dtype.name)
+        self.program = full_batch_program(architecture, self._rows.chunk_rows)
+        if self.program.lock.is_held_here:
+            self.program = FullBatchProgram(architecture)
+        self._range = ACTIVATION_RANGES[architecture.activation]
+        self._constant = functools.partial(tf.constant, dtype=X.dtype)
+        self._offset = self._constant(problem.scaling.reconstruction_offset)
+        self._penalties = Penalties(*map(self._constant, problem.penalties))
+        self._mean_code = self.program.mean_code
+        self._gradient_and_terms = self.program.gradient_and_terms
+        layers = architecture.n_features + architecture.n_components
+        n_values = min(X.shape[0], self._rows.chunk_rows) * layers
+        if worth_compiling(max_iter * len(self._rows), n_values):
+            self._look_up_compiled()
+
+    def _look_up_compiled(self):
+        # Once: at every call it would cost 0.15 ms.
+        spec = functools.partial(tf.TensorSpec, dtype=self._offset.dtype)
+        n_features, n_components = self.program.shape
+        n_rows = self._rows.chunk_rows
+        vector, rows = spec([self.program.size]), spec([n_rows, n_features])
+        row_weights, rho_hat = spec([n_rows]), spec([n_components])
+        specs = [vector, rows, spec([n_features]), row_weights]
+        specs.append(Penalties(spec([]), spec([]), spec([])))
+        if len(self._rows) > 1:
+            specs.append(rho_hat)
+            compiled = self.program.compiled_mean_code
+            self._mean_code = compiled.get_concrete_function(vector, rows, row_weights)
+        compiled = self.program.compiled_gradient
+        self._gradient_and_terms = compiled.get_concrete_function(*specs)
+
+    def __call__(self, vector):
+        """Return the N_TERMS terms of the objective, a list, and its gradient."""
+        vector = self._constant(vector)
+        whole = [] if len(self._rows) == 1 else [self._rho_hat(vector)]
+        total, penalties = 0.0, self._penalties
+        for X, row_weights in self._rows:
+            inputs = vector, X, self._offset, row_weights, penalties, *whole
+            result = self._gradient_and_terms(*inputs)
+            total += result.numpy().astype(np.float64)
+            # The weight decay has no share in any rows: it is taken once.
+            penalties = penalties._replace(weight_decay=self._constant(0))
+        terms = total[-N_TERMS:]
+        terms[1] /= len(self._rows)  # KL, which each evaluates for all rows
+        return terms.tolist(), total[:-N_TERMS].astype(vector.dtype.as_numpy_dtype)
+
+    def _rho_hat(self, vector):
+        codes = (self._mean_code(vector, *rows).numpy() for rows in self._rows)
+        mean = sum(code.astype(np.float64) for code in codes)
+        return self._constant(mean_to_rho_hat(mean, self._range))
 
 
 def minimize_objective(
@@ -108,43 +203,18 @@ def minimize_objective(
     converged : bool
         Whether the training ended for another reason than the number of iterations.
     """
-    n_samples, n_features = X.shape
-    dtype = X.dtype.name
-    n_padded = padded_rows(n_samples)
-    architecture = problem.architecture._replace(dtype=dtype)
-    program = full_batch_program(architecture, n_padded)
-    if program.lock.is_held_here:
-        program = FullBatchProgram(architecture)
-    n_values = n_samples * (n_features + problem.architecture.n_components)
-    compiled = worth_compiling(max_iter, n_values)
-    data = np.zeros((n_padded, n_features), dtype=dtype)
-    problem.scaling.standardize(X, out=data[:n_samples])
-    row_weights = np.zeros(len(data), dtype=dtype)
-    row_weights[:n_samples] = 1 / n_samples
-    data, row_weights = tf.constant(data), tf.constant(row_weights)
-    offset = tf.constant(problem.scaling.reconstruction_offset, dtype=dtype)
-    penalties = Penalties(*(tf.constant(p, dtype) for p in problem.penalties))
-    start = program.flatten(weights)
-    inputs = (data, offset, row_weights, penalties)
-    evaluate = program.value_and_gradient
-    if compiled:
-        # Looked up once: at every call it would cost 0.15 ms.
-        evaluate = program.compiled.get_concrete_function(
-            tf.TensorSpec(start.shape, dtype), *inputs
-        )
-
-    def evaluate_at(vector):
-        return program.unpack(evaluate(tf.constant(vector, dtype=dtype), *inputs))
-
+    evaluate_at = objective = FullBatchObjective(X, problem, max_iter)
+    program, start = objective.program, objective.program.flatten(weights)
     if log is not None:
-        evaluate_at = log.replaying(evaluate_at, N_SCALARS, start.size, dtype)
+        evaluate_at = log.replaying(objective, N_TERMS, start.size, X.dtype)
     last, losses_at = start, {}  # of the latest iteration: a line search takes several
 
     def function(vector):
         monitor.begin_iteration()
-        (value, *terms, decay), gradient = evaluate_at(vector)
-        losses_at[value] = Losses.from_terms(terms, decay)
-        return value, gradient.astype(np.float64)
+        (*terms, decay), gradient = evaluate_at(vector)
+        losses = Losses.from_terms(terms, decay)
+        losses_at[losses.objective] = losses
+        return losses.objective, gradient.astype(np.float64)
 
     def on_iteration(intermediate_result):
         nonlocal last

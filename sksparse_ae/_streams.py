@@ -13,6 +13,10 @@ from ._network import padded_rows
 # share one compiled shape.
 CHUNK_BYTES = 1 << 25
 
+# Rows of one call of a full-batch evaluation, which holds two arrays of their shape
+# beside them: what it needs does not grow with the data.
+FULL_BATCH_CHUNK_BYTES = 1 << 23
+
 
 class BlockStream:
     """Training rows as float32 tensors, in the order in which an epoch takes them.
@@ -74,7 +78,15 @@ class BlockStream:
         for X in _forward.dense_chunks(self._X, rows):
             standardized = np.empty(X.shape, dtype=np.float32)
             self._scaling.standardize(X, out=standardized)
-            self._block[at : at + len(X)].assign(standardized)
+            # In place: an assignment to a slice, as Python writes it, reads the whole
+            # block before, into a copy.
+            tf.raw_ops.ResourceStridedSliceAssign(
+                ref=self._block.handle,
+                begin=[at],
+                end=[at + len(X)],
+                strides=[1],
+                value=standardized,
+            )
             at += len(X)
 
     def _chunks(self, n_rows, shuffle):
@@ -84,3 +96,50 @@ class BlockStream:
             n_used = rows.stop - rows.start
             numbers[:n_used] = order[rows]
             yield tf.gather(self._block, numbers), n_used
+
+
+class ChunkedRows:
+    """All training rows in order, as tensors of one shape, for evaluations of them all.
+
+    Up to ``_forward.BLOCK_BYTES`` of standardized rows are held. More are read and
+    standardized anew for each pass.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given; its dtype is that of the tensors.
+    scaling : Scaling
+
+    Attributes
+    ----------
+    chunk_rows : int
+        Rows of every chunk.
+    """
+
+    def __init__(self, X, scaling):
+        self._X, self._scaling = X, scaling
+        n_rows, n_features = X.shape
+        row_bytes = X.dtype.itemsize * n_features
+        self.chunk_rows = min(
+            padded_rows(n_rows), max(FULL_BATCH_CHUNK_BYTES // row_bytes, 1)
+        )
+        is_held = row_bytes * n_rows <= _forward.BLOCK_BYTES
+        self._chunks = list(self._read()) if is_held else None
+
+    def __len__(self):
+        """Return the number of chunks."""
+        return math.ceil(self._X.shape[0] / self.chunk_rows)
+
+    def __iter__(self):
+        """Yield each chunk and its rows' weights: 1 / n_samples, or 0 for padding."""
+        return iter(self._chunks or self._read())
+
+    def _read(self):
+        n_rows, n_features = self._X.shape
+        for rows in gen_batches(n_rows, self.chunk_rows):
+            n_used = rows.stop - rows.start
+            data = np.zeros((self.chunk_rows, n_features), self._X.dtype)
+            self._scaling.standardize(self._X[rows], out=data[:n_used])
+            row_weights = np.zeros(self.chunk_rows, self._X.dtype)
+            row_weights[:n_used] = 1 / n_rows
+            yield tf.constant(data), tf.constant(row_weights)

@@ -1,6 +1,5 @@
 """Threads and processes at once give what one after the other gives."""
 
-import json
 import os
 import random
 import subprocess
@@ -58,57 +57,82 @@ def test_threads_share_a_fitted_transformer(fitted, digits):
             assert_array_equal(result, expected)
 
 
+def tensorflow_threads():
+    """Return the sizes of TensorFlow's pools of threads; 0 is one for each core."""
+    return [
+        tf.config.threading.get_intra_op_parallelism_threads(),
+        tf.config.threading.get_inter_op_parallelism_threads(),
+    ]
+
+
+def codes_and_threads(transformer, X):
+    found = codes(transformer, X)
+    return found, os.environ.get("OMP_NUM_THREADS"), tensorflow_threads()
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_backends_of_joblib_give_the_same(digits, backend):
+def test_backends_of_joblib_give_the_same_on_their_share_of_cores(digits, backend):
     expected = [codes(task, digits) for task in MIXED[:2]]
     results = Parallel(n_jobs=2, backend=backend)(
-        delayed(codes)(task, digits) for task in MIXED[:2]
+        delayed(codes_and_threads)(task, digits) for task in MIXED[:2]
     )
-    for one, other in zip(expected, results, strict=True):
+    for one, (other, share, threads) in zip(expected, results, strict=True):
         assert_array_equal(one, other)
+        if backend == "loky":
+            assert threads == [int(share)] * 2
 
 
 FORKING = """
-    import sys, warnings
+    import warnings
     import numpy as np
     from joblib import Parallel, delayed
     from sklearn.base import clone
     from sksparse_ae import SparseAutoencoderTransformer
 
-    def main():
-        warnings.simplefilter("ignore")
-        X = np.random.default_rng(0).normal(size=(2000, 32))
-        few = SparseAutoencoderTransformer(8, max_iter=2, random_state=0)
-        if sys.argv[1] == "after":
-            fitted = clone(few).fit(X)
-            tasks = [delayed(fitted.transform)(X)] * 2
-            Parallel(n_jobs=2, backend="multiprocessing")(tasks)
-            print("transformed", flush=True)
-        tasks = [delayed(clone(few).fit)(X) for _ in range(2)]
-        one, other = Parallel(n_jobs=2, backend="multiprocessing")(tasks)
-        assert np.array_equal(one.coefs_[0], other.coefs_[0])
-        print("fitted")
+    warnings.simplefilter("ignore")
+    X = np.random.default_rng(0).normal(size=(2000, 32))
+    few = SparseAutoencoderTransformer(8, max_iter=2, random_state=0)
+    in_forked = Parallel(n_jobs=2, backend="multiprocessing")
 
-    main()
+    before = in_forked(delayed(clone(few).fit)(X) for _ in range(2))
+    here = clone(few).fit(X)
+    for there in before:
+        assert np.array_equal(there.coefs_[0], here.coefs_[0])
+    print("fitted")
+
+    codes = in_forked(delayed(here.transform)(X) for _ in range(2))
+    assert np.array_equal(codes[0], here.transform(X))
+    print("transformed")
+
+    import tensorflow as tf
+    print(
+        tf.config.threading.get_intra_op_parallelism_threads(),
+        tf.config.threading.get_inter_op_parallelism_threads(),
+        flush=True,
+    )
+    in_forked(delayed(clone(few).fit)(X) for _ in range(2))
 """
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_forked_processes_train_or_say_why_not(tmp_path, when):
+def test_forked_processes_train_or_say_why_not_and_keep_the_users_threads(tmp_path):
     script = tmp_path / "forking.py"
     script.write_text(textwrap.dedent(FORKING))
+    settings = {
+        "OMP_NUM_THREADS": "1",
+        _startup.THREAD_POOLS["intra_op"]: "2",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
     result = subprocess.run(
-        [sys.executable, script, when], capture_output=True, text=True, timeout=120
+        [sys.executable, script],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
-    if when == "before":
-        assert result.stdout == "fitted\n"
-        assert result.returncode == 0
-    else:
-        assert result.stdout == "transformed\n"
-        assert result.returncode == 1
-        assert (
-            "RuntimeError: This process was forked from one in which" in result.stderr
-        )
+    # TensorFlow reads its own variable by itself; the other pool gets the share.
+    assert result.stdout.splitlines() == ["fitted", "transformed", "0 1"]
+    assert result.returncode == 1
+    assert "RuntimeError: This process was forked from one in which" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -133,71 +157,11 @@ def test_the_share_of_cores_is_what_openmp_is_told(monkeypatch, value, share):
     assert _startup._share_of_cores() == share
 
 
-SHARING = """
-    import json, os, sys, warnings
-    import numpy as np
-    from joblib import Parallel, delayed
-    from sksparse_ae import SparseAutoencoderTransformer
-
-    def threads():
-        warnings.simplefilter("ignore")
-        X = np.random.default_rng(0).normal(size=(20, 3))
-        SparseAutoencoderTransformer(2, max_iter=2).fit(X)
-        import tensorflow as tf
-        return [
-            os.environ.get("OMP_NUM_THREADS"),
-            tf.config.threading.get_intra_op_parallelism_threads(),
-            tf.config.threading.get_inter_op_parallelism_threads(),
-        ]
-
-    if sys.argv[2:]:
-        __import__(sys.argv[2])
-    n_jobs = int(sys.argv[1])
-    print(json.dumps(Parallel(n_jobs)([delayed(threads)()] * n_jobs)))
-"""
-
-
-def tensorflow_threads(folder, *arguments, **settings):
-    """Run ``SHARING`` with nothing in the environment that sets threads but this."""
-    script = folder / "sharing.py"
-    script.write_text(textwrap.dedent(SHARING))
-    names = {"OMP_NUM_THREADS", *_startup.THREAD_POOLS.values()}
-    kept = {name: value for name, value in os.environ.items() if name not in names}
-    result = subprocess.run(
-        [sys.executable, script, *arguments],
-        env=kept | settings,
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=120,
-    )
-    return json.loads(result.stdout)
-
-
-def test_tensorflow_keeps_to_the_share_of_a_worker(tmp_path):
-    for share, *pools in tensorflow_threads(tmp_path, "2"):
-        assert pools == [int(share)] * 2
-
-
-@pytest.mark.parametrize(
-    ("settings", "imported", "pools"),
-    [
-        ({}, [], [0, 0]),
-        ({"OMP_NUM_THREADS": "1"}, ["tensorflow"], [0, 0]),
-        (
-            {
-                "OMP_NUM_THREADS": "1",
-                "TF_NUM_INTRAOP_THREADS": "2",
-                "TF_CPP_MIN_LOG_LEVEL": "2",
-            },
-            [],
-            [0, 1],
-        ),
-    ],
-    ids=["nothing set", "TensorFlow imported before", "a variable of TensorFlow's"],
-)
-def test_threads_that_the_user_chose_stay(tmp_path, settings, imported, pools):
-    [[_, *found]] = tensorflow_threads(tmp_path, "1", *imported, **settings)
-    assert found == pools
+def test_threads_stay_where_tensorflow_has_been_imported(digits, monkeypatch):
+    before = tensorflow_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before[0] + 1))
+    clone(MIXED[0]).fit(digits)
+    assert tensorflow_threads() == before
 
 
 def global_state():
@@ -216,10 +180,7 @@ def global_state():
             for lib in threadpool_info()
             if lib["user_api"] == "blas"
         ],
-        "tf threads": (
-            tf.config.threading.get_intra_op_parallelism_threads(),
-            tf.config.threading.get_inter_op_parallelism_threads(),
-        ),
+        "tf threads": tensorflow_threads(),
         "environment": dict(os.environ),
     }
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import log_loss
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._lbfgs import full_batch_program
+from sksparse_ae._lbfgs import N_TERMS, full_batch_program
 from sksparse_ae._objective import KL_MARGIN, kl_divergence
 from sksparse_ae._problem import Architecture, Penalties
 
@@ -87,7 +87,7 @@ def solver_objective(
         n_features, n_components, activation, output_activation, loss, dtype
     )
     program = full_batch_program(architecture, len(X))
-    function = program.compiled if compiled else program.value_and_gradient
+    function = program.compiled_gradient if compiled else program.gradient_and_terms
     result = function(
         program.flatten(weights).astype(dtype),
         X - offset.astype(dtype),
@@ -95,8 +95,9 @@ def solver_objective(
         np.full(len(X), 1 / len(X), dtype),
         Penalties(*np.array([RHO, BETA, WEIGHT_DECAY], dtype)),
     )
-    scalars, gradient = program.unpack(result)
-    return scalars[0], gradient
+    gradient, terms = np.split(result.numpy(), [-N_TERMS])
+    reconstruction, sparsity, _, decay = terms
+    return reconstruction + sparsity + decay, gradient
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -227,7 +227,7 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
     traces = count_traces(
         monkeypatch,
         *(
-            (_lbfgs.FullBatchProgram, "value_and_gradient")
+            (_lbfgs.FullBatchProgram, "gradient_and_terms")
             if solver == "lbfgs"
             else (_minibatch.MiniBatchProgram, "epoch")
         ),
@@ -597,6 +597,43 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
     assert max(chunks_read) == 40
     assert sum(chunks_read) == 300 * blocks.n_iter_
     assert_allclose(blocks.objective_.total, whole.objective_.total, rtol=0.05)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("kind", ["float32", "csr", "memmap"])
+def test_lbfgs_by_chunks_of_rows_finds_what_it_finds_on_them_at_once(
+    digits, monkeypatch, tmp_path, compiling, kind, held, compiled
+):
+    few = SparseAutoencoderTransformer(
+        5, solver="lbfgs", max_iter=10, activation="tanh", random_state=0
+    )
+    compiling(compiled)
+    X, tolerance = digits, 1e-9
+    if kind == "float32":
+        X, tolerance = digits.astype(np.float32), 1e-3
+    elif kind == "csr":
+        X = sparse.csr_matrix(digits)
+    elif kind == "memmap":
+        np.save(tmp_path / "X.npy", digits)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    whole = clone(few).fit(X)
+    monkeypatch.setattr(_streams, "FULL_BATCH_CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
+    if not held:
+        monkeypatch.setattr(_forward, "BLOCK_BYTES", 0)
+    rows = []
+    standardize = Scaling.standardize
+
+    def counted(self, X, out):
+        rows.append(len(out))
+        return standardize(self, X, out)
+
+    monkeypatch.setattr(Scaling, "standardize", counted)
+    chunks = clone(few).fit(X)
+    assert rows[-5:] == [70, 70, 70, 70, 20]
+    assert (len(rows) > 10) == (not held)
+    assert_allclose(chunks.loss_curve_, whole.loss_curve_, rtol=tolerance)
+    assert_allclose(chunks.coefs_[0], whole.coefs_[0], rtol=tolerance, atol=tolerance)
 
 
 def blas_threads():
