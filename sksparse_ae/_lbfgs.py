@@ -143,25 +143,25 @@ class FullBatchObjective:
         spec = functools.partial(tf.TensorSpec, dtype=self._offset.dtype)
         n_features, n_components = self.program.shape
         n_rows = self._rows.chunk_rows
-        vector, rows = spec([self.program.size]), spec([n_rows, n_features])
-        row_weights, rho_hat = spec([n_rows]), spec([n_components])
-        specs = [vector, rows, spec([n_features]), row_weights]
-        specs.append(Penalties(spec([]), spec([]), spec([])))
+        vector, row_weights = spec([self.program.size]), spec([n_rows])
+        X, offset = spec([n_rows, n_features]), spec([n_features])
+        penalties, rho_hat = Penalties(spec([]), spec([]), spec([])), None
         if len(self._rows) > 1:
-            specs.append(rho_hat)
+            rho_hat = spec([n_components])
             compiled = self.program.compiled_mean_code
-            self._mean_code = compiled.get_concrete_function(vector, rows, row_weights)
-        compiled = self.program.compiled_gradient
-        self._gradient_and_terms = compiled.get_concrete_function(*specs)
+            self._mean_code = compiled.get_concrete_function(vector, X, row_weights)
+        self._gradient_and_terms = self.program.compiled_gradient.get_concrete_function(
+            vector, X, offset, row_weights, penalties, rho_hat
+        )
 
     def __call__(self, vector):
         """Return the N_TERMS terms of the objective, a list, and its gradient."""
         vector = self._constant(vector)
-        whole = [] if len(self._rows) == 1 else [self._rho_hat(vector)]
+        rho_hat = self._rho_hat(vector) if len(self._rows) > 1 else None
         total, penalties = 0.0, self._penalties
         for X, row_weights in self._rows:
-            inputs = vector, X, self._offset, row_weights, penalties, *whole
-            result = self._gradient_and_terms(*inputs)
+            inputs = X, self._offset, row_weights, penalties, rho_hat
+            result = self._gradient_and_terms(vector, *inputs)
             total += result.numpy().astype(np.float64)
             # The weight decay has no share in any rows: it is taken once.
             penalties = penalties._replace(weight_decay=self._constant(0))

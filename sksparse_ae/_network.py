@@ -171,10 +171,10 @@ def padded_rows(n_rows):
 def worth_compiling(n_calls, n_values):
     """Say whether compiling a function costs less than calling it op by op.
 
-    Compiling costs about a second. A call of the plain network costs about 4 ms more
-    than a compiled one, and 20 ns more for each value of a layer's output. The answer
-    must not depend on what is compiled already, or results would differ in the last
-    digit with the history of the process.
+    Compiling costs one or two seconds. A call of the plain network costs 25 to 40 ms
+    more than a compiled one, as TensorFlow is called for each operation, and 20 ns more
+    for each value of a layer's output. The answer must not depend on what is compiled
+    already, or results would differ in the last digit with the history of the process.
 
     Parameters
     ----------
@@ -183,4 +183,4 @@ def worth_compiling(n_calls, n_values):
     n_values : int
         Outputs of both layers for the rows of one call.
     """
-    return n_calls * (4e-3 + 20e-9 * n_values) >= 1
+    return n_calls * (30e-3 + 20e-9 * n_values) >= 1

@@ -132,7 +132,7 @@ class SparseAutoencoderTransformer(
         train by mini-batches in float32; an instance is rebuilt from its
         configuration, never changed.
         "lbfgs" is SciPy's L-BFGS over all samples at once, in the dtype of `X`; it
-        keeps a dense copy of the training set in memory and suits small data best.
+        suits small data best.
 
     learning_rate : "auto" or float, default="auto"
         Step size of "adam" and "sgd". A number is used throughout. "auto" starts at
@@ -420,7 +420,7 @@ class SparseAutoencoderTransformer(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. float32 and float64 are used as they are; a numpy.memmap of
-            either streams through memory unless the solver is "lbfgs".
+            either streams through memory.
 
         y : Ignored
             Not used, present for API consistency by convention.

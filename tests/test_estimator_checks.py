@@ -38,29 +38,25 @@ class RMSprop(keras.optimizers.RMSprop):
         return "RMSprop()"
 
 
-FEW = {"n_components": 5, "max_iter": 5, "random_state": 0}
+FEW = {"n_components": 5, "max_iter": 3, "random_state": 0}
+EARLY = {"early_stopping": True, "validation_fraction": 0.2}
+BINARY = {"output_activation": "sigmoid", "loss": "log_loss"}
 ESTIMATORS = [
     SparseAutoencoderTransformer(**FEW),
-    SparseAutoencoderTransformer(solver="lbfgs", **FEW),
-    SparseAutoencoderTransformer(solver="sgd", **FEW),
-    SparseAutoencoderTransformer(solver=RMSprop(1e-3), **FEW),
-    SparseAutoencoderTransformer(activation="tanh", rho=0.2, **FEW),
+    SparseAutoencoderTransformer(solver="lbfgs", activation="tanh", rho=0.2, **FEW),
     SparseAutoencoderTransformer(
-        activation="relu", output_activation="relu", scale=False, **FEW
+        solver="sgd", activation="relu", output_activation="relu", scale=False, **FEW
     ),
-    SparseAutoencoderTransformer(early_stopping=True, validation_fraction=0.2, **FEW),
     SparseAutoencoderTransformer(
-        early_stopping=True, validation_fraction=0.2, solver="lbfgs", **FEW
+        solver=RMSprop(1e-3), init="uniform", rho_hat="batch", **FEW
     ),
-    SparseAutoencoderTransformer(init="uniform", rho_hat="batch", **FEW),
-    ClippingTransformer(output_activation="sigmoid", loss="log_loss", **FEW),
-    ClippingTransformer(
-        output_activation="sigmoid", loss="log_loss", solver="lbfgs", **FEW
-    ),
+    SparseAutoencoderTransformer(**EARLY, **FEW),
+    ClippingTransformer(**BINARY, **FEW),
+    ClippingTransformer(solver="lbfgs", **BINARY, **EARLY, **FEW),
 ]
 
 
-# Five iterations are enough for what the checks prove, and not meant to converge.
+# Three iterations are enough for what the checks prove, and not meant to converge.
 # Some checks fit a handful of random samples, which may leave a unit of five constant.
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

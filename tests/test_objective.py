@@ -185,9 +185,9 @@ def test_reported_terms_do_not_depend_on_the_number_of_chunks(monkeypatch):
 )
 def test_gradient_agrees_with_central_differences(activation, output_activation, loss):
     rng = np.random.default_rng(2)
-    X = rng.uniform(0.05, 0.95, (N_SAMPLES, 30))
+    X = rng.uniform(0.05, 0.95, (N_SAMPLES, 15))
     offset = X.mean(axis=0)
-    weights = random_weights(rng, n_features=30, n_components=10)
+    weights = random_weights(rng, n_features=15, n_components=6)
     weights[1][:] = weights[3][:] = 0  # the course's start
     settings = (activation, output_activation, loss, True)
     _, gradient = solver_objective(X, offset, weights, *settings)

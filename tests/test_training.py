@@ -603,7 +603,14 @@ def test_data_in_several_blocks_trains_as_well_as_in_one(
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("kind", ["float32", "csr", "memmap"])
 def test_lbfgs_by_chunks_of_rows_finds_what_it_finds_on_them_at_once(
-    digits, monkeypatch, tmp_path, compiling, kind, held, compiled
+    digits,
+    monkeypatch,
+    tmp_path,
+    compiling,
+    kind,
+    held,
+    compiled,
+    no_convergence_warning,
 ):
     few = SparseAutoencoderTransformer(
         5, solver="lbfgs", max_iter=10, activation="tanh", random_state=0
@@ -618,7 +625,7 @@ def test_lbfgs_by_chunks_of_rows_finds_what_it_finds_on_them_at_once(
         np.save(tmp_path / "X.npy", digits)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
     whole = clone(few).fit(X)
-    monkeypatch.setattr(_streams, "FULL_BATCH_CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
+    monkeypatch.setattr(_streams, "CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
     if not held:
         monkeypatch.setattr(_forward, "BLOCK_BYTES", 0)
     rows = []
