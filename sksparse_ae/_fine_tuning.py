@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from ._minibatch import OptimizerSpec
-from ._network import padded_rows, worth_compiling
+from ._network import as_graph, padded_rows, worth_compiling
 from ._objective import weight_penalty
 
 
@@ -128,7 +128,8 @@ class StackProgram:
         self._optimizer = spec.build()
         self._optimizer.build(self.network.variables)
         self._fresh = _copies(self._optimizer.variables)
-        self.compiled_epoch = tf.function(self.epoch, jit_compile=True)
+        self.plain_epoch = as_graph(self.epoch, compiled=False)
+        self.compiled_epoch = as_graph(self.epoch, compiled=True)
 
     def load(self, weights):
         """Set the weights, layer by layer, and start the optimizer afresh."""
@@ -180,7 +181,10 @@ class StackProgram:
             return start + self.batch_size, total + loss
 
         _, total = tf.while_loop(
-            lambda start, total: start < n_rows, step, [0, tf.zeros(())]
+            lambda start, total: start < n_rows,
+            step,
+            [0, tf.zeros(())],
+            parallel_iterations=1,
         )
         return total + tf.cast(n_rows, total.dtype) * self.network.decay(objective)
 
@@ -248,7 +252,7 @@ def train_stack(
     n_outputs = sum(layer.units for layer in program.network.layers)
     n_steps = rate.end * math.ceil(n_samples / batch_size)
     compiled = worth_compiling(n_steps, batch_size * n_outputs)
-    run_epoch = program.compiled_epoch if compiled else program.epoch
+    run_epoch = program.compiled_epoch if compiled else program.plain_epoch
 
     watch = None
     if held_out is not None:

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ._monitor import Losses
-from ._network import Network, ProgramLock, worth_compiling
+from ._network import Network, ProgramLock, as_graph, worth_compiling
 from ._objective import ACTIVATION_RANGES, mean_to_rho_hat
 from ._problem import Penalties
 from ._streams import ChunkedRows
@@ -35,6 +35,8 @@ class FullBatchProgram:
         Features and units.
     size : int
         Values of a vector.
+    graphs : dict of bool to tuple
+        Whether compiled, and ``mean_code`` and ``gradient_and_terms`` as graphs.
     """
 
     def __init__(self, architecture):
@@ -43,8 +45,13 @@ class FullBatchProgram:
         self._shapes = [tuple(v.shape) for v in self._network.variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         self.shape, self.size = self._shapes[0], sum(self._sizes)
-        self.compiled_mean_code = tf.function(self.mean_code, jit_compile=True)
-        self.compiled_gradient = tf.function(self.gradient_and_terms, jit_compile=True)
+        self.graphs = {
+            compiled: tuple(
+                as_graph(function, compiled=compiled)
+                for function in (self.mean_code, self.gradient_and_terms)
+            )
+            for compiled in (False, True)
+        }
 
     def flatten(self, weights):
         """Join W1, b1, W2, b2 to the vector that L-BFGS moves."""
@@ -131,14 +138,12 @@ class FullBatchObjective:
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
         self._offset = self._constant(problem.scaling.reconstruction_offset)
         self._penalties = Penalties(*map(self._constant, problem.penalties))
-        self._mean_code = self.program.mean_code
-        self._gradient_and_terms = self.program.gradient_and_terms
         layers = architecture.n_features + architecture.n_components
         n_values = min(X.shape[0], self._rows.chunk_rows) * layers
-        if worth_compiling(max_iter * len(self._rows), n_values):
-            self._look_up_compiled()
+        compiled = worth_compiling(max_iter * len(self._rows), n_values)
+        self._look_up(*self.program.graphs[compiled])
 
-    def _look_up_compiled(self):
+    def _look_up(self, mean_code, gradient_and_terms):
         # Once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=self._offset.dtype)
         n_features, n_components = self.program.shape
@@ -148,11 +153,10 @@ class FullBatchObjective:
         penalties, rho_hat = Penalties(spec([]), spec([]), spec([])), None
         if len(self._rows) > 1:
             rho_hat = spec([n_components])
-            compiled = self.program.compiled_mean_code
-            self._mean_code = compiled.get_concrete_function(vector, X, row_weights)
-        self._gradient_and_terms = self.program.compiled_gradient.get_concrete_function(
-            vector, X, offset, row_weights, penalties, rho_hat
-        )
+            inputs = vector, X, row_weights
+            self._mean_code = mean_code.get_concrete_function(*inputs)
+        inputs = vector, X, offset, row_weights, penalties, rho_hat
+        self._gradient_and_terms = gradient_and_terms.get_concrete_function(*inputs)
 
     def __call__(self, vector):
         """Return the N_TERMS terms of the objective, a list, and its gradient."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ._initialization import SAMPLE_ROWS
 from ._monitor import Losses
-from ._network import Network, ProgramLock, worth_compiling
+from ._network import Network, ProgramLock, as_graph, worth_compiling
 from ._problem import Penalties
 from ._streams import BlockStream
 
@@ -107,7 +107,7 @@ class TrainingState(NamedTuple):
 
 
 class MiniBatchProgram:
-    """A network, an optimizer, and the epoch over them, compiled when called.
+    """A network, an optimizer, and the epoch over them, a graph when called.
 
     One program serves every fit of its shape, one at a time: hold ``lock`` from
     ``load`` to the last reading of ``weights`` and ``state``.
@@ -121,7 +121,8 @@ class MiniBatchProgram:
         self._optimizer.build(self._network.variables)
         self._fresh = _copies(self._optimizer.variables)
         self._rho_hat = tf.Variable(tf.zeros(architecture.n_components))
-        self.compiled_epoch = tf.function(self.epoch, jit_compile=True)
+        self.plain_epoch = as_graph(self.epoch, compiled=False)
+        self.compiled_epoch = as_graph(self.epoch, compiled=True)
 
     def load(self, weights, state):
         """Set the weights, and the state of a training or a fresh one."""
@@ -222,7 +223,10 @@ class MiniBatchProgram:
             return start + self.batch_size, total + n_valid * terms.reported
 
         _, total = tf.while_loop(
-            lambda start, total: start < n_rows, step, [0, tf.zeros(3, data.dtype)]
+            lambda start, total: start < n_rows,
+            step,
+            [0, tf.zeros(3, data.dtype)],
+            parallel_iterations=1,
         )
         # A step needs only the gradient of the weight decay. Its value, a sum that is
         # not vectorised, took a fifth of a step of 576 x 250 weights: it is taken once.
@@ -387,7 +391,7 @@ def train(
     steps_per_epoch = math.ceil(n_samples / batch_size)
     n_values = batch_size * (X.shape[1] + problem.architecture.n_components)
     compiled = worth_compiling(n_steps + rate.end * steps_per_epoch, n_values)
-    run_epoch = program.compiled_epoch if compiled else program.epoch
+    run_epoch = program.compiled_epoch if compiled else program.plain_epoch
     offset = tf.constant(problem.scaling.reconstruction_offset, dtype=tf.float32)
     penalties = Penalties(*(tf.constant(p, tf.float32) for p in problem.penalties))
     window = min(RHO_HAT_WINDOW, n_samples_seen)

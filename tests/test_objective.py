@@ -87,7 +87,7 @@ def solver_objective(
         n_features, n_components, activation, output_activation, loss, dtype
     )
     program = full_batch_program(architecture, len(X))
-    function = program.compiled_gradient if compiled else program.gradient_and_terms
+    _, function = program.graphs[compiled]
     result = function(
         program.flatten(weights).astype(dtype),
         X - offset.astype(dtype),

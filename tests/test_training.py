@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -143,7 +142,7 @@ def test_defaults_explain_variance_on_all_kinds_of_data(
 
 
 @pytest.mark.parametrize("rho_hat", ["running", "batch"])
-def test_compiled_epochs_equal_the_same_epochs_op_by_op(
+def test_compiled_epochs_equal_the_same_epochs_not_compiled(
     digits, compiling, no_convergence_warning, rho_hat
 ):
     few = SparseAutoencoderTransformer(
@@ -160,7 +159,7 @@ def test_compiled_epochs_equal_the_same_epochs_op_by_op(
     assert_allclose(fast.loss_curve_, plain.loss_curve_, rtol=1e-5)
 
 
-def test_compiled_lbfgs_equals_the_same_iterations_op_by_op(
+def test_compiled_lbfgs_equals_the_same_iterations_not_compiled(
     digits, compiling, no_convergence_warning
 ):
     few = SparseAutoencoderTransformer(10, solver="lbfgs", max_iter=10, random_state=0)
@@ -268,28 +267,6 @@ def test_the_cache_of_programs_is_bounded():
         )
         _minibatch.minibatch_program(architecture, adam, 8, 16)
     assert _minibatch.minibatch_program.cache_info().currsize == 16
-
-
-def test_threads_that_fit_at_once_get_the_results_of_sequential_fits(
-    digits, no_convergence_warning
-):
-    settings = [
-        {"n_components": n, "rho": rho, "solver": solver}
-        for n in (5, 8)
-        for rho in (0.05, 0.2)
-        for solver in ("adam", "lbfgs")
-    ]
-
-    def codes(setting):
-        transformer = SparseAutoencoderTransformer(
-            **setting, max_iter=3, random_state=0
-        )
-        return transformer.fit_transform(digits)
-
-    sequential = [codes(setting) for setting in settings]
-    with ThreadPoolExecutor(8) as pool:
-        for a, b in zip(pool.map(codes, settings), sequential, strict=True):
-            assert_array_equal(a, b)
 
 
 # ------------------------------------------------------------- continued trainings
