@@ -5,16 +5,18 @@ import json
 import math
 import warnings
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ._checkpoint import Checkpoint
 from ._initialization import SAMPLE_ROWS
-from ._monitor import Losses
+from ._monitor import Losses, Monitor
 from ._network import Network, ProgramLock, as_graph, worth_compiling
-from ._problem import Penalties
+from ._problem import Penalties, Problem
+from ._revival import Reviver
 from ._streams import BlockStream
 
 # The running rho_hat averages about this many samples. On Ng's patches the objective
@@ -111,16 +113,22 @@ class MiniBatchProgram:
 
     One program serves every fit of its shape, one at a time: hold ``lock`` from
     ``load`` to the last reading of ``weights`` and ``state``.
+
+    With ``n_models`` it trains as many side by side on the same batches, and what it
+    takes and returns has an axis of them first.
     """
 
-    def __init__(self, architecture, optimizer_spec, batch_size):
+    def __init__(self, architecture, optimizer_spec, batch_size, n_models=None):
         self.batch_size = batch_size
         self.lock = ProgramLock()
-        self._network = Network(architecture)
+        self._models = () if n_models is None else (n_models,)
+        self._network = Network(architecture, n_models)
         self._optimizer = optimizer_spec.build()
         self._optimizer.build(self._network.variables)
         self._fresh = _copies(self._optimizer.variables)
-        self._rho_hat = tf.Variable(tf.zeros(architecture.n_components))
+        self._rho_hat = tf.Variable(
+            tf.zeros([*self._models, architecture.n_components])
+        )
         self.plain_epoch = as_graph(self.epoch, compiled=False)
         self.compiled_epoch = as_graph(self.epoch, compiled=True)
 
@@ -179,7 +187,7 @@ class MiniBatchProgram:
         """Let the optimizer finish, e.g. put averaged weights in place."""
         self._optimizer.finalize_variable_values(self._network.variables)
 
-    def epoch(self, data, n_rows, offset, penalties, momentum):
+    def epoch(self, data, n_rows, offset, penalties, momentum, rates=None):
         """Step through the first ``n_rows`` rows in order.
 
         Parameters
@@ -191,12 +199,14 @@ class MiniBatchProgram:
         penalties : Penalties
         momentum : scalar tensor
             Share of the running rho_hat that a step keeps; 0 for the batch's own.
+        rates : tensor of shape (n_models,), optional
+            What the step of an optimizer with a rate of 1 is multiplied by.
 
         Returns
         -------
-        terms : tensor of shape (3,)
+        terms : tensor of shape (3,) or (3, n_models)
             ``DataTerms.reported`` of their batches, summed over the rows.
-        weight_decay : scalar tensor
+        weight_decay : tensor of shape () or (n_models,)
             That of the weights at the end.
         """
         variables = [v.value for v in self._network.variables]
@@ -216,21 +226,31 @@ class MiniBatchProgram:
                 )
                 objective = terms.total + self._network.decay(penalties)
                 scaled = self._optimizer.scale_loss(objective)
-            self._optimizer.apply(
-                tape.gradient(scaled, variables), self._network.variables
-            )
+            gradients = tape.gradient(scaled, variables)
+            if rates is None:
+                self._optimizer.apply(gradients, self._network.variables)
+            else:
+                self._apply_at(rates, gradients)
             self._rho_hat.assign(terms.rho_hat)
             return start + self.batch_size, total + n_valid * terms.reported
 
         _, total = tf.while_loop(
             lambda start, total: start < n_rows,
             step,
-            [0, tf.zeros(3, data.dtype)],
+            [0, tf.zeros([3, *self._models], data.dtype)],
             parallel_iterations=1,
         )
         # A step needs only the gradient of the weight decay. Its value, a sum that is
         # not vectorised, took a fifth of a step of 576 x 250 weights: it is taken once.
         return total, self._network.decay(penalties)
+
+    def _apply_at(self, rates, gradients):
+        """Take a step of an optimizer that is proportional to its rate."""
+        before = [tf.identity(v.value) for v in self._network.variables]
+        self._optimizer.apply(gradients, self._network.variables)
+        for variable, old in zip(self._network.variables, before, strict=True):
+            rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1))
+            variable.assign(old + rate * (variable.value - old))
 
 
 def _copies(variables):
@@ -238,9 +258,9 @@ def _copies(variables):
 
 
 @functools.lru_cache(maxsize=16)
-def minibatch_program(architecture, optimizer, batch_size, chunk_rows):
+def minibatch_program(architecture, optimizer, batch_size, chunk_rows, n_models=None):
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
-    return MiniBatchProgram(architecture, optimizer, batch_size)
+    return MiniBatchProgram(architecture, optimizer, batch_size, n_models)
 
 
 def automatic_rate(optimizer, X, scaling):
@@ -326,27 +346,10 @@ class ConstantRate:
         return True
 
 
-def train(
-    X,
-    weights,
-    *,
-    problem,
-    optimizer,
-    batch_size,
-    rate,
-    rho_hat,
-    shuffle,
-    rng,
-    monitor,
-    state,
-    n_steps,
-    n_samples_seen,
-    reviver,
-    checkpoint,
-):
-    """Minimise the objective by mini-batches.
+class MiniBatchTraining(NamedTuple):
+    """What ``train`` is to do.
 
-    Parameters
+    Attributes
     ----------
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         The data as given.
@@ -372,9 +375,61 @@ def train(
         Looks after inactive units as long as the learning rate holds.
     checkpoint : Checkpoint or None
         Where to continue from, and to save the training after an epoch.
+    """
 
-    Returns
-    -------
+    X: np.ndarray
+    weights: list
+    problem: Problem
+    optimizer: OptimizerSpec
+    batch_size: int
+    rate: Any
+    rho_hat: str
+    shuffle: bool
+    rng: np.random.RandomState
+    monitor: Monitor
+    state: TrainingState
+    n_steps: int
+    n_samples_seen: int
+    reviver: Reviver | None
+    checkpoint: Checkpoint | None
+
+    @property
+    def architecture(self):
+        """That of the program, which computes in float32."""
+        return self.problem.architecture._replace(dtype="float32")
+
+    @property
+    def steps_per_epoch(self):
+        """Batches of an epoch, the last one as small as it may be."""
+        return math.ceil(self.X.shape[0] / self.batch_size)
+
+    @property
+    def momentum(self):
+        """The share of the running rho_hat that a step keeps."""
+        window = min(RHO_HAT_WINDOW, self.n_samples_seen)
+        return max(1 - self.batch_size / window, 0) if self.rho_hat == "running" else 0
+
+    def is_worth_compiling(self, n_models=1):
+        """Say whether as many models of this shape, in one program, are compiled."""
+        _, n_features = self.X.shape
+        n_values = self.batch_size * (
+            n_features + self.problem.architecture.n_components
+        )
+        n_steps = self.n_steps + self.rate.end * self.steps_per_epoch
+        return worth_compiling(n_steps, n_models * n_values)
+
+    def rows(self):
+        """Return the rows as a program takes them."""
+        return BlockStream(
+            self.X, self.problem.scaling, self.batch_size, self.shuffle, self.rng
+        )
+
+
+class Trained(NamedTuple):
+    """What a training ends with.
+
+    Attributes
+    ----------
     weights : list of ndarray
     state : TrainingState
     n_steps : int
@@ -382,21 +437,37 @@ def train(
     converged : bool
         Whether the training stalled, or was stopped, before it ran out of epochs.
     """
-    n_samples = X.shape[0]
-    stream = BlockStream(X, problem.scaling, batch_size, shuffle, rng)
-    architecture = problem.architecture._replace(dtype="float32")
-    program = minibatch_program(architecture, optimizer, batch_size, stream.chunk_rows)
+
+    weights: list
+    state: TrainingState
+    n_steps: int
+    converged: bool
+
+
+def train(training):
+    """Minimise the objective by mini-batches.
+
+    Parameters
+    ----------
+    training : MiniBatchTraining
+
+    Returns
+    -------
+    trained : Trained
+    """
+    rate, rng, monitor = training.rate, training.rng, training.monitor
+    reviver, checkpoint = training.reviver, training.checkpoint
+    stream = training.rows()
+    shape = training.architecture, training.optimizer, training.batch_size
+    program = minibatch_program(*shape, stream.chunk_rows)
     if program.lock.is_held_here:
-        program = MiniBatchProgram(architecture, optimizer, batch_size)
-    steps_per_epoch = math.ceil(n_samples / batch_size)
-    n_values = batch_size * (X.shape[1] + problem.architecture.n_components)
-    compiled = worth_compiling(n_steps + rate.end * steps_per_epoch, n_values)
+        program = MiniBatchProgram(*shape)
+    compiled = training.is_worth_compiling()
     run_epoch = program.compiled_epoch if compiled else program.plain_epoch
-    offset = tf.constant(problem.scaling.reconstruction_offset, dtype=tf.float32)
-    penalties = Penalties(*(tf.constant(p, tf.float32) for p in problem.penalties))
-    window = min(RHO_HAT_WINDOW, n_samples_seen)
-    momentum = max(1 - batch_size / window, 0) if rho_hat == "running" else 0
-    momentum = tf.constant(momentum, dtype=tf.float32)
+    scaling, penalties = training.problem.scaling, training.problem.penalties
+    offset = tf.constant(scaling.reconstruction_offset, dtype=tf.float32)
+    coefficients = Penalties(*(tf.constant(p, tf.float32) for p in penalties))
+    momentum = tf.constant(training.momentum, dtype=tf.float32)
 
     epoch, converged, ended = 0, False, False
 
@@ -415,7 +486,7 @@ def train(
 
     with program.lock:
         monitor.start()
-        program.load(weights, state)
+        program.load(training.weights, training.state)
         if checkpoint is not None and (saved := checkpoint.load()):
             program.load(saved["weights"], TrainingState(*saved["state"]))
             epoch, converged = saved["epoch"], saved["converged"]
@@ -434,10 +505,12 @@ def train(
                 total = np.zeros(3)
                 for data, n_rows in stream:
                     n_rows = tf.constant(n_rows, dtype=tf.int32)
-                    terms, decay = run_epoch(data, n_rows, offset, penalties, momentum)
+                    terms, decay = run_epoch(
+                        data, n_rows, offset, coefficients, momentum
+                    )
                     total += terms.numpy()
                 epoch += 1
-                losses = Losses.from_terms(total / n_samples, decay.numpy())
+                losses = Losses.from_terms(total / training.X.shape[0], decay)
                 monitor.update(losses, program.weights)
                 if monitor.stalled:
                     converged, ended = True, rate.on_stall(epoch)
@@ -447,7 +520,7 @@ def train(
                 if reviver and holds and reviver.is_due(epoch):
                     new_weights, units = reviver.revive(program.weights())
                     if units.any():
-                        program.replace_units(new_weights, units, problem.penalties.rho)
+                        program.replace_units(new_weights, units, penalties.rho)
                 if checkpoint is not None:
                     checkpoint.save(save)
         except KeyboardInterrupt:
@@ -455,5 +528,5 @@ def train(
             monitor.interrupted = True
             converged = True
         program.finalize()
-        n_steps += epoch * steps_per_epoch
-        return program.weights(), program.state(), n_steps, converged
+        n_steps = training.n_steps + epoch * training.steps_per_epoch
+        return Trained(program.weights(), program.state(), n_steps, converged)

@@ -70,6 +70,11 @@ class Monitor:
         self.stop_requested = self.interrupted = False
 
     @property
+    def is_silent(self):
+        """Whether nobody is told of the iterations."""
+        return self._progress is None and self._tasks is None
+
+    @property
     def stalled(self):
         """Whether the latest iterations did not improve."""
         return self._n_no_change > self._patience

@@ -3,7 +3,8 @@
 Every function takes ``xp``, the namespace that holds the operations: ``keras.ops``
 inside the solvers, the Keras layers and the networks that ``to_keras`` returns,
 ``numpy`` where the fitted arrays are evaluated. Both offer the NumPy API, so the
-formulas below are the only ones in the package.
+formulas below are the only ones in the package. What they sum over are the last axes:
+arrays may have others before them, of models trained side by side.
 
 The notation is that of the CS294A lecture notes "Sparse autoencoder" (Ng, 2011).
 """
@@ -63,10 +64,10 @@ def reconstruction_loss(X, output, loss, xp):
     xp : namespace
     """
     if loss == "squared_error":
-        return 0.5 * xp.sum(xp.square(output - X), axis=1)
+        return 0.5 * xp.sum(xp.square(output - X), axis=-1)
     # log(1 + exp(z)) - x z, in the form that does not overflow.
     softplus = xp.maximum(output, 0) + xp.log1p(xp.exp(-xp.abs(output)))
-    return xp.sum(softplus - X * output, axis=1)
+    return xp.sum(softplus - X * output, axis=-1)
 
 
 def mean_squared_error(X, output, mean_loss, mean, loss, xp):
@@ -85,17 +86,19 @@ def mean_squared_error(X, output, mean_loss, mean, loss, xp):
     """
     if loss == "squared_error":
         return 2 * mean_loss
-    return mean(xp.sum(xp.square(1 / (1 + xp.exp(-output)) - X), axis=1))
+    return mean(xp.sum(xp.square(1 / (1 + xp.exp(-output)) - X), axis=-1))
 
 
 def weight_penalty(weights, weight_decay, xp):
     """Return lambda / 2 times the sum of the squared weights; biases are exempt."""
-    return 0.5 * weight_decay * sum(xp.sum(xp.square(W)) for W in weights)
+    return (
+        0.5 * weight_decay * sum(xp.sum(xp.square(W), axis=(-2, -1)) for W in weights)
+    )
 
 
 def sparsity_penalty(rho_hat, rho, beta, xp):
     """Return beta times the KL divergence summed over the units."""
-    return beta * xp.sum(kl_divergence(rho, rho_hat, xp))
+    return beta * xp.sum(kl_divergence(rho, rho_hat, xp), axis=-1)
 
 
 def straight_through(value, gradient_of, xp):

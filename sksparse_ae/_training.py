@@ -23,6 +23,7 @@ from ._revival import Reviver
 from ._scaling import Scaling
 from ._settings import n_held_out
 from ._startup import starting_tensorflow
+from ._together import Task
 
 # Fitted curves that a continued training goes on with, if it has them.
 CURVES = (
@@ -290,6 +291,7 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint):
         from ._minibatch import (
             AnnealedRate,
             ConstantRate,
+            MiniBatchTraining,
             OptimizerSpec,
             TrainingState,
             automatic_rate,
@@ -322,9 +324,9 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint):
     n_samples_seen = X.shape[0]
     if partial and earlier is not None:
         n_samples_seen += earlier.n_samples_seen
-    weights, state, n_steps, converged = train(
-        X,
-        training.weights,
+    this = MiniBatchTraining(
+        X=X,
+        weights=training.weights,
         problem=problem,
         optimizer=optimizer,
         batch_size=min(int(batch_size), X.shape[0]),
@@ -339,10 +341,26 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint):
         reviver=_reviver(training) if settings.revive and not partial else None,
         checkpoint=checkpoint,
     )
+    task = Task.current()
+    if task is not None and settings.solver == "adam" and _can_be_shared(this):
+        trained = task.train(this)
+    else:
+        trained = train(this)
     continuation = Continuation(
-        repr(optimizer), *state, training.rng, n_steps, n_samples_seen
+        repr(optimizer), *trained.state, training.rng, trained.n_steps, n_samples_seen
     )
-    return weights, converged, continuation
+    return trained.weights, trained.converged, continuation
+
+
+def _can_be_shared(training):
+    """Say whether a training begins afresh, and nothing looks into it."""
+    return (
+        training.n_steps == 0
+        and training.state.optimizer_variables is None
+        and training.reviver is None
+        and training.checkpoint is None
+        and training.monitor.is_silent
+    )
 
 
 def _reviver(training):

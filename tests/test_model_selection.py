@@ -1,0 +1,215 @@
+"""Fits that are trained together give what they give alone."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from sksparse_ae import SparseAutoencoderTransformer, _stacked
+from sksparse_ae._monitor import Monitor
+from sksparse_ae.model_selection import train_together
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Return a list that the numbers of models trained together are added to."""
+    found = []
+    plain = _stacked.train_together
+
+    def counted(trainings):
+        found.append(len(trainings))
+        return plain(trainings)
+
+    monkeypatch.setattr(_stacked, "train_together", counted)
+    return found
+
+
+def few(**settings):
+    return SparseAutoencoderTransformer(
+        5, **{"max_iter": 6, "batch_size": 50, "random_state": 0} | settings
+    )
+
+
+def fitted_together(transformers, X, **settings):
+    with train_together(**settings):
+        return Parallel()(delayed(clone(t).fit)(X) for t in transformers)
+
+
+def assert_same_fits(together, transformers, X):
+    for one, transformer in zip(together, transformers, strict=True):
+        alone = clone(transformer).fit(X)
+        assert one.n_iter_ == alone.n_iter_
+        assert_allclose(one.loss_curve_, alone.loss_curve_, rtol=1e-4)
+        for a, b in zip(
+            one.coefs_ + one.intercepts_, alone.coefs_ + alone.intercepts_, strict=True
+        ):
+            assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+
+
+GRID = {"rho": [0.05, 0.2], "beta": [0.1, 3.0]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "grid"),
+    [
+        ({}, GRID | {"weight_decay": [1e-4, 1e-2]}),
+        ({"rho_hat": "batch"}, {"learning_rate": [0.003, "auto", 0.03]}),
+        ({"activation": "tanh"}, GRID),
+        ({"activation": "relu", "init": "uniform"}, GRID),
+        ({"loss": "log_loss", "output_activation": "sigmoid"}, GRID),
+        ({"shuffle": False, "scale": False}, GRID | {"max_iter": [3, 8]}),
+        ({"max_iter": 40, "n_iter_no_change": 2}, {"tol": [0.1, 1.0, 100.0]}),
+        ({"early_stopping": True}, GRID),
+    ],
+    ids=str,
+)
+def test_fits_trained_together_are_those_trained_alone(digits, sizes, settings, grid):
+    transformers = [few(**settings, **point) for point in ParameterGrid(grid)]
+    together = fitted_together(transformers, digits / 16)
+    assert sizes == [len(transformers)]
+    assert_same_fits(together, transformers, digits / 16)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_compiled_or_not_they_are_the_same(digits, sizes, monkeypatch, compiled):
+    monkeypatch.setattr("sksparse_ae._minibatch.worth_compiling", lambda *_: compiled)
+    transformers = [few(**point) for point in ParameterGrid(GRID)]
+    X = sparse.csr_matrix(digits)
+    assert_same_fits(fitted_together(transformers, X), transformers, X)
+    assert sizes == [4]
+
+
+def test_a_search_over_a_pipeline_finds_the_same(digits, sizes):
+    y = np.arange(len(digits)) % 3
+    pipeline = make_pipeline(
+        make_union(MinMaxScaler(), StandardScaler(), n_jobs=2),
+        few(),
+        LogisticRegression(),
+    )
+    grid = {f"{pipeline.steps[1][0]}__{name}": values for name, values in GRID.items()}
+    search = GridSearchCV(pipeline, grid, cv=3)
+    with train_together():
+        together = clone(search).fit(digits, y)
+    # Fold by fold, and the best one again on all rows, outside of joblib.
+    assert sizes == [4, 4, 4]
+    alone = clone(search).set_params(estimator__featureunion__n_jobs=None)
+    alone.fit(digits, y)
+    assert together.best_params_ == alone.best_params_
+    assert_array_equal(
+        together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+    )
+
+
+def test_what_is_trained_together_depends_on_the_calls_alone(digits, sizes):
+    transformers = [few(**point) for point in ParameterGrid(GRID)] * 2
+    once = fitted_together(transformers, digits, n_fits=6)
+    again = fitted_together(transformers, digits, n_fits=6)
+    assert sizes == [6, 2, 6, 2]
+    for one, other in zip(once, again, strict=True):
+        assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"random_state": [0, 1]},
+        {"solver": ["adam", "sgd"]},
+        {"solver": ["adam", "lbfgs"]},
+        {"batch_size": [50, 100]},
+        {"activation": ["sigmoid", "tanh"]},
+        {"scale": ["auto", False]},
+        {"shuffle": [False, True]},
+        {"revive": [False, True]},
+        {"verbose": [0, 1]},
+    ],
+    ids=str,
+)
+def test_what_differs_in_more_is_trained_apart(digits, sizes, capsys, others):
+    transformers = [few(**point) for point in ParameterGrid(others)]
+    together = fitted_together(transformers, digits)
+    assert set(sizes) == {1}
+    for one, transformer in zip(together, transformers, strict=True):
+        assert_array_equal(one.coefs_[0], clone(transformer).fit(digits).coefs_[0])
+
+
+def test_a_warm_start_goes_on_from_a_training_together(digits, sizes):
+    transformers = [
+        few(warm_start=True, learning_rate=0.01, rho=rho) for rho in (0.05, 0.2)
+    ]
+    together = fitted_together(transformers, digits)
+    for one, transformer in zip(together, transformers, strict=True):
+        alone = clone(transformer).fit(digits).fit(digits)
+        assert_allclose(
+            one.fit(digits).coefs_[0], alone.coefs_[0], rtol=1e-2, atol=1e-3
+        )
+    assert sizes == [2]
+
+
+def test_one_that_diverges_leaves_the_others_as_they_are(digits, sizes):
+    search = GridSearchCV(few(), {"learning_rate": [0.01, 1e30]}, cv=2, refit=False)
+    with (
+        train_together(),
+        pytest.warns(FitFailedWarning, match="training diverged"),
+        pytest.warns(UserWarning, match="scores are non-finite"),
+    ):
+        search.fit(digits)
+    assert sizes == [2, 2]
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[0] > 0
+    assert np.isnan(scores[1])
+
+
+def raise_error():
+    raise ZeroDivisionError("of one call")
+
+
+def test_an_error_of_one_call_ends_all_and_leaves_no_thread(digits):
+    before = threading.active_count()
+    calls = [delayed(few().fit)(digits), delayed(raise_error)()]
+    with pytest.raises(ZeroDivisionError, match="of one call"), train_together():
+        Parallel()(calls)
+    for thread in threading.enumerate():
+        if type(thread).__name__ == "Task":
+            thread.join(10)
+    assert threading.active_count() == before
+    with train_together():
+        (one,) = Parallel()([delayed(few().fit)(digits)])
+    assert_array_equal(one.coefs_[0], few().fit(digits).coefs_[0])
+
+
+def test_an_interrupt_leaves_fitted_estimators(digits, sizes, monkeypatch):
+    update = Monitor.update
+
+    def interrupted(self, *args):
+        if len(self.losses) == 3:
+            raise KeyboardInterrupt
+        update(self, *args)
+
+    monkeypatch.setattr(Monitor, "update", interrupted)
+    transformers = [few(rho=rho) for rho in (0.05, 0.2)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        together = fitted_together(transformers, digits)
+    assert sizes == [2]
+    assert "interrupted" in str(caught[0].message)
+    for one in together:
+        assert one.n_iter_ == 3
+        assert np.isfinite(one.transform(digits)).all()
+
+
+@pytest.mark.parametrize("n_fits", [1, 2.5, "all"])
+def test_a_bad_number_of_fits_is_named(n_fits):
+    with pytest.raises(ValueError, match="n_fits must be an integer from 2 on"):
+        train_together(n_fits).__enter__()
