@@ -133,6 +133,16 @@ def write_json(path, results):
         path.write_text(json.dumps(results, indent=1) + "\n")
 
 
+def add_choices(parser, works, peers):
+    """Let the works and the peers of a comparison be chosen, and where data lie."""
+    parser.add_argument("--only", nargs="+", metavar="WORK", choices=works)
+    parser.add_argument("--peers", nargs="+", metavar="NAME", choices=peers)
+    parser.add_argument(
+        "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
+    )
+    parser.add_argument("--json", type=Path, help="where to write every figure")
+
+
 def idx_images(file):
     """Return the images of a gzipped IDX file in [0, 1], (n_samples, 784), float32."""
     pixels = np.frombuffer(

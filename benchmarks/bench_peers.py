@@ -19,7 +19,7 @@ from typing import ClassVar, NamedTuple
 import joblib
 import numpy as np
 from _common import (
-    FASHION_MNIST,
+    add_choices,
     bound_verdict,
     fashion_mnist,
     markdown_table,
@@ -551,12 +551,7 @@ def parsed_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [work.name for work in WORKS]
     parser.add_argument("--repeats", type=int, default=5, help="default: 5")
-    parser.add_argument("--only", nargs="+", metavar="WORK", choices=names)
-    parser.add_argument("--peers", nargs="+", metavar="NAME", choices=PEERS)
-    parser.add_argument(
-        "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
-    )
-    parser.add_argument("--json", type=Path, help="where to write every figure")
+    add_choices(parser, names, PEERS)
     parser.add_argument("--markdown", type=Path, help="where to write the tables")
     parser.add_argument("--in-process", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -19,7 +19,7 @@ from unittest import mock
 import joblib
 import numpy as np
 from _common import (
-    FASHION_MNIST,
+    add_choices,
     fashion_mnist,
     print_table,
     print_versions,
@@ -456,15 +456,10 @@ def draw_work(ax, result):
 def parsed_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="default: 3")
-    parser.add_argument("--only", nargs="+", metavar="WORK", choices=WORKS)
-    parser.add_argument("--peers", nargs="+", metavar="NAME", choices=PEERS)
+    add_choices(parser, WORKS, PEERS)
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the time each training may take"
     )
-    parser.add_argument(
-        "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
-    )
-    parser.add_argument("--json", type=Path, help="where to write every figure")
     parser.add_argument("--figure", type=Path, help="where to draw the curves")
     parser.add_argument("--in-process", nargs=5, help=argparse.SUPPRESS)
     return parser.parse_args()
