@@ -137,6 +137,8 @@ class TogetherBackend(ParallelBackendBase):
     """
 
     supports_retrieve_callback = True
+    supports_sharedmem = True
+    uses_threads = True
 
     def __init__(self, n_fits, **settings):
         super().__init__(**settings)

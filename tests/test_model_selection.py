@@ -9,6 +9,7 @@ from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ParameterGrid
@@ -187,6 +188,15 @@ def test_an_error_of_one_call_ends_all_and_leaves_no_thread(digits):
     with train_together():
         (one,) = Parallel()([delayed(few().fit)(digits)])
     assert_array_equal(one.coefs_[0], few().fit(digits).coefs_[0])
+
+
+def test_others_that_call_joblib_are_served(digits):
+    y = np.arange(len(digits)) % 3
+    forest = RandomForestClassifier(5, random_state=0)
+    expected = forest.fit(digits, y).predict_proba(digits)
+    with train_together():
+        found = clone(forest).fit(digits, y).predict_proba(digits)
+    assert_array_equal(found, expected)
 
 
 def test_an_interrupt_leaves_fitted_estimators(digits, sizes, monkeypatch):
