@@ -258,9 +258,9 @@ def _copies(variables):
 
 
 @functools.lru_cache(maxsize=16)
-def minibatch_program(architecture, optimizer, batch_size, chunk_rows, n_models=None):
+def minibatch_program(architecture, optimizer, batch_size, chunk_rows):
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
-    return MiniBatchProgram(architecture, optimizer, batch_size, n_models)
+    return MiniBatchProgram(architecture, optimizer, batch_size)
 
 
 def automatic_rate(optimizer, X, scaling):

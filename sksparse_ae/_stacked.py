@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ._checkpoint import fingerprint
-from ._minibatch import Trained, TrainingState, minibatch_program, train
+from ._minibatch import MiniBatchProgram, TrainingState, train
 from ._monitor import Losses
 from ._problem import Penalties
 
@@ -18,11 +18,10 @@ def shared_key(training):
     They see the same rows in the same order. What they minimise, where they start and
     how fast and how long they go may differ.
     """
-    _, _, scaling = training.problem
     return fingerprint(
         training.X,
         training.problem.architecture,
-        (scaling.scale, scaling.linear_output),
+        tuple(training.problem.scaling),
         repr(training.optimizer),
         training.batch_size,
         training.shuffle,
@@ -35,8 +34,9 @@ class _Model:
 
     Attributes
     ----------
-    result : Trained, Exception or None
-        What the training ended with; None as long as it goes on.
+    result : tuple, Exception or None
+        What the training ended with: weights, and whether it converged, or the
+        exception that ended it. None as long as it goes on.
     """
 
     def __init__(self, training):
@@ -46,7 +46,7 @@ class _Model:
         """Return the learning rate of an epoch, 0 after the training has ended."""
         return 0.0 if self.result is not None else self.training.rate(epoch)
 
-    def update(self, n_epochs, losses, get_weights, get_state):
+    def update(self, n_epochs, losses, get_weights):
         """Take note of an epoch; end the training if it was the last one."""
         training, monitor = self.training, self.training.monitor
         try:
@@ -58,38 +58,34 @@ class _Model:
         if monitor.stalled:
             self._converged, ended = True, training.rate.on_stall(n_epochs)
         if ended or n_epochs >= training.rate.end:
-            self.end(n_epochs, get_weights, get_state)
+            self.end(get_weights)
 
-    def interrupt(self, *end):
+    def interrupt(self, get_weights):
         """End the training because the user has asked for it."""
         self.training.monitor.interrupted = self._converged = True
-        self.end(*end)
+        self.end(get_weights)
 
-    def end(self, n_epochs, get_weights, get_state):
+    def end(self, get_weights):
         """End the training with what it has reached."""
-        n_steps = n_epochs * self.training.steps_per_epoch
-        self.result = Trained(get_weights(), get_state(), n_steps, self._converged)
+        self.result = get_weights(), self._converged
 
 
 class _Snapshot:
-    """What a program of several models holds after an epoch, copied when asked for."""
+    """The weights of all models after an epoch, copied when asked for."""
 
     def __init__(self, program):
         self._weights = functools.cache(program.weights)
-        self._state = functools.cache(program.state)
 
     def of(self, number):
-        """Return the functions that return one model's weights and its state."""
+        """Return the function that returns one model's weights."""
+        return lambda: [stacked[number].copy() for stacked in self._weights()]
 
-        def weights():
-            return [stacked[number].copy() for stacked in self._weights()]
 
-        def state():
-            variables, rho_hat = self._state()
-            own = [np.array(v if v.ndim == 0 else v[number]) for v in variables]
-            return TrainingState(own, rho_hat[number].copy())
-
-        return weights, state
+# Each holds its models' weights and what Adam keeps of them, so few are kept.
+@functools.lru_cache(maxsize=2)
+def stacked_program(architecture, optimizer, batch_size, chunk_rows, n_models):
+    """Return the program of several models; the latest 2 are kept."""
+    return MiniBatchProgram(architecture, optimizer, batch_size, n_models)
 
 
 def train_together(trainings):
@@ -101,22 +97,20 @@ def train_together(trainings):
     Parameters
     ----------
     trainings : list of MiniBatchTraining
-        Of one ``shared_key``, by Adam.
+        Of one ``shared_key``, by Adam, that begin afresh.
 
     Returns
     -------
-    results : list of Trained or Exception
-        In their order; the exception that ended a training.
+    results : list of tuple or Exception
+        Of each training its weights, and whether it converged, or what ended it.
     """
     if len(trainings) == 1:
-        try:
-            return [train(trainings[0])]
-        except Exception as error:
-            return [error]
+        trained = train(trainings[0])
+        return [(trained.weights, trained.converged)]
     first, n_models = trainings[0], len(trainings)
     models = [_Model(training) for training in trainings]
     stream = first.rows()
-    program = minibatch_program(
+    program = stacked_program(
         first.architecture,
         first.optimizer,
         first.batch_size,
@@ -157,12 +151,10 @@ def train_together(trainings):
                 for number, model in enumerate(models):
                     if model.result is None:
                         losses = Losses.from_terms(means[number], decays[number])
-                        model.update(n_epochs, losses, *snapshot.of(number))
+                        model.update(n_epochs, losses, snapshot.of(number))
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
             for number, model in enumerate(models):
                 if model.result is None:
-                    model.interrupt(n_epochs, *snapshot.of(number))
-    for training in trainings:
-        training.rng.set_state(first.rng.get_state())
+                    model.interrupt(snapshot.of(number))
     return [model.result for model in models]

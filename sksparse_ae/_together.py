@@ -1,13 +1,23 @@
 """Calls that take turns, so that trainings which they come to can be one."""
 
 import contextlib
+import contextvars
+import ctypes
 import threading
+import warnings
 
-from joblib.parallel import ParallelBackendBase, SequentialBackend
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
 
 from ._startup import starting_tensorflow
 
 _local = threading.local()
+
+# What warnings.catch_warnings() puts back; a call may wait within it.
+_STATE_OF_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
 
 
 class Cancelled(BaseException):
@@ -33,35 +43,61 @@ class Task(threading.Thread):
 
     def __init__(self, call):
         super().__init__(daemon=True)
-        self._call = call
+        self._call, self._context = call, contextvars.copy_context()
         self._turn, self._pause = threading.Semaphore(0), threading.Semaphore(0)
         self._cancelled = False
+        self._warnings = _state_of_warnings()
         self.training = self.trained = self.outcome = None
 
     @staticmethod
-    def current():
-        """Return the task that this thread runs, or None."""
-        return getattr(_local, "task", None)
+    @contextlib.contextmanager
+    def hidden():
+        """Yield the task that this thread runs, or None, and have none in the block.
+
+        What trains there, a callback of a training perhaps, must not wait for others.
+        """
+        task, _local.task = getattr(_local, "task", None), None
+        try:
+            yield task
+        finally:
+            _local.task = task
 
     def run(self):
         """Take the first turn when it comes."""
         _local.task = self
         try:
             self._wait()
-            self.outcome = self._call(), None
+            self.outcome = self._context.run(self._call), None
         except BaseException as error:
             self.outcome = None, error
         self._pause.release()
 
     def _wait(self):
-        self._turn.acquire()
+        if not self._cancelled:
+            self._turn.acquire()
         if self._cancelled:
             raise Cancelled
 
     def resume(self):
         """Let the call run until it ends or waits for a training."""
-        self._turn.release()
-        self._pause.acquire()
+        outside = _state_of_warnings()
+        _set_state_of_warnings(self._warnings)
+        try:
+            self._turn.release()
+            try:
+                self._pause.acquire()
+            except KeyboardInterrupt:
+                self._interrupt()
+                self._pause.acquire()
+        finally:
+            self._warnings = _state_of_warnings()
+            _set_state_of_warnings(outside)
+
+    def _interrupt(self):
+        """Hand Ctrl-C on to the call, which would have got it on its own."""
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self.ident), ctypes.py_object(KeyboardInterrupt)
+        )
 
     def cancel(self):
         """End the call where it waits, now or next."""
@@ -77,6 +113,17 @@ class Task(threading.Thread):
         if isinstance(trained, BaseException):
             raise trained
         return trained
+
+
+def _state_of_warnings():
+    return [getattr(warnings, name) for name in _STATE_OF_WARNINGS]
+
+
+def _set_state_of_warnings(state):
+    for name, value in zip(_STATE_OF_WARNINGS, state, strict=True):
+        setattr(warnings, name, value)
+    with warnings.catch_warnings():
+        pass  # leaving it tells the module that its filters have changed
 
 
 def run_together(calls):
@@ -122,7 +169,10 @@ def _train(tasks):
     for task in tasks:
         groups.setdefault(shared_key(task.training), []).append(task)
     for group in groups.values():
-        results = train_together([task.training for task in group])
+        try:
+            results = train_together([task.training for task in group])
+        except Exception as error:  # of none in particular, such as of memory
+            results = [error] * len(group)
         for task, result in zip(group, results, strict=True):
             task.trained = result
 
@@ -143,11 +193,35 @@ class TogetherBackend(ParallelBackendBase):
     def __init__(self, n_fits, **settings):
         super().__init__(**settings)
         self._n_fits = n_fits
-        self._submitted = []
 
     def effective_n_jobs(self, n_jobs):
         """Return half the calls at once: joblib submits two for each job."""
         return -(-self._n_fits // 2)
+
+    def configure(self, n_jobs=1, parallel=None, **settings):
+        """Give each Parallel a backend of its own, as it holds what was submitted."""
+        raise FallbackToBackend(
+            _TurnsBackend(self._n_fits, nesting_level=self.nesting_level)
+        )
+
+    def submit(self, func, callback=None):
+        """Do nothing: ``configure`` has put another backend in place."""
+        raise NotImplementedError
+
+    apply_async = submit
+
+
+class _TurnsBackend(TogetherBackend):
+    """The backend of one Parallel."""
+
+    def __init__(self, n_fits, **settings):
+        super().__init__(n_fits, **settings)
+        self._submitted = []
+
+    def configure(self, n_jobs=1, parallel=None, **settings):
+        """Return the number of jobs."""
+        self.parallel = parallel
+        return self.effective_n_jobs(n_jobs)
 
     def submit(self, func, callback=None):
         """Note a call, which runs once joblib has submitted what it will."""

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import importlib.metadata
 import math
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -257,11 +258,13 @@ def minimize(training, settings, monitor, checkpoint):
     """
     if training.earlier:
         monitor.begin_with(training.weights)
-    with contextlib.closing(monitor):
+    with contextlib.closing(monitor), Task.hidden() as task:
         if settings.solver == "lbfgs":
             solved = _minimize_full_batch(training, settings, monitor, checkpoint)
         else:
-            solved = _minimize_mini_batches(training, settings, monitor, checkpoint)
+            solved = _minimize_mini_batches(
+                training, settings, monitor, checkpoint, task
+            )
     weights, converged, continuation = solved
     return monitor.best_weights or weights, converged, continuation
 
@@ -286,7 +289,7 @@ def _minimize_full_batch(training, settings, monitor, log):
     return weights, converged, None
 
 
-def _minimize_mini_batches(training, settings, monitor, checkpoint):
+def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
     with starting_tensorflow():
         from ._minibatch import (
             AnnealedRate,
@@ -341,22 +344,24 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint):
         reviver=_reviver(training) if settings.revive and not partial else None,
         checkpoint=checkpoint,
     )
-    task = Task.current()
-    if task is not None and settings.solver == "adam" and _can_be_shared(this):
-        trained = task.train(this)
-    else:
-        trained = train(this)
+    if task is not None and _can_be_shared(settings, this, partial):
+        return *task.train(this), None
+    trained = train(this)
     continuation = Continuation(
         repr(optimizer), *trained.state, training.rng, trained.n_steps, n_samples_seen
     )
     return trained.weights, trained.converged, continuation
 
 
-def _can_be_shared(training):
-    """Say whether a training begins afresh, and nothing looks into it."""
+def _can_be_shared(settings, training, partial):
+    """Say whether nothing but its weights is wanted of a training by Adam.
+
+    Its random state must be its own: others of the same seed take its place.
+    """
     return (
-        training.n_steps == 0
-        and training.state.optimizer_variables is None
+        settings.solver == "adam"
+        and isinstance(settings.random_state, numbers.Integral)
+        and not (partial or settings.warm_start)
         and training.reviver is None
         and training.checkpoint is None
         and training.monitor.is_silent

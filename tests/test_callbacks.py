@@ -1,7 +1,10 @@
 """scikit-learn's callbacks see every iteration, and may stop the training."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -10,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.model_selection import train_together
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 FEW = SparseAutoencoderTransformer(3, max_iter=4, batch_size=100, random_state=0)
@@ -133,8 +137,9 @@ def test_a_progress_bar_shows_the_epochs_wherever_the_transformer_is(
     assert "100%" in shown or n_jobs
 
 
+@pytest.mark.parametrize("context", [nullcontext, train_together])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_a_callback_may_fit(digits, solver):
+def test_a_callback_may_fit(digits, solver, context):
     class Refitting(Recorder):
         def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
             if context.parent is not None:
@@ -143,7 +148,8 @@ def test_a_callback_may_fit(digits, solver):
 
     recorder = Refitting()
     few = clone(FEW).set_params(solver=solver, max_iter=2).set_callbacks(recorder)
-    few.fit(digits)
+    with context():
+        few, _ = Parallel()(delayed(f.fit)(digits) for f in (few, clone(FEW)))
     assert_allclose(recorder.scores, [few.score(digits)] * 2)
 
 
