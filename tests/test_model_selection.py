@@ -1,6 +1,8 @@
 """Fits that are trained together give what they give alone."""
 
+import _thread
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -259,6 +261,23 @@ def test_an_interrupt_leaves_fitted_estimators(digits, sizes, monkeypatch):
     for one in together:
         assert one.n_iter_ == 3
         assert np.isfinite(one.transform(digits)).all()
+
+
+def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch):
+    update = Monitor.update
+
+    def interrupting(self, *args):
+        update(self, *args)
+        if len(self.losses) == 3:
+            _thread.interrupt_main()
+            for _ in range(1000):  # the main thread hands it on
+                time.sleep(0.01)
+
+    monkeypatch.setattr(Monitor, "update", interrupting)
+    transformer = few(solver="lbfgs", max_iter=20)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        (one,) = fitted_together([transformer], digits)
+    assert one.n_iter_ == 3
 
 
 @pytest.mark.parametrize("n_fits", [3, 4.5, "all"])
