@@ -1,6 +1,6 @@
 """Fits that are trained together give what they give alone."""
 
-import _thread
+import signal
 import threading
 import time
 import warnings
@@ -269,7 +269,7 @@ def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch):
     def interrupting(self, *args):
         update(self, *args)
         if len(self.losses) == 3:
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             for _ in range(1000):  # the main thread hands it on
                 time.sleep(0.01)
 
