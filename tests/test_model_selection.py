@@ -154,7 +154,7 @@ def test_what_differs_in_more_is_trained_apart(digits, sizes, capsys, others):
         {"random_state": None},
         {"random_state": np.random.RandomState(0)},
     ],
-    ids=str,
+    ids=["warm start", "no seed", "shared random state"],
 )
 def test_what_goes_on_or_shares_its_random_state_is_trained_alone(
     digits, sizes, settings
