@@ -263,7 +263,15 @@ def test_an_interrupt_leaves_fitted_estimators(digits, sizes, monkeypatch):
         assert np.isfinite(one.transform(digits)).all()
 
 
-def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch):
+@pytest.fixture
+def heeding_ctrl_c():
+    """Have SIGINT raise KeyboardInterrupt; shells ignore it in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch, heeding_ctrl_c):
     update = Monitor.update
 
     def interrupting(self, *args):
