@@ -205,7 +205,7 @@ class TogetherBackend(ParallelBackendBase):
         )
 
     def submit(self, func, callback=None):
-        """Do nothing: ``configure`` has put another backend in place."""
+        """Refuse: ``configure`` has put another backend in place."""
         raise NotImplementedError
 
     apply_async = submit
