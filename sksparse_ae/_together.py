@@ -35,8 +35,8 @@ class Task(threading.Thread):
     ----------
     training : MiniBatchTraining or None
         What the call waits for.
-    trained : Trained or Exception
-        What it is to go on with.
+    trained : tuple or Exception
+        What it is to go on with: weights and whether they converged, or what ended it.
     outcome : tuple or None
         What the call has returned, and the exception that ended it.
     """
@@ -105,7 +105,10 @@ class Task(threading.Thread):
         self._turn.release()
 
     def train(self, training):
-        """Wait for a training, and return what it ended with: for the call's thread."""
+        """Wait for a training; return its weights and whether it converged.
+
+        For the call's own thread; raises what ended the training.
+        """
         self.training = training
         self._pause.release()
         self._wait()
