@@ -59,16 +59,26 @@ class OptimizerSpec(NamedTuple):
             The constant rate of an instance, or Keras' default for "adam" and "sgd".
             None for an instance with a schedule.
         """
-        takes_rate = isinstance(solver, str)
-        if solver == "adam":
-            solver = keras.optimizers.Adam()
-        elif solver == "sgd":
-            solver = keras.optimizers.SGD(momentum=0.9, nesterov=True)
+        if solver in ("adam", "sgd"):
+            return cls._from_name(solver)
         if not isinstance(solver, keras.optimizers.Optimizer):
             raise ValueError(
                 "The 'solver' parameter must be 'adam', 'sgd', 'lbfgs' or an instance "
                 f"of keras.optimizers.Optimizer; got {solver!r}."
             )
+        return cls._from_instance(solver, takes_rate=False)
+
+    @classmethod
+    @functools.cache  # to build Keras' optimizers takes 20 ms
+    def _from_name(cls, name):
+        if name == "adam":
+            solver = keras.optimizers.Adam()
+        else:
+            solver = keras.optimizers.SGD(momentum=0.9, nesterov=True)
+        return cls._from_instance(solver, takes_rate=True)
+
+    @classmethod
+    def _from_instance(cls, solver, *, takes_rate):
         try:
             config = _without_names(solver.get_config())
             rate = config.get("learning_rate")

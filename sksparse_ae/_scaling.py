@@ -83,6 +83,12 @@ class Scaling(NamedTuple):
 
 
 def _column_norms(X):
-    """Return the norm of each column, of values whose squares may overflow."""
-    largest = np.abs(X).max(axis=0)
-    return largest * norm(X / np.where(largest > 0, largest, 1), axis=0)
+    """Return the norm of each column, of values whose squares may overflow.
+
+    They are right beside the largest: of far smaller columns nothing may be left.
+    """
+    largest = np.abs(X).max()
+    if largest == 0:
+        return np.zeros(X.shape[1])
+    X = X / largest
+    return largest * np.sqrt(np.einsum("ij,ij->j", X, X))
