@@ -125,7 +125,7 @@ class MiniBatchProgram:
     ``load`` to the last reading of ``weights`` and ``state``.
 
     With ``n_models`` it trains as many side by side on the same batches, and what it
-    takes and returns has an axis of them first.
+    takes and returns has an axis of them: first, but for weights ``model_axes``.
     """
 
     def __init__(self, architecture, optimizer_spec, batch_size, n_models=None):
@@ -133,6 +133,7 @@ class MiniBatchProgram:
         self.lock = ProgramLock()
         self._models = () if n_models is None else (n_models,)
         self._network = Network(architecture, n_models)
+        self.model_axes = self._network.model_axes
         self._optimizer = optimizer_spec.build()
         self._optimizer.build(self._network.variables)
         self._fresh = _copies(self._optimizer.variables)
@@ -256,10 +257,13 @@ class MiniBatchProgram:
 
     def _apply_at(self, rates, gradients):
         """Take a step of an optimizer that is proportional to its rate."""
-        before = [tf.identity(v.value) for v in self._network.variables]
-        self._optimizer.apply(gradients, self._network.variables)
-        for variable, old in zip(self._network.variables, before, strict=True):
-            rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1))
+        variables = self._network.variables
+        before = [tf.identity(v.value) for v in variables]
+        self._optimizer.apply(gradients, variables)
+        for variable, old, axis in zip(
+            variables, before, self.model_axes, strict=True
+        ):
+            rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1 - axis))
             variable.assign(old + rate * (variable.value - old))
 
 

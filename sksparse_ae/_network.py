@@ -82,7 +82,8 @@ class StackedDense(keras.layers.Layer):
     """Dense layers of one shape, of ``n_models`` models, side by side.
 
     It maps what the models share, (n_rows, n_inputs), or their own inputs, (n_models,
-    n_rows, n_inputs), to (n_models, n_rows, units).
+    n_rows, n_inputs), to (n_models, n_rows, units). Its kernel is (n_inputs, n_models,
+    units) in the first case, and (n_models, n_inputs, units) in the second.
     """
 
     def __init__(self, units, n_models, *, activation, kernel_initializer, **settings):
@@ -92,7 +93,11 @@ class StackedDense(keras.layers.Layer):
         self._activation = keras.activations.get(activation)
 
     def build(self, input_shape):
-        shape = self._n_models, input_shape[-1], self._units
+        shape = [self._n_models, input_shape[-1], self._units]
+        if len(input_shape) == 2:
+            # As the wide product takes it, and returns its gradient: to transpose both
+            # in every step takes a twentieth of it.
+            shape = shape[1], shape[0], shape[2]
         self.kernel = self.add_weight(
             shape=shape, initializer=self._initializer, name="kernel"
         )
@@ -103,13 +108,10 @@ class StackedDense(keras.layers.Layer):
     def call(self, X):
         if len(X.shape) == 2:
             # One wide product: as n_models narrow ones it takes up to twice the time.
-            kernel = ops.transpose(self.kernel, (1, 0, 2))
-            wide = ops.matmul(X, ops.reshape(kernel, (X.shape[-1], -1)))
-            outputs = ops.reshape(wide, (-1, self._n_models, self._units))
-            outputs = ops.transpose(outputs, (1, 0, 2))
-        else:
-            outputs = ops.matmul(X, self.kernel)
-        return self._activation(outputs + self.bias[:, None])
+            wide = ops.matmul(X, ops.reshape(self.kernel, (X.shape[-1], -1)))
+            wide = ops.reshape(wide, (-1, self._n_models, self._units))
+            return ops.transpose(self._activation(wide + self.bias), (1, 0, 2))
+        return self._activation(ops.matmul(X, self.kernel) + self.bias[:, None])
 
 
 class Network:
@@ -121,10 +123,18 @@ class Network:
     weight along the direction of the mean row. On Ng's patches Adam then ends 0.2 %
     above L-BFGS, at any learning rate from 3e-3 to 3e-2; without it 2 to 7 % above.
 
-    With ``n_models`` it is as many networks side by side: weights, codes and terms have
-    an axis of them first, and of the penalties rho is (n_models, 1) and the others
-    (n_models,).
+    With ``n_models`` it is as many networks side by side: codes and terms have an axis
+    of them first, and of the penalties rho is (n_models, 1) and the others (n_models,).
+
+    Attributes
+    ----------
+    variables : list of keras.Variable
+        W1, b1, W2, b2.
+    model_axes : tuple of int
+        Which axis of each variable is that of the models, if there are several.
     """
+
+    model_axes = 1, 0, 0, 0
 
     def __init__(self, architecture, n_models=None):
         self.architecture = architecture
@@ -147,8 +157,9 @@ class Network:
             activation=None if from_logits else architecture.output_activation,
             name="decoder",
         )
+        self._stacked = () if n_models is None else (n_models,)
         self.encoder.build((None, architecture.n_features))
-        self.decoder.build((None, architecture.n_components))
+        self.decoder.build((*self._stacked, None, architecture.n_components))
         self.variables = [
             self.encoder.kernel,
             self.encoder.bias,
@@ -197,8 +208,10 @@ class Network:
 
     def decay(self, penalties):
         """Return the weight-decay term."""
-        weights = self.encoder.kernel, self.decoder.kernel
-        return weight_penalty(weights, penalties.weight_decay, ops)
+        W1, W2 = self.encoder.kernel, self.decoder.kernel
+        if self._stacked:
+            W1 = ops.transpose(W1, (1, 0, 2))
+        return weight_penalty((W1, W2), penalties.weight_decay, ops)
 
 
 def padded_rows(n_rows):

@@ -74,11 +74,14 @@ class _Snapshot:
     """The weights of all models after an epoch, copied when asked for."""
 
     def __init__(self, program):
-        self._weights = functools.cache(program.weights)
+        self._weights, self._axes = functools.cache(program.weights), program.model_axes
 
     def of(self, number):
         """Return the function that returns one model's weights."""
-        return lambda: [stacked[number].copy() for stacked in self._weights()]
+        return lambda: [
+            stacked.take(number, axis)
+            for stacked, axis in zip(self._weights(), self._axes, strict=True)
+        ]
 
 
 # Each holds its models' weights and what Adam keeps of them, so few are kept.
@@ -130,10 +133,14 @@ def train_together(trainings):
 
     n_epochs, snapshot = 0, _Snapshot(program)
     with program.lock:
-        program.load(
-            [np.stack(w) for w in zip(*(t.weights for t in trainings), strict=True)],
-            TrainingState(None, np.stack([t.state.rho_hat for t in trainings])),
-        )
+        stacked = [
+            np.stack(of_all, axis)
+            for *of_all, axis in zip(
+                *(t.weights for t in trainings), program.model_axes, strict=True
+            )
+        ]
+        rho_hat = np.stack([t.state.rho_hat for t in trainings])
+        program.load(stacked, TrainingState(None, rho_hat))
         program.set_learning_rate(1.0)
         try:
             while any(model.result is None for model in models):
