@@ -82,9 +82,11 @@ WORKS = {
     "patches": Work(
         "Ng's patches, 10 000 x 64 -> 25",
         25,
-        Setting(0.01, 3.0, 1e-4, "sigmoid", 1e-2, 256),
+        # At 1e-2 PyTorch stays in the collapse that Ng's start leads to, at 0.454, and
+        # at 1e-3 it leaves it after 20 s.
+        Setting(0.01, 3.0, 1e-4, "sigmoid", 3e-3, 256),
         (20, 200),
-        20.0,
+        30.0,
     ),
     "fashion-mnist": Work(
         "Fashion-MNIST, 60 000 x 784 -> 196",
