@@ -432,6 +432,8 @@ def draw(results, file):
 
 def draw_work(ax, result):
     """Draw the traces of a work; the first repeat bears the label."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     best = best_objective(result)
     for name, runs in result["traces"].items():
         peer = PEERS[name]
@@ -444,8 +446,13 @@ def draw_work(ax, result):
             )
     ax.set_xscale("log")
     ax.set_yscale("log")
+    first = min(points[0][0] for runs in result["traces"].values() for points in runs)
+    ax.set_xlim(left=max(first, 0.05))
     ax.set_ylim(0.98 * best, 2.5 * best)
-    ax.yaxis.set_major_formatter("{x:g}")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter("{x:g}")
     ax.set(
         title=result["work"]["title"],

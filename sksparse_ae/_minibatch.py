@@ -102,6 +102,15 @@ class OptimizerSpec(NamedTuple):
         """Return a new optimizer of this description."""
         return self.optimizer_class.from_config(json.loads(self.config))
 
+    def build_for(self, variables):
+        """Return a new optimizer of the variables of a program, in one process."""
+        optimizer = self.build()
+        # To add up the gradients of one replica, Keras has TensorFlow register a
+        # gradient for good, and with it the graph: 4 MB of each program ever made.
+        optimizer._all_reduce_sum_gradients = lambda gradients: gradients
+        optimizer.build(variables)
+        return optimizer
+
 
 def _without_names(config):
     """Give every part of a configuration the same name."""
@@ -134,11 +143,7 @@ class MiniBatchProgram:
         self._models = () if n_models is None else (n_models,)
         self._network = Network(architecture, n_models)
         self.model_axes = self._network.model_axes
-        self._optimizer = optimizer_spec.build()
-        # There is one replica. To add up the gradients of one, Keras has TensorFlow
-        # register a gradient for good, and with it the graph: 4 to 10 MB a program.
-        self._optimizer._all_reduce_sum_gradients = lambda gradients: gradients
-        self._optimizer.build(self._network.variables)
+        self._optimizer = optimizer_spec.build_for(self._network.variables)
         self._fresh = _copies(self._optimizer.variables)
         self._rho_hat = tf.Variable(
             tf.zeros([*self._models, architecture.n_components])
@@ -263,9 +268,7 @@ class MiniBatchProgram:
         variables = self._network.variables
         before = [tf.identity(v.value) for v in variables]
         self._optimizer.apply(gradients, variables)
-        for variable, old, axis in zip(
-            variables, before, self.model_axes, strict=True
-        ):
+        for variable, old, axis in zip(variables, before, self.model_axes, strict=True):
             rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1 - axis))
             variable.assign(old + rate * (variable.value - old))
 

@@ -83,3 +83,10 @@ def check_continues(settings, fitted_settings):
 def n_held_out(validation_fraction, n_samples):
     """Return how many samples ``early_stopping`` holds out."""
     return math.ceil(validation_fraction * n_samples)
+
+
+def rows_of_a_batch(batch_size, n_samples):
+    """Return how many rows a batch has: if "auto", a fortieth of all, 32 to 256."""
+    if batch_size == "auto":
+        batch_size = min(max(n_samples // 40, 32), 256)
+    return min(int(batch_size), n_samples)

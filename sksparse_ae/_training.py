@@ -22,7 +22,7 @@ from ._monitor import HeldOut, Monitor, Progress
 from ._problem import Architecture, Penalties, Problem
 from ._revival import Reviver
 from ._scaling import Scaling
-from ._settings import n_held_out
+from ._settings import n_held_out, rows_of_a_batch
 from ._startup import starting_tensorflow
 from ._together import Task
 
@@ -321,9 +321,6 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
     state = TrainingState(None, training.rho_hat)
     if earlier is not None and earlier.optimizer == repr(optimizer):
         state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
-    batch_size = settings.batch_size
-    if batch_size == "auto":
-        batch_size = min(max(X.shape[0] // 40, 32), 256)
     n_samples_seen = X.shape[0]
     if partial and earlier is not None:
         n_samples_seen += earlier.n_samples_seen
@@ -332,7 +329,7 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
         weights=training.weights,
         problem=problem,
         optimizer=optimizer,
-        batch_size=min(int(batch_size), X.shape[0]),
+        batch_size=rows_of_a_batch(settings.batch_size, X.shape[0]),
         rate=schedule(rate, training.max_iter),
         rho_hat=settings.rho_hat,
         shuffle=settings.shuffle,

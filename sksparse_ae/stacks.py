@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._evaluation import fitted_attributes
 from ._monitor import Monitor, Progress
+from ._settings import rows_of_a_batch
 from ._startup import starting_tensorflow
 from ._transformer import SparseAutoencoderTransformer
 
@@ -424,8 +425,6 @@ def fine_tune(
         rows, held_out = _hold_out(y, validation_fraction, rng)
         # Fitted to the samples held out too, it would make any change look bad on them.
         classifier = clone(classifier).fit(stack.codes(Z[rows]), y[rows])
-    if batch_size == "auto":
-        batch_size = min(max(len(rows) // 40, 32), 256)
 
     with starting_tensorflow():
         from ._fine_tuning import StackArchitecture, StackObjective, train_stack
@@ -454,7 +453,7 @@ def fine_tune(
         objective=StackObjective(
             stack.network_maps(), [weight_decay] * len(stack.encoders) + [l2]
         ),
-        batch_size=min(batch_size, len(rows)),
+        batch_size=rows_of_a_batch(batch_size, len(rows)),
         rate=AnnealedRate(learning_rate, max_iter),
         rng=rng,
         make_monitor=lambda evaluate: Monitor(

@@ -1,11 +1,14 @@
 """Both solvers reach Ng's objective, and the fast path is the plain path."""
 
 import copy
+import gc
 import warnings
+import weakref
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -23,7 +26,7 @@ from sksparse_ae import (
 from sksparse_ae._forward import Parameters
 from sksparse_ae._initialization import balanced_weights
 from sksparse_ae._monitor import Monitor
-from sksparse_ae._problem import Architecture
+from sksparse_ae._problem import Architecture, Penalties
 from sksparse_ae._revival import Reviver
 from sksparse_ae._scaling import Scaling
 from sksparse_ae._threads import single_blas_thread
@@ -267,6 +270,24 @@ def test_the_cache_of_programs_is_bounded():
         )
         _minibatch.minibatch_program(architecture, adam, 8, 16)
     assert _minibatch.minibatch_program.cache_info().currsize == 16
+
+
+def test_a_program_that_is_no_longer_kept_leaves_no_graph():
+    architecture = Architecture(3, 2, "sigmoid", "linear", "squared_error", "float32")
+    adam, _ = _minibatch.OptimizerSpec.from_solver("adam")
+    program = _minibatch.MiniBatchProgram(architecture, adam, 8)
+    number = tf.TensorSpec([])
+    traced = program.plain_epoch.get_concrete_function(
+        tf.TensorSpec([16, 3]),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([3]),
+        Penalties(number, number, number),
+        number,
+    )
+    graph = weakref.ref(traced.graph)
+    del program, traced
+    gc.collect()
+    assert graph() is None
 
 
 # ------------------------------------------------------------- continued trainings
