@@ -105,7 +105,7 @@ def bias_for_mean_activation(Z, rho, activation):
     activate = ACTIVATIONS[activation]
     # |act^-1(target)| is below 30 for any rho that float64 tells from 0 and 1 by 1e-13.
     lower, upper = -Z.max(axis=0) - 30, -Z.min(axis=0) + 30
-    for _ in range(30):  # to 1e-7, the resolution of float32, in which it is trained
+    for _ in range(30):  # to 1e-7: it is where a training starts
         bias = (lower + upper) / 2
         shifted = Z + bias
         too_high = activate(shifted, out=shifted).mean(axis=0) > target

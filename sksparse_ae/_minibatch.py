@@ -107,7 +107,7 @@ class OptimizerSpec(NamedTuple):
         optimizer = self.build()
         # To add up the gradients of one replica, Keras has TensorFlow register a
         # gradient for good, and with it the graph: 4 MB of each program ever made.
-        optimizer._all_reduce_sum_gradients = lambda gradients: gradients
+        optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         optimizer.build(variables)
         return optimizer
 
@@ -140,8 +140,8 @@ class MiniBatchProgram:
     def __init__(self, architecture, optimizer_spec, batch_size, n_models=None):
         self.batch_size = batch_size
         self.lock = ProgramLock()
-        self._models = () if n_models is None else (n_models,)
         self._network = Network(architecture, n_models)
+        self._models = self._network.models
         self.model_axes = self._network.model_axes
         self._optimizer = optimizer_spec.build_for(self._network.variables)
         self._fresh = _copies(self._optimizer.variables)

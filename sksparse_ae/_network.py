@@ -93,11 +93,11 @@ class StackedDense(keras.layers.Layer):
         self._activation = keras.activations.get(activation)
 
     def build(self, input_shape):
-        shape = [self._n_models, input_shape[-1], self._units]
+        shape = self._n_models, input_shape[-1], self._units
         if len(input_shape) == 2:
             # As the wide product takes it, and returns its gradient: to transpose both
             # in every step takes a twentieth of it.
-            shape = shape[1], shape[0], shape[2]
+            shape = input_shape[-1], self._n_models, self._units
         self.kernel = self.add_weight(
             shape=shape, initializer=self._initializer, name="kernel"
         )
@@ -130,6 +130,8 @@ class Network:
     ----------
     variables : list of keras.Variable
         W1, b1, W2, b2.
+    models : tuple of int
+        Their number, if there are several, or nothing.
     model_axes : tuple of int
         Which axis of each variable is that of the models, if there are several.
     """
@@ -157,9 +159,9 @@ class Network:
             activation=None if from_logits else architecture.output_activation,
             name="decoder",
         )
-        self._stacked = () if n_models is None else (n_models,)
+        self.models = () if n_models is None else (n_models,)
         self.encoder.build((None, architecture.n_features))
-        self.decoder.build((*self._stacked, None, architecture.n_components))
+        self.decoder.build((*self.models, None, architecture.n_components))
         self.variables = [
             self.encoder.kernel,
             self.encoder.bias,
@@ -209,7 +211,7 @@ class Network:
     def decay(self, penalties):
         """Return the weight-decay term."""
         W1, W2 = self.encoder.kernel, self.decoder.kernel
-        if self._stacked:
+        if self.models:
             W1 = ops.transpose(W1, (1, 0, 2))
         return weight_penalty((W1, W2), penalties.weight_decay, ops)
 
