@@ -31,8 +31,7 @@ class FullBatchProgram:
 
     Attributes
     ----------
-    shape : tuple of int
-        Features and units.
+    architecture : Architecture
     size : int
         Values of a vector.
     graphs : dict of bool to tuple
@@ -40,11 +39,11 @@ class FullBatchProgram:
     """
 
     def __init__(self, architecture):
-        self.lock = ProgramLock()
+        self.lock, self.architecture = ProgramLock(), architecture
         self._network = Network(architecture)
         self._shapes = [tuple(v.shape) for v in self._network.variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
-        self.shape, self.size = self._shapes[0], sum(self._sizes)
+        self.size = sum(self._sizes)
         self.graphs = {
             compiled: tuple(
                 as_graph(function, compiled=compiled)
@@ -55,12 +54,14 @@ class FullBatchProgram:
 
     def flatten(self, weights):
         """Join W1, b1, W2, b2 to the vector that L-BFGS moves."""
-        return np.concatenate([np.ravel(w) for w in weights])
+        return np.concatenate([np.ravel(w) for w in self._network.turned(weights)])
 
     def split(self, vector):
         """Undo ``flatten``."""
         parts = np.split(vector, np.cumsum(self._sizes)[:-1])
-        return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
+        return self._network.turned(
+            [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
+        )
 
     def mean_code(self, vector, X, row_weights):
         """Return the weighted sum of the codes of some rows, (n_components,)."""
@@ -146,7 +147,8 @@ class FullBatchObjective:
     def _look_up(self, mean_code, gradient_and_terms):
         # Once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=self._offset.dtype)
-        n_features, n_components = self.program.shape
+        architecture = self.program.architecture
+        n_features, n_components = architecture.n_features, architecture.n_components
         n_rows = self._rows.chunk_rows
         vector, row_weights = spec([self.program.size]), spec([n_rows])
         X, offset = spec([n_rows, n_features]), spec([n_features])

@@ -15,6 +15,7 @@ from ._checkpoint import Checkpoint
 from ._initialization import SAMPLE_ROWS
 from ._monitor import Losses, Monitor
 from ._network import Network, ProgramLock, as_graph, worth_compiling
+from ._objective import weight_penalty
 from ._problem import Penalties, Problem
 from ._revival import Reviver
 from ._streams import BlockStream
@@ -134,7 +135,7 @@ class MiniBatchProgram:
     ``load`` to the last reading of ``weights`` and ``state``.
 
     With ``n_models`` it trains as many side by side on the same batches, and what it
-    takes and returns has an axis of them: first, but for weights ``model_axes``.
+    takes and returns has an axis of them first.
     """
 
     def __init__(self, architecture, optimizer_spec, batch_size, n_models=None):
@@ -142,19 +143,43 @@ class MiniBatchProgram:
         self.lock = ProgramLock()
         self._network = Network(architecture, n_models)
         self._models = self._network.models
-        self.model_axes = self._network.model_axes
         self._optimizer = optimizer_spec.build_for(self._network.variables)
         self._fresh = _copies(self._optimizer.variables)
         self._rho_hat = tf.Variable(
             tf.zeros([*self._models, architecture.n_components])
         )
-        self.plain_epoch = as_graph(self.epoch, compiled=False)
-        self.compiled_epoch = as_graph(self.epoch, compiled=True)
+        self._epochs = {
+            compiled: as_graph(self.epoch, compiled=compiled)
+            for compiled in (False, True)
+        }
+
+    def epoch_function(self, chunk_rows, *, compiled):
+        """Return ``epoch`` for chunks of so many rows as a graph, compiled or not.
+
+        To look it up at every call instead costs 0.2 ms, as much as two or three steps
+        of a small network.
+        """
+        architecture, rates = self._network.architecture, None
+        of_models = functools.partial(tf.TensorSpec, dtype=tf.float32)
+        scalar = of_models(self._models)
+        if self._models:
+            per_unit = of_models([*self._models, 1])
+            penalties, momentum = Penalties(per_unit, scalar, scalar), per_unit
+            rates = scalar
+        else:
+            penalties, momentum = Penalties(scalar, scalar, scalar), scalar
+        return self._epochs[compiled].get_concrete_function(
+            of_models([chunk_rows, architecture.n_features]),
+            tf.TensorSpec([], tf.int32),
+            of_models([architecture.n_features]),
+            penalties,
+            momentum,
+            rates,
+        )
 
     def load(self, weights, state):
         """Set the weights, and the state of a training or a fresh one."""
-        for variable, value in zip(self._network.variables, weights, strict=True):
-            variable.assign(np.asarray(value, dtype=np.float32))
+        self._load_weights(weights)
         for variable, value in zip(
             self._optimizer.variables,
             state.optimizer_variables or self._fresh,
@@ -163,9 +188,14 @@ class MiniBatchProgram:
             variable.assign(value)
         self._rho_hat.assign(state.rho_hat)
 
+    def _load_weights(self, weights):
+        values = self._network.turned(weights)
+        for variable, value in zip(self._network.variables, values, strict=True):
+            variable.assign(np.asarray(value, dtype=np.float32))
+
     def weights(self):
         """Return copies of W1, b1, W2, b2."""
-        return _copies(self._network.variables)
+        return self._network.turned(_copies(self._network.variables))
 
     def state(self):
         """Return a copy of the training's state."""
@@ -182,21 +212,28 @@ class MiniBatchProgram:
         units : ndarray of shape (n_components,), bool
             The new units; their running rho_hat begins at ``rho``.
         """
-        network = self._network.variables
-        for variable, value in zip(network, weights, strict=True):
-            variable.assign(np.asarray(value, dtype=np.float32))
-        # Keras names what an optimizer keeps for a variable after that variable.
-        of_units = {"encoder_kernel": (..., units), "encoder_bias": units}
-        of_units["decoder_kernel"] = units
+        self._load_weights(weights)
+        # Keras names what an optimizer keeps for a variable after that variable; all of
+        # these have the units on their first axis.
+        of_units = "encoder_kernel", "encoder_bias", "decoder_kernel"
         for variable, fresh in zip(self._optimizer.variables, self._fresh, strict=True):
-            for name, index in of_units.items():
-                if name in variable.path.replace("/", "_") and variable.shape:
-                    value = np.array(variable.value.numpy())
-                    value[index] = fresh[index]
-                    variable.assign(value)
+            path = variable.path.replace("/", "_")
+            if variable.shape and any(name in path for name in of_units):
+                value = np.array(variable.value.numpy())
+                value[units] = fresh[units]
+                variable.assign(value)
         rho_hat = np.array(self._rho_hat.numpy())
         rho_hat[units] = rho
         self._rho_hat.assign(rho_hat)
+
+    def decay(self, weight_decay):
+        """Return the weight-decay term, an array of shape () or (n_models,).
+
+        A step needs only its gradient. The value, a sum that XLA does not vectorise,
+        took a fifth of a step of 576 x 250 weights: it is taken once in an epoch.
+        """
+        W1, _, W2, _ = _copies(self._network.variables)
+        return weight_penalty((W1, W2), weight_decay, np)
 
     def set_learning_rate(self, rate):
         """Set the rate of an optimizer that has no schedule."""
@@ -225,8 +262,6 @@ class MiniBatchProgram:
         -------
         terms : tensor of shape (3,) or (3, n_models)
             ``DataTerms.reported`` of their batches, summed over the rows.
-        weight_decay : tensor of shape () or (n_models,)
-            That of the weights at the end.
         """
         variables = [v.value for v in self._network.variables]
 
@@ -259,17 +294,15 @@ class MiniBatchProgram:
             [0, tf.zeros([3, *self._models], data.dtype)],
             parallel_iterations=1,
         )
-        # A step needs only the gradient of the weight decay. Its value, a sum that is
-        # not vectorised, took a fifth of a step of 576 x 250 weights: it is taken once.
-        return total, self._network.decay(penalties)
+        return total
 
     def _apply_at(self, rates, gradients):
         """Take a step of an optimizer that is proportional to its rate."""
         variables = self._network.variables
         before = [tf.identity(v.value) for v in variables]
         self._optimizer.apply(gradients, variables)
-        for variable, old, axis in zip(variables, before, self.model_axes, strict=True):
-            rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1 - axis))
+        for variable, old in zip(variables, before, strict=True):
+            rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1))
             variable.assign(old + rate * (variable.value - old))
 
 
@@ -483,7 +516,7 @@ def train(training):
     if program.lock.is_held_here:
         program = MiniBatchProgram(*shape)
     compiled = training.is_worth_compiling()
-    run_epoch = program.compiled_epoch if compiled else program.plain_epoch
+    run_epoch = program.epoch_function(stream.chunk_rows, compiled=compiled)
     scaling, penalties = training.problem.scaling, training.problem.penalties
     offset = tf.constant(scaling.reconstruction_offset, dtype=tf.float32)
     coefficients = Penalties(*(tf.constant(p, tf.float32) for p in penalties))
@@ -525,11 +558,12 @@ def train(training):
                 total = np.zeros(3)
                 for data, n_rows in stream:
                     n_rows = tf.constant(n_rows, dtype=tf.int32)
-                    terms, decay = run_epoch(
-                        data, n_rows, offset, coefficients, momentum
+                    terms = run_epoch(
+                        data, n_rows, offset, coefficients, momentum, None
                     )
                     total += terms.numpy()
                 epoch += 1
+                decay = program.decay(penalties.weight_decay)
                 losses = Losses.from_terms(total / training.X.shape[0], decay)
                 monitor.update(losses, program.weights)
                 if monitor.stalled:

@@ -74,14 +74,11 @@ class _Snapshot:
     """The weights of all models after an epoch, copied when asked for."""
 
     def __init__(self, program):
-        self._weights, self._axes = functools.cache(program.weights), program.model_axes
+        self._weights = functools.cache(program.weights)
 
     def of(self, number):
         """Return the function that returns one model's weights."""
-        return lambda: [
-            stacked.take(number, axis)
-            for stacked, axis in zip(self._weights(), self._axes, strict=True)
-        ]
+        return lambda: [stacked[number].copy() for stacked in self._weights()]
 
 
 # Each holds its models' weights and what Adam keeps of them, so few are kept.
@@ -122,22 +119,20 @@ def train_together(trainings):
     )
     longest = max(trainings, key=lambda training: training.rate.end)
     compiled = longest.is_worth_compiling(n_models)
-    run_epoch = program.compiled_epoch if compiled else program.plain_epoch
+    run_epoch = program.epoch_function(stream.chunk_rows, compiled=compiled)
     scaling = first.problem.scaling
     offset = tf.constant(scaling.reconstruction_offset, dtype=tf.float32)
     penalties = [training.problem.penalties for training in trainings]
-    rho, *others = np.transpose(penalties).astype(np.float32)
-    coefficients = Penalties(*map(tf.constant, (rho[:, None], *others)))
+    rho, beta, weight_decay = np.transpose(penalties).astype(np.float32)
+    coefficients = Penalties(*map(tf.constant, (rho[:, None], beta, weight_decay)))
     momentum = np.array([[training.momentum] for training in trainings], np.float32)
     momentum = tf.constant(momentum)
 
     n_epochs, snapshot = 0, _Snapshot(program)
     with program.lock:
         stacked = [
-            np.stack(of_all, axis)
-            for *of_all, axis in zip(
-                *(t.weights for t in trainings), program.model_axes, strict=True
-            )
+            np.stack(of_all)
+            for of_all in zip(*(t.weights for t in trainings), strict=True)
         ]
         rho_hat = np.stack([t.state.rho_hat for t in trainings])
         program.load(stacked, TrainingState(None, rho_hat))
@@ -149,12 +144,12 @@ def train_together(trainings):
                 total = np.zeros((3, n_models))
                 for data, n_rows in stream:
                     n_rows = tf.constant(n_rows, dtype=tf.int32)
-                    terms, decay = run_epoch(
+                    terms = run_epoch(
                         data, n_rows, offset, coefficients, momentum, rates
                     )
                     total += terms.numpy()
                 n_epochs, snapshot = n_epochs + 1, _Snapshot(program)
-                means, decays = total.T / first.X.shape[0], decay.numpy()
+                means, decays = total.T / first.X.shape[0], program.decay(weight_decay)
                 for number, model in enumerate(models):
                     if model.result is None:
                         losses = Losses.from_terms(means[number], decays[number])

@@ -81,7 +81,7 @@ def random_weights(rng, n_features=N_FEATURES, n_components=N_COMPONENTS):
 def solver_objective(
     X, offset, weights, activation, output_activation, loss, compiled=False
 ):
-    """Value and gradient as L-BFGS sees them, on rows less `offset`."""
+    """Value and gradient as L-BFGS computes them, on rows less `offset`."""
     dtype, (n_features, n_components) = X.dtype.name, weights[0].shape
     architecture = Architecture(
         n_features, n_components, activation, output_activation, loss, dtype
@@ -97,6 +97,7 @@ def solver_objective(
     )
     gradient, terms = np.split(result.numpy(), [-N_TERMS])
     reconstruction, sparsity, _, decay = terms
+    gradient = np.concatenate([part.ravel() for part in program.split(gradient)])
     return reconstruction + sparsity + decay, gradient
 
 
