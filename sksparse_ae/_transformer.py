@@ -233,22 +233,23 @@ class SparseAutoencoderTransformer(
 
     rho_hat_ : ndarray of shape (n_components,)
         Mean activation of each unit over the training set, on [0, 1] for tanh units;
-        after `partial_fit`, over the samples of the last call.
+        after `partial_fit`, over the samples of the last call, of more than 10 000
+        over as many at most, evenly spaced.
 
     objective_ : Bunch
         The objective over the training set, in the units that `scale` sets: `total`
         and its terms `reconstruction`, `weight_decay` and `sparsity`, as floats;
-        after `partial_fit`, over the samples of the last call.
+        after `partial_fit`, over those samples.
 
     unit_states_ : ndarray of shape (n_components,)
         State of each unit on the training set, "active", "dead", "saturated" or
-        "collapsed" as `unit_report` defines them; after `partial_fit`, on the samples
-        of the last call.
+        "collapsed" as `unit_report` defines them; after `partial_fit`, on those
+        samples.
 
     sparseness_ : float
         Mean over the units of Hoyer's lifetime sparseness on the training set: 0 for
         constant units, 1 - sqrt(`rho`) for perfect on/off codes of that mean; after
-        `partial_fit`, on the samples of the last call.
+        `partial_fit`, on those samples.
 
     offset_ : ndarray of shape (n_features,)
         Mean of the training set. Training runs on centred data, which leaves the
