@@ -18,7 +18,7 @@ from ._network import Network, ProgramLock, as_graph, worth_compiling
 from ._objective import weight_penalty
 from ._problem import Penalties, Problem
 from ._revival import Reviver
-from ._streams import BlockStream
+from ._streams import EpochStream
 
 # The running rho_hat averages about this many samples. On Ng's patches the objective
 # reached is within 0.3 % of L-BFGS's for batches of 32, 256 and 1000 alike; 500
@@ -473,8 +473,13 @@ class MiniBatchTraining(NamedTuple):
 
     def rows(self):
         """Return the rows as a program takes them."""
-        return BlockStream(
-            self.X, self.problem.scaling, self.batch_size, self.shuffle, self.rng
+        return EpochStream(
+            self.X,
+            self.problem.scaling,
+            self.batch_size,
+            self.shuffle,
+            self.rng,
+            n_epochs=self.rate.end,
         )
 
 

@@ -17,17 +17,28 @@ from ._network import padded_rows
 CHUNK_BYTES = 1 << 24
 
 
-class BlockStream:
+class EpochStream:
     """Training rows as float32 tensors, in the order in which an epoch takes them.
 
-    The rows are held standardized in blocks of at most ``_forward.BLOCK_BYTES``. One
-    block stays where it is between epochs. Several are read anew each time: in an
-    order shuffled over all rows, or, from a memory map, as contiguous runs in random
-    order whose rows are shuffled within.
+    They come in chunks, so that the compiled program slices its batches from rows that
+    lie in order: gathering them there, element by element, took a fifth of a step of
+    64 -> 25 units.
 
-    A block is handed out in chunks, so that the compiled program slices its batches
-    from rows that lie in order: gathering them there, element by element, took a
-    fifth of a step of 64 -> 25 units.
+    Rows that are taken in several epochs are held standardized where they are at most
+    ``_forward.BLOCK_BYTES``. Others are standardized anew for each chunk: in an order
+    shuffled over all rows, or, from a memory map, in contiguous runs in random order
+    that are read one at a time and shuffled within.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given.
+    scaling : Scaling
+    batch_size : int
+    shuffle : bool
+    rng : RandomState
+    n_epochs : int
+        How often the rows are to be taken, at most.
 
     Attributes
     ----------
@@ -35,66 +46,72 @@ class BlockStream:
         Rows of every chunk, a multiple of the batch size.
     """
 
-    def __init__(self, X, scaling, batch_size, shuffle, rng):
+    def __init__(self, X, scaling, batch_size, shuffle, rng, n_epochs):
         self._X, self._scaling = X, scaling
         self._shuffle, self._rng = shuffle, rng
         n_rows, n_features = X.shape
 
-        def rows_of(n_bytes):
-            batches = max(n_bytes // (4 * n_features * batch_size), 1)
+        def rows_of(n_bytes, itemsize=4):
+            batches = max(n_bytes // (itemsize * n_features * batch_size), 1)
             return batches * batch_size
 
-        self._block_rows = min(rows_of(_forward.BLOCK_BYTES), n_rows)
         whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
         self.chunk_rows = min(rows_of(CHUNK_BYTES), whole)
-        # A variable is filled in place; a tensor would need the array beside it.
-        self._block = tf.Variable(tf.zeros((self._block_rows, n_features)))
-        if self._block_rows == n_rows:
-            self._fill(slice(0, n_rows))
+        self._block, self._run, self._run_rows = None, None, n_rows
+        self._chunk_buffer = np.empty((self.chunk_rows, n_features), np.float32)
+        if _forward.is_streamed(X):
+            self._run_rows = rows_of(_forward.BLOCK_BYTES, X.itemsize)
+            self._run = np.empty((self._run_rows, n_features), X.dtype)
+        elif n_epochs > 1 and 4 * n_rows * n_features <= _forward.BLOCK_BYTES:
+            self._block = self._standardized_block()
 
     def __iter__(self):
         """Yield the chunks of one epoch, each with the number of its rows in use."""
         n_rows = self._X.shape[0]
-        if self._block_rows == n_rows:
-            yield from self._chunks(n_rows, self._shuffle)
-            return
-        starts = np.arange(0, n_rows, self._block_rows)
-        contiguous = not self._shuffle or _forward.is_streamed(self._X)
-        if self._shuffle and contiguous:
+        starts = np.arange(0, n_rows, self._run_rows)
+        if self._shuffle:
             self._rng.shuffle(starts)
-        elif self._shuffle:
-            order = self._rng.permutation(n_rows)
         for start in starts:
-            rows = slice(start, min(start + self._block_rows, n_rows))
-            self._fill(rows if contiguous else order[rows])
-            yield from self._chunks(
-                rows.stop - rows.start, self._shuffle and contiguous
-            )
+            n_run = min(self._run_rows, n_rows - start)
+            source = self._X
+            if self._run is not None:
+                source = self._run[:n_run]
+                source[:] = self._X[start : start + n_run]
+            order = self._rng.permutation(n_run) if self._shuffle else np.arange(n_run)
+            for rows in gen_batches(n_run, self.chunk_rows):
+                yield self._chunk(source, order[rows]), rows.stop - rows.start
 
-    def _fill(self, rows):
-        """Standardize rows of the data, a slice or their numbers, into the block."""
-        at = 0
-        for X in _forward.dense_chunks(self._X, rows):
+    def _chunk(self, source, numbers):
+        """Return the rows of these numbers, and padding."""
+        if self._block is not None:
+            padded = np.zeros(self.chunk_rows, dtype=np.int32)
+            padded[: len(numbers)] = numbers
+            return tf.gather(self._block, padded)
+        chunk, at = self._chunk_buffer, 0
+        for X in _forward.dense_chunks(source, numbers):
+            self._scaling.standardize(X, out=chunk[at : at + len(X)])
+            at += len(X)
+        chunk[at:] = 0
+        return tf.constant(chunk)  # a copy
+
+    def _standardized_block(self):
+        """Return all rows as a variable, filled without another copy of them."""
+        # A tensor would need the array beside it.
+        block, at = tf.Variable(tf.zeros(self._X.shape)), 0
+        for X in _forward.dense_chunks(self._X, slice(0, self._X.shape[0])):
             standardized = np.empty(X.shape, dtype=np.float32)
             self._scaling.standardize(X, out=standardized)
             # In place: an assignment to a slice, as Python writes it, reads the whole
             # block before, into a copy.
             tf.raw_ops.ResourceStridedSliceAssign(
-                ref=self._block.handle,
+                ref=block.handle,
                 begin=[at],
                 end=[at + len(X)],
                 strides=[1],
                 value=standardized,
             )
             at += len(X)
-
-    def _chunks(self, n_rows, shuffle):
-        order = self._rng.permutation(n_rows) if shuffle else np.arange(n_rows)
-        for rows in gen_batches(n_rows, self.chunk_rows):
-            numbers = np.zeros(self.chunk_rows, dtype=np.int32)
-            n_used = rows.stop - rows.start
-            numbers[:n_used] = order[rows]
-            yield tf.gather(self._block, numbers), n_used
+        return block
 
 
 class ChunkedRows:

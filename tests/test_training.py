@@ -21,6 +21,7 @@ from sksparse_ae import (
     _lbfgs,
     _minibatch,
     _streams,
+    _training,
 )
 from sksparse_ae._forward import Parameters
 from sksparse_ae._initialization import balanced_weights
@@ -316,6 +317,20 @@ def test_partial_fit_on_single_batches_averages_rho_hat_over_calls(digits):
     assert not np.allclose(*codes)
 
 
+@pytest.mark.parametrize("n_evaluated", [75, 299, 300])
+def test_partial_fit_is_evaluated_on_some_of_many_rows(
+    digits, monkeypatch, n_evaluated, no_convergence_warning
+):
+    monkeypatch.setattr(_training, "PARTIALLY_EVALUATED_ROWS", n_evaluated)
+    few = SparseAutoencoderTransformer(5, scale=False, random_state=0)
+    few.partial_fit(digits)
+    rows = digits[:: {75: 4, 299: 2, 300: 1}[n_evaluated]]
+    assert few.objective_ == pytest.approx(few.evaluate_objective(rows))
+    assert_allclose(few.rho_hat_, few.transform(rows).mean(axis=0))
+    whole = few.set_params(max_iter=2).fit(digits).objective_
+    assert whole == pytest.approx(few.evaluate_objective(digits))
+
+
 def test_partial_fit_takes_a_single_sample_once_it_has_begun(digits):
     transformer = SparseAutoencoderTransformer(10, random_state=0)
     with pytest.raises(ValueError, match="minimum of 2"):
@@ -553,40 +568,114 @@ def test_a_memory_map_trains_like_the_array(digits, tmp_path, no_convergence_war
     )
 
 
-@pytest.mark.parametrize("kind", ["array", "csr", "memmap"])
-def test_data_in_several_blocks_trains_as_well_as_in_one(
-    digits, monkeypatch, tmp_path, kind, no_convergence_warning
-):
-    whole = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(digits)
-    monkeypatch.setattr(_forward, "BLOCK_BYTES", 4 * 64 * 90)
-    X = digits
+def in_format(X, kind, folder):
+    """Return rows as an array of either precision, as CSR or as a memory map."""
     if kind == "csr":
-        X = sparse.csr_matrix(digits)
-    elif kind == "memmap":
-        np.save(tmp_path / "X.npy", digits)
-        X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    blocks_read, chunks_read = [], []
-    fill, chunks = _streams.BlockStream._fill, _streams.BlockStream._chunks
+        return sparse.csr_matrix(X)
+    if kind == "memmap":
+        np.save(folder / "X.npy", X)
+        return np.load(folder / "X.npy", mmap_mode="r")
+    return X.astype(kind)
 
-    def counted_fill(self, rows):
-        blocks_read.append(len(np.arange(300)[rows]))
-        fill(self, rows)
 
-    def counted_chunks(self, n_rows, shuffle):
-        for data, n_used in chunks(self, n_rows, shuffle):
-            assert len(data) == 40
-            chunks_read.append(n_used)
-            yield data, n_used
+FORMATS = ["float32", "float64", "csr", "memmap"]
 
-    monkeypatch.setattr(_streams.BlockStream, "_fill", counted_fill)
-    monkeypatch.setattr(_streams.BlockStream, "_chunks", counted_chunks)
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Hold at most 90 rows of digits, and pass a program at most 50."""
+    monkeypatch.setattr(_forward, "BLOCK_BYTES", 4 * 64 * 90)
     monkeypatch.setattr(_streams, "CHUNK_BYTES", 4 * 64 * 50)
-    blocks = SparseAutoencoderTransformer(20, batch_size=20, random_state=0).fit(X)
-    assert max(blocks_read) == 80
-    assert sum(blocks_read) == 300 * blocks.n_iter_
-    assert max(chunks_read) == 40
-    assert sum(chunks_read) == 300 * blocks.n_iter_
-    assert_allclose(blocks.objective_.total, whole.objective_.total, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_rows_that_are_not_held_train_as_well(
+    digits, request, tmp_path, kind, no_convergence_warning
+):
+    few = SparseAutoencoderTransformer(20, batch_size=20, random_state=0)
+    held = clone(few).fit(digits)
+    request.getfixturevalue("small_blocks")
+    anew = clone(few).fit(in_format(digits, kind, tmp_path))
+    assert_allclose(anew.objective_.total, held.objective_.total, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("is_small", "n_epochs", "is_held"),
+    [(True, 2, True), (True, 1, False), (False, 2, False)],
+)
+def test_an_epoch_takes_every_row_once_and_in_a_new_order(
+    digits, request, monkeypatch, tmp_path, kind, is_small, n_epochs, is_held
+):
+    scaling = Scaling.from_data(digits, scale=True, linear_output=True)
+    expected = scaling.standardize(digits, out=np.empty(digits.shape, np.float32))
+    if not is_small:
+        request.getfixturevalue("small_blocks")
+    X = in_format(digits, kind, tmp_path)
+    standardized = []
+    standardize = Scaling.standardize
+
+    def counted(self, X, out):
+        standardized.append(len(out))
+        return standardize(self, X, out)
+
+    monkeypatch.setattr(Scaling, "standardize", counted)
+    rng = np.random.RandomState(0)
+    stream = _streams.EpochStream(X, scaling, 20, True, rng, n_epochs)
+    assert sum(standardized) == (300 if is_held else 0)
+
+    def epoch():
+        # All chunks at once: none may be the memory of the next.
+        chunks = list(stream)
+        assert {len(data) for data, _ in chunks} == {stream.chunk_rows}
+        return np.concatenate([data[:n_used] for data, n_used in chunks])
+
+    first, second = epoch(), epoch()
+    assert sum(standardized) == (300 if is_held else 600)
+    assert not np.array_equal(first, second)
+    for rows in (first, second):
+        assert_allclose(
+            np.sort(rows, axis=0), np.sort(expected, axis=0), rtol=1e-6, atol=1e-6
+        )
+
+
+def test_rows_of_a_memory_map_are_read_in_runs(digits, tmp_path, small_blocks):
+    numbered = np.repeat(np.arange(300.0)[:, np.newaxis], 64, axis=1)
+    X = in_format(numbered, "memmap", tmp_path)
+    unscaled = Scaling(np.zeros(64), 1.0, True)
+    stream = _streams.EpochStream(X, unscaled, 20, True, np.random.RandomState(0), 9)
+    # In float64, 90 rows of float32 are 45, of which two batches are read.
+    assert stream.chunk_rows == 40
+    runs = [np.sort(data[:n_used, 0]) for data, n_used in stream]
+    starts = [int(run[0]) for run in runs]
+    assert starts != sorted(starts)
+    assert sorted(starts) == list(range(0, 300, 40))
+    for run, start in zip(runs, starts, strict=True):
+        assert_array_equal(run, np.arange(start, min(start + 40, 300)))
+
+
+def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
+    X = digits.astype(np.float32)
+    scaling = Scaling.from_data(X, scale=True, linear_output=True)
+
+    def epoch(n_epochs):
+        rng = np.random.RandomState(0)
+        stream = _streams.EpochStream(X, scaling, 20, True, rng, n_epochs)
+        return [(data.numpy(), n_used) for data, n_used in stream]
+
+    for once, held in zip(epoch(1), epoch(2), strict=True):
+        assert once[1] == held[1]
+        assert_array_equal(once[0][: once[1]], held[0][: held[1]])
+
+
+@pytest.mark.parametrize("offset", [0, 1, 1e3, 1e6])
+def test_float32_rows_are_standardized_as_exactly_as_float32_holds_them(offset):
+    rng = np.random.RandomState(0)
+    X = (offset + rng.normal(size=(1000, 3))).astype(np.float32)
+    scaling = Scaling.from_data(X, scale=True, linear_output=True)
+    standardized = scaling.standardize(X, out=np.empty_like(X))
+    exact = (X.astype(np.float64) - scaling.offset) / scaling.scale
+    assert_allclose(standardized, exact, rtol=3e-7, atol=3e-7)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -606,14 +695,8 @@ def test_lbfgs_by_chunks_of_rows_finds_what_it_finds_on_them_at_once(
         5, solver="lbfgs", max_iter=10, activation="tanh", random_state=0
     )
     compiling(compiled)
-    X, tolerance = digits, 1e-9
-    if kind == "float32":
-        X, tolerance = digits.astype(np.float32), 1e-3
-    elif kind == "csr":
-        X = sparse.csr_matrix(digits)
-    elif kind == "memmap":
-        np.save(tmp_path / "X.npy", digits)
-        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    X = in_format(digits, kind, tmp_path)
+    tolerance = 1e-3 if kind == "float32" else 1e-9
     whole = clone(few).fit(X)
     monkeypatch.setattr(_streams, "CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
     if not held:
@@ -664,25 +747,9 @@ def test_lbfgs_restores_the_blas_threads(digits, fails, no_convergence_warning):
         assert set(blas_threads()) == {2}
 
 
-def test_an_epoch_takes_every_row_once_and_in_a_new_order(digits):
-    rng = np.random.RandomState(0)
-    scaling = Scaling.from_data(digits, scale=True, linear_output=True)
-    stream = _streams.BlockStream(digits, scaling, 20, shuffle=True, rng=rng)
-    expected = scaling.standardize(digits, out=np.empty(digits.shape, np.float32))
-
-    def epoch():
-        return np.concatenate([data[:n_used] for data, n_used in stream])
-
-    first, second = epoch(), epoch()
-    assert not np.array_equal(first, second)
-    for rows in (first, second):
-        assert_array_equal(np.sort(rows, axis=0), np.sort(expected, axis=0))
-
-
-def test_blocks_of_csr_and_dense_data_train_alike(
-    digits, monkeypatch, no_convergence_warning
+def test_csr_and_dense_rows_that_are_not_held_train_alike(
+    digits, small_blocks, no_convergence_warning
 ):
-    monkeypatch.setattr(_forward, "BLOCK_BYTES", 4 * 64 * 90)
     few = SparseAutoencoderTransformer(5, max_iter=3, batch_size=20, random_state=0)
     dense = clone(few).fit(digits)
     compressed = clone(few).fit(sparse.csr_matrix(digits))
