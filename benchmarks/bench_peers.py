@@ -1,4 +1,4 @@
-"""Time a training step, a first fit and its memory beside what else a user would pick.
+"""Time a step, a first fit and the way to an objective beside what else one would pick.
 
 Run ``python benchmarks/bench_peers.py [--repeats N] [--only WORK ...]
 [--peers NAME ...] [--json FILE] [--markdown FILE]``. What is measured, and how, stands
@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import itertools
 import json
+import math
 import resource
 import tempfile
 import time
@@ -41,6 +42,7 @@ from _peers import (
     import_keras,
     keras_autoencoder,
 )
+from _traces import Trace, follow_ours, time_to, weights_of
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._training import prepare
@@ -57,6 +59,8 @@ class Work(NamedTuple):
         Epochs of the first fit, and of the short fit that a long one is compared with.
     most_epochs : int
         The largest number of epochs by which the long fit is longer.
+    objective : float
+        The objective over all rows that the peers are timed on their way to.
     floor_bound : float or None
         What ours may take, in times of the five matrix products.
     keras_floor : float or None
@@ -69,6 +73,7 @@ class Work(NamedTuple):
     batch_size: int
     first_epochs: int
     most_epochs: int
+    objective: float
     floor_bound: float | None = None
     keras_floor: float | None = None
 
@@ -99,12 +104,18 @@ class Work(NamedTuple):
 # What a long fit takes beyond a short one, about, and single steps altogether.
 TIMED_SECONDS = 2.0
 
+# More epochs than any training takes.
+WITHOUT_END = 100_000
+
+# When a peer is stopped that has not come to the work's objective.
+LONGEST_SECONDS = 120.0
+
 # First fits are long enough for ours to compile.
 WORKS = [
-    Work(10_000, 64, 25, 256, 20, 200, keras_floor=12),
-    Work(10_000, 576, 250, 50, 3, 20, floor_bound=1.35),
-    Work(60_000, 784, 196, 256, 1, 4, floor_bound=1.35),
-    Work(60_000, 784, 1000, 256, 1, 3, floor_bound=1.25),
+    Work(10_000, 64, 25, 256, 20, 200, 0.2, keras_floor=12),
+    Work(10_000, 576, 250, 50, 3, 20, 1.5, floor_bound=1.35),
+    Work(60_000, 784, 196, 256, 1, 4, 4.0, floor_bound=1.35),
+    Work(60_000, 784, 1000, 256, 1, 3, 2.2, floor_bound=1.25),
 ]
 
 
@@ -199,8 +210,25 @@ class Peer:
         n_epochs = round(TIMED_SECONDS * work.first_epochs / short[0])
         return min(max(n_epochs, 1), work.most_epochs)
 
+    def follow(self, trace):
+        """Train from the start until ``trace`` asks to stop."""
+        self.build()
+        while not trace.record(self.weights):
+            self.fit(1)
+
+    def time_to_objective(self):
+        """Return the time to the objective of the work, with compilation."""
+        X, work = self.problem.X, self.problem.work
+        trace = Trace(
+            lambda weights: full_objective(X, weights, work.setting),
+            LONGEST_SECONDS,
+            work.objective,
+        )
+        self.follow(trace)
+        return {"objective_s": time_to(trace.points, work.objective)}
+
     def measure(self):
-        """Return the figures of this peer."""
+        """Return the other figures of this peer."""
         work = self.problem.work
         before = peak_megabytes()
         with stopwatch() as first:
@@ -229,10 +257,14 @@ class Ours(Peer):
         work, X = self.problem.work, self.problem.X
         self.transformer = our_transformer(work, n_epochs, shuffle=shuffle).fit(X)
 
+    def follow(self, trace):
+        """Fit one that ends before its time."""
+        work, X = self.problem.work, self.problem.X
+        follow_ours(our_transformer(work, WITHOUT_END, shuffle=True), X, trace)
+
     def weights(self):
         """Return the fitted arrays in the order of the other peers'."""
-        (W1, W2), (b1, b2) = self.transformer.coefs_, self.transformer.intercepts_
-        return [W1, b1, W2, b2]
+        return weights_of(vars(self.transformer))
 
 
 class ModelFit(Peer):
@@ -250,7 +282,7 @@ class ModelFit(Peer):
             self.problem.weights, self.problem.work.setting, **self.compiling
         )
 
-    def fit(self, n_epochs, *, shuffle=True):
+    def fit(self, n_epochs, *, shuffle=True, callbacks=()):
         """Train by some epochs."""
         self.model.fit(
             self.problem.X,
@@ -259,7 +291,13 @@ class ModelFit(Peer):
             epochs=n_epochs,
             shuffle=shuffle,
             verbose=0,
+            callbacks=list(callbacks),
         )
+
+    def follow(self, trace):
+        """Call ``Model.fit`` once, as its calls take a time of their own."""
+        self.build()
+        self.fit(WITHOUT_END, callbacks=[trace.keras_callback()])
 
     def weights(self):
         """Return the model's weights."""
@@ -446,11 +484,22 @@ def peak_megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run_peer(name, work, folder):
-    """Measure a peer in this process and print its figures as JSON."""
+def run_peer(name, what, work, folder):
+    """Call a method of a peer in this process and print its figures as JSON."""
     warnings.simplefilter("ignore")
     _, peer = PEERS[name]
-    print(json.dumps(peer(Problem.load(work, folder)).measure()))
+    print(json.dumps(getattr(peer(Problem.load(work, folder)), what)()))
+
+
+def figures_of(name, work, folder):
+    """Return the figures of a peer, each kind from a process of its own."""
+    _, peer = PEERS[name]
+    whats = ["measure", "time_to_objective"] if peer.same_objective else ["measure"]
+    figures = {}
+    for what in whats:
+        arguments = ["--in-process", name, what, work.name, folder]
+        figures |= run_in_own_process([__file__, *arguments])
+    return figures
 
 
 def installed(names):
@@ -469,8 +518,7 @@ def repeat(work, names, folder):
     """Run every peer once, in turn; add the ratios to ours' figures."""
     run = {}
     for name in names:
-        arguments = ["--in-process", name, work.name, folder]
-        run[name] = run_in_own_process([__file__, *arguments])
+        run[name] = figures_of(name, work, folder)
         print(f"{work.name}, {name}: {run[name]['step_us']:.0f} us a step", flush=True)
     if "ours" in run:
         ours = run["ours"]
@@ -499,16 +547,22 @@ def bench_work(work, names, repeats, data_folder):
 
 def shown(figures, key, form):
     """Return a figure as text, nothing if there is none."""
-    return form.format(figures[key]) if key in figures else ""
+    if key not in figures:
+        return ""
+    if math.isinf(figures[key]):
+        return f"not in {LONGEST_SECONDS:.0f} s"
+    return form.format(figures[key])
 
 
 def comparison_rows(result):
     """Return the rows of a work's table."""
+    work = result["work"]
     return [
         {
             "by": PEERS[name][0],
             "step": shown(figures, "step_us", "{:.0f} us"),
             "times ours": shown(figures, "ratio_to_ours", "{:.2f}"),
+            f"to {work['objective']}": shown(figures, "objective_s", "{:.1f} s"),
             "first fit": shown(figures, "first_fit_s", "{:.1f} s"),
             "peak memory": shown(figures, "peak_mb", "{:.0f} MB"),
             "of it before": shown(figures, "before_fit_mb", "{:.0f} MB"),
@@ -553,16 +607,16 @@ def parsed_arguments():
     parser.add_argument("--repeats", type=int, default=5, help="default: 5")
     add_choices(parser, names, PEERS)
     parser.add_argument("--markdown", type=Path, help="where to write the tables")
-    parser.add_argument("--in-process", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--in-process", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main():
     arguments = parsed_arguments()
     if arguments.in_process:
-        name, work_name, folder = arguments.in_process
+        name, what, work_name, folder = arguments.in_process
         work = next(work for work in WORKS if work.name == work_name)
-        run_peer(name, work, Path(folder))
+        run_peer(name, what, work, Path(folder))
         return
     import_keras()
     results = {"versions": versions(), "works": []}

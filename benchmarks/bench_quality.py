@@ -10,11 +10,9 @@ import importlib.util
 import json
 import math
 import statistics
-import time
 import warnings
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import joblib
 import numpy as np
@@ -36,17 +34,12 @@ from _peers import (
     keras_autoencoder,
     uniform_start,
 )
+from _traces import Trace, follow_ours, time_to
 from bench_engine import NumpyObjective
 from scipy.optimize import minimize
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._callbacks import IterationTasks
 from sksparse_ae.datasets import load_natural_image_patches
-
-# The objective is computed again once the training has taken longer by one of these
-# shares: of its time until then, or of the time that it may take at all.
-RECORDING_GROWTH = 0.1
-RECORDING_STEP = 1 / 150
 
 # More iterations or epochs than any training takes in its time.
 WITHOUT_END = 100_000
@@ -105,92 +98,11 @@ def training_rows(name, data_folder):
     return fashion_mnist(data_folder)[0]
 
 
-class Trace:
-    """The objective over the time of a training, without that of computing it.
-
-    Parameters
-    ----------
-    objective : callable
-        Maps weights to the objective over all rows.
-    limit : float
-        Seconds after which ``record`` asks to stop.
-
-    Attributes
-    ----------
-    points : list of (float, float)
-        Seconds and objective.
-    """
-
-    def __init__(self, objective, limit):
-        self._objective, self._limit = objective, limit
-        self.points = []
-        self._next = 0.0
-        self._start = time.perf_counter()
-
-    def restart(self):
-        """Set the clock to zero."""
-        self._start = time.perf_counter()
-
-    def record(self, get_weights):
-        """Note the objective, unless the last one is recent; return whether to stop."""
-        now = time.perf_counter()
-        elapsed = now - self._start
-        stop = elapsed >= self._limit
-        if stop or elapsed >= self._next:
-            self._next = elapsed + min(
-                RECORDING_GROWTH * elapsed, RECORDING_STEP * self._limit
-            )
-            self.points.append((elapsed, self._objective(get_weights())))
-            self._start += time.perf_counter() - now
-        return stop
-
-    def finish(self, get_weights):
-        """Note the objective at the end."""
-        self._next = 0.0
-        self.record(get_weights)
-
-
 # --------------------------------------------------------------------------- ours
 
 
-class Idle:
-    """A callback that asks for nothing: with it, a fit has tasks to watch."""
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_end(self, estimator, context):
-        """Do nothing."""
-
-
-def weights_of(attributes):
-    """Return the arrays of fitted attributes in the order of the peers'."""
-    (W1, W2), (b1, b2) = attributes["coefs_"], attributes["intercepts_"]
-    return [W1, b1, W2, b2]
-
-
-def follow_ours(work, X, trace, seed, **settings):
-    """Fit ours.
-
-    The weights are taken where a task ends, as a callback that asks for the fitted
-    estimator gets it only after it was made, at the expense of the clock.
-    """
-    import_keras()
-    import sksparse_ae._lbfgs
-    import sksparse_ae._minibatch  # noqa: F401
-
-    end = IterationTasks.end
-
-    def recorded_end(tasks, get_weights):
-        stop = trace.record(lambda: weights_of(tasks._fitted_attributes(get_weights())))
-        return end(tasks, get_weights) or stop
-
+def fit_ours(work, X, trace, seed, **settings):
+    """Fit ours."""
     transformer = SparseAutoencoderTransformer(
         work.n_components,
         **work.setting.penalties,
@@ -198,23 +110,20 @@ def follow_ours(work, X, trace, seed, **settings):
         scale=False,
         random_state=seed,
         **settings,
-    ).set_callbacks(Idle())
-    with mock.patch.object(IterationTasks, "end", recorded_end):
-        trace.restart()
-        transformer.fit(X)
-    trace.finish(lambda: weights_of(vars(transformer)))
+    )
+    follow_ours(transformer, X, trace)
 
 
 def follow_lbfgs(work, X, trace, seed):
     """Fit ours by L-BFGS, until SciPy sees no more progress."""
-    follow_ours(work, X, trace, seed, solver="lbfgs", max_iter=WITHOUT_END, tol=0)
+    fit_ours(work, X, trace, seed, solver="lbfgs", max_iter=WITHOUT_END, tol=0)
 
 
 def follow_adam(which):
     """Return what fits ours by Adam, for one of the work's numbers of epochs."""
 
     def follow(work, X, trace, seed):
-        follow_ours(work, X, trace, seed, max_iter=work.adam_epochs[which])
+        fit_ours(work, X, trace, seed, max_iter=work.adam_epochs[which])
 
     return follow
 
@@ -229,15 +138,7 @@ def start_of(work, X, seed):
 def follow_keras(work, X, trace, seed, **compiling):
     """Train by ``Model.fit`` with a constant learning rate."""
     import_keras()
-    import keras
-
     weights = start_of(work, X, seed)
-
-    class Recorder(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if trace.record(self.model.get_weights):
-                self.model.stop_training = True
-
     trace.restart()
     model = keras_autoencoder(weights, work.setting, **compiling)
     model.fit(
@@ -246,7 +147,7 @@ def follow_keras(work, X, trace, seed, **compiling):
         batch_size=work.setting.batch_size,
         epochs=WITHOUT_END,
         verbose=0,
-        callbacks=[Recorder()],
+        callbacks=[trace.keras_callback()],
     )
 
 
@@ -370,11 +271,6 @@ def best_objective(result):
         for points in runs
         for _, objective in points
     )
-
-
-def time_to(points, target):
-    """Return when a trace is first at the target or below; infinity if never."""
-    return min((t for t, objective in points if objective <= target), default=math.inf)
 
 
 def add_times(result):

@@ -1,0 +1,126 @@
+"""The objective of a training over its wall time, for the benchmarks to compare."""
+
+import math
+import time
+from unittest import mock
+
+from _peers import import_keras
+
+from sksparse_ae._callbacks import IterationTasks
+
+# The objective is computed again once the training has taken longer by one of these
+# shares: of its time until then, or of the time that it may take at all.
+RECORDING_GROWTH = 0.1
+RECORDING_STEP = 1 / 150
+
+
+class Trace:
+    """The objective over the time of a training, without that of computing it.
+
+    Parameters
+    ----------
+    objective : callable
+        Maps weights to the objective over all rows.
+    limit : float
+        Seconds after which ``record`` asks to stop.
+    target : float, optional
+        The objective at which ``record`` asks to stop; it is then computed every time.
+
+    Attributes
+    ----------
+    points : list of (float, float)
+        Seconds and objective.
+    """
+
+    def __init__(self, objective, limit, target=None):
+        self._objective, self._limit, self._target = objective, limit, target
+        self.points = []
+        self._next = 0.0
+        self._start = time.perf_counter()
+
+    def restart(self):
+        """Set the clock to zero."""
+        self._start = time.perf_counter()
+
+    def record(self, get_weights):
+        """Note the objective, unless the last one is recent; return whether to stop."""
+        now = time.perf_counter()
+        elapsed = now - self._start
+        stop = elapsed >= self._limit
+        if stop or elapsed >= self._next or self._target is not None:
+            self._next = elapsed + min(
+                RECORDING_GROWTH * elapsed, RECORDING_STEP * self._limit
+            )
+            objective = self._objective(get_weights())
+            self.points.append((elapsed, objective))
+            stop |= self._target is not None and objective <= self._target
+            self._start += time.perf_counter() - now
+        return stop
+
+    def finish(self, get_weights):
+        """Note the objective at the end."""
+        self._next = 0.0
+        self.record(get_weights)
+
+    def keras_callback(self):
+        """Return a callback of Keras that records after every epoch."""
+        import keras
+
+        trace = self
+
+        class Recorder(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if trace.record(self.model.get_weights):
+                    self.model.stop_training = True
+
+        return Recorder()
+
+
+def time_to(points, target):
+    """Return when a trace is first at the target or below; infinity if never."""
+    return min((t for t, objective in points if objective <= target), default=math.inf)
+
+
+class Idle:
+    """A callback that asks for nothing: with it, a fit has tasks to watch."""
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Do nothing."""
+
+
+def weights_of(attributes):
+    """Return W1, b1, W2, b2 of fitted attributes."""
+    (W1, W2), (b1, b2) = attributes["coefs_"], attributes["intercepts_"]
+    return [W1, b1, W2, b2]
+
+
+def follow_ours(transformer, X, trace):
+    """Fit a transformer, from a trace's time 0 on.
+
+    The weights are taken where a task ends, as a callback that asks for the fitted
+    estimator gets it only after it was made, at the expense of the clock.
+    """
+    import_keras()
+    import sksparse_ae._lbfgs
+    import sksparse_ae._minibatch  # noqa: F401
+
+    end = IterationTasks.end
+
+    def recorded_end(tasks, get_weights):
+        stop = trace.record(lambda: weights_of(tasks._fitted_attributes(get_weights())))
+        return end(tasks, get_weights) or stop
+
+    transformer.set_callbacks(Idle())
+    with mock.patch.object(IterationTasks, "end", recorded_end):
+        trace.restart()
+        transformer.fit(X)
+    trace.finish(lambda: weights_of(vars(transformer)))
