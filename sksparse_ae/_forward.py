@@ -161,15 +161,31 @@ def _batches(n_rows, n_chunk):
         yield slice(start, min(start + n_chunk, n_rows))
 
 
-def dense_chunks(X, rows):
-    """Yield the rows of ``X``, a slice or their numbers, as small dense arrays."""
-    n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+def dense_chunks(X, rows, buffer=None):
+    """Yield the rows of ``X``, a slice or their numbers, as small dense arrays.
+
+    With a buffer for all of them, rows that are taken by numbers are yielded as parts
+    of it where that needs no other array.
+    """
+    by_number = not isinstance(rows, slice)
+    first, n_rows = (
+        (0, len(rows)) if by_number else (rows.start, rows.stop - rows.start)
+    )
+    takes = (
+        by_number
+        and buffer is not None
+        and not sparse.issparse(X)
+        and X.dtype == buffer.dtype
+        and X.flags.c_contiguous
+    )
     for part in _batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
-        if isinstance(rows, slice):
-            part = slice(rows.start + part.start, rows.start + part.stop)
+        if takes:
+            # To raise an error half way, NumPy would fill an array of its own first.
+            yield np.take(X, rows[part], axis=0, out=buffer[part], mode="clip")
+        elif by_number:
+            yield dense(X[rows[part]])
         else:
-            part = rows[part]
-        yield dense(X[part])
+            yield dense(X[first + part.start : first + part.stop])
 
 
 def row_chunks(X, n_columns=0):

@@ -1,6 +1,8 @@
 """Training rows as tensors, standardized, in memory that is bounded."""
 
+import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -58,7 +60,6 @@ class EpochStream:
         whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
         self.chunk_rows = min(rows_of(CHUNK_BYTES), whole)
         self._block, self._run, self._run_rows = None, None, n_rows
-        self._chunk_buffer = np.empty((self.chunk_rows, n_features), np.float32)
         if _forward.is_streamed(X):
             self._run_rows = rows_of(_forward.BLOCK_BYTES, X.itemsize)
             self._run = np.empty((self._run_rows, n_features), X.dtype)
@@ -67,6 +68,15 @@ class EpochStream:
 
     def __iter__(self):
         """Yield the chunks of one epoch, each with the number of its rows in use."""
+        if self._block is not None:
+            for _, numbers in self._parts():
+                yield self._gathered(numbers), len(numbers)
+        else:
+            for chunk, n_rows in _one_ahead(self._standardized_chunks()):
+                yield tf.constant(chunk), n_rows  # a copy
+
+    def _parts(self):
+        """Yield, for each chunk of an epoch, the rows to take and their numbers."""
         n_rows = self._X.shape[0]
         starts = np.arange(0, n_rows, self._run_rows)
         if self._shuffle:
@@ -79,20 +89,34 @@ class EpochStream:
                 source[:] = self._X[start : start + n_run]
             order = self._rng.permutation(n_run) if self._shuffle else np.arange(n_run)
             for rows in gen_batches(n_run, self.chunk_rows):
-                yield self._chunk(source, order[rows]), rows.stop - rows.start
+                yield source, order[rows]
 
-    def _chunk(self, source, numbers):
-        """Return the rows of these numbers, and padding."""
-        if self._block is not None:
-            padded = np.zeros(self.chunk_rows, dtype=np.int32)
-            padded[: len(numbers)] = numbers
-            return tf.gather(self._block, padded)
-        chunk, at = self._chunk_buffer, 0
-        for X in _forward.dense_chunks(source, numbers):
-            self._scaling.standardize(X, out=chunk[at : at + len(X)])
-            at += len(X)
+    def _gathered(self, numbers):
+        """Return rows of the block, and padding."""
+        padded = np.zeros(self.chunk_rows, dtype=np.int32)
+        padded[: len(numbers)] = numbers
+        return tf.gather(self._block, padded)
+
+    def _standardized_chunks(self):
+        """Yield the chunks of an epoch as arrays that are overwritten after the next.
+
+        They are filled in a thread, but allocated here: what a thread allocates and
+        frees, the C library keeps for threads, 300 MB of a long training.
+        """
+        shape = self.chunk_rows, self._X.shape[1]
+        chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
+        for (source, numbers), chunk in zip(self._parts(), chunks, strict=False):
+            self._fill(chunk, source, numbers)
+            yield chunk, len(numbers)
+
+    def _fill(self, chunk, source, numbers):
+        """Write the standardized rows of these numbers, and padding."""
+        at = 0
+        with np.errstate(all="ignore"):  # which a thread does not inherit
+            for X in _forward.dense_chunks(source, numbers, buffer=chunk):
+                self._scaling.standardize(X, out=chunk[at : at + len(X)])
+                at += len(X)
         chunk[at:] = 0
-        return tf.constant(chunk)  # a copy
 
     def _standardized_block(self):
         """Return all rows as a variable, filled without another copy of them."""
@@ -112,6 +136,17 @@ class EpochStream:
             )
             at += len(X)
         return block
+
+
+def _one_ahead(items):
+    """Yield what an iterator yields, and have a thread make the next item meanwhile."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        item = next(items, end)
+        while item is not end:
+            upcoming = thread.submit(next, items, end)
+            yield item
+            item = upcoming.result()
 
 
 class ChunkedRows:

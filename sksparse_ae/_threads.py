@@ -1,13 +1,19 @@
 """Limits on the threads of the BLAS libraries."""
 
 import contextlib
+import functools
 import threading
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 _n_inside = 0
 _limits = None
+
+
+@functools.cache  # to look through all that a process has loaded takes 4 ms
+def _libraries():
+    return ThreadpoolController()
 
 
 @contextlib.contextmanager
@@ -20,7 +26,7 @@ def single_blas_thread():
     global _n_inside, _limits
     with _lock:
         if _n_inside == 0:
-            _limits = threadpool_limits(1, user_api="blas")
+            _limits = _libraries().limit(limits=1, user_api="blas")
         _n_inside += 1
     try:
         yield

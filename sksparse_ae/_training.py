@@ -24,6 +24,7 @@ from ._revival import Reviver
 from ._scaling import Scaling
 from ._settings import n_held_out, rows_of_a_batch
 from ._startup import starting_tensorflow
+from ._threads import single_blas_thread
 from ._together import Task
 
 # Fitted curves that a continued training goes on with, if it has them.
@@ -35,7 +36,7 @@ CURVES = (
 )
 
 # Rows of a call of ``partial_fit``, evenly spaced, that it is evaluated on.
-PARTIALLY_EVALUATED_ROWS = 10_000
+PARTIALLY_EVALUATED_ROWS = 5_000
 
 # Parameters that do not change what a training computes.
 NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
@@ -116,10 +117,16 @@ class Training(NamedTuple):
         is followed by others, some tell enough.
         """
         (architecture, penalties, scaling), X = self.problem, self.X
+        threads = contextlib.nullcontext()
         if self.partial:
             X = X[:: -(-X.shape[0] // PARTIALLY_EVALUATED_ROWS)]
+            # The threads of OpenBLAS wait by spinning, 0.1 s into the next call.
+            threads = single_blas_thread()
         parameters = self.problem.folded(weights)
-        return fitted_attributes(X, parameters, architecture.loss, penalties, scaling)
+        with threads:
+            return fitted_attributes(
+                X, parameters, architecture.loss, penalties, scaling
+            )
 
 
 def prepare(settings, X, earlier, *, partial):

@@ -233,7 +233,7 @@ class SparseAutoencoderTransformer(
 
     rho_hat_ : ndarray of shape (n_components,)
         Mean activation of each unit over the training set, on [0, 1] for tanh units;
-        after `partial_fit`, over the samples of the last call, of more than 10 000
+        after `partial_fit`, over the samples of the last call, of more than 5000
         over as many at most, evenly spaced.
 
     objective_ : Bunch

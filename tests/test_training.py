@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import pickle
+import threading
 import warnings
 import weakref
 
@@ -575,10 +577,12 @@ def in_format(X, kind, folder):
     if kind == "memmap":
         np.save(folder / "X.npy", X)
         return np.load(folder / "X.npy", mmap_mode="r")
+    if kind == "by columns":
+        return np.asfortranarray(X, dtype=np.float32)
     return X.astype(kind)
 
 
-FORMATS = ["float32", "float64", "csr", "memmap"]
+FORMATS = ["float32", "float64", "by columns", "csr", "memmap"]
 
 
 @pytest.fixture
@@ -666,6 +670,30 @@ def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
     for once, held in zip(epoch(1), epoch(2), strict=True):
         assert once[1] == held[1]
         assert_array_equal(once[0][: once[1]], held[0][: held[1]])
+
+
+def test_an_error_while_rows_are_prepared_ends_the_training(digits, monkeypatch):
+    X = digits.astype(np.float32)
+    transformer = SparseAutoencoderTransformer(5, batch_size=20, random_state=0)
+    transformer.partial_fit(X)
+    before = pickle.dumps(vars(transformer))
+    n_threads = threading.active_count()
+    prepared = []
+    standardize = Scaling.standardize
+
+    def failing(self, X, out):
+        prepared.append(len(out))
+        if len(prepared) == 3:
+            raise OSError("the file is gone")
+        return standardize(self, X, out)
+
+    monkeypatch.setattr(Scaling, "standardize", failing)
+    monkeypatch.setattr(_streams, "CHUNK_BYTES", 4 * 64 * 50)
+    with pytest.raises(OSError, match="the file is gone"):
+        transformer.partial_fit(X)
+    assert prepared == [40, 40, 40]
+    assert threading.active_count() == n_threads
+    assert pickle.dumps(vars(transformer)) == before
 
 
 @pytest.mark.parametrize("offset", [0, 1, 1e3, 1e6])
