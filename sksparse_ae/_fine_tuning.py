@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from ._minibatch import OptimizerSpec
-from ._network import as_graph, padded_rows, worth_compiling
+from ._network import as_graph, latest_programs, padded_rows, worth_compiling
 from ._objective import weight_penalty
 
 
@@ -192,7 +192,7 @@ def _copies(variables):
     return [np.array(variable.value.numpy()) for variable in variables]
 
 
-@functools.lru_cache(maxsize=8)
+@latest_programs(8)
 def stack_program(architecture, batch_size):
     """Return the program of a shape; the latest 8 are kept."""
     return StackProgram(architecture, batch_size)

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ._monitor import Losses
-from ._network import Network, ProgramLock, as_graph, worth_compiling
+from ._network import Network, ProgramLock, as_graph, latest_programs, worth_compiling
 from ._objective import ACTIVATION_RANGES, mean_to_rho_hat
 from ._problem import Penalties
 from ._streams import ChunkedRows
@@ -106,7 +106,7 @@ class FullBatchProgram:
             variable.assign(tf.reshape(part, shape))
 
 
-@functools.lru_cache(maxsize=16)
+@latest_programs(16)
 def full_batch_program(architecture, chunk_rows):
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
     return FullBatchProgram(architecture)

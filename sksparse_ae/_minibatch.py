@@ -14,7 +14,7 @@ import tensorflow as tf
 from ._checkpoint import Checkpoint
 from ._initialization import SAMPLE_ROWS
 from ._monitor import Losses, Monitor
-from ._network import Network, ProgramLock, as_graph, worth_compiling
+from ._network import Network, ProgramLock, as_graph, latest_programs, worth_compiling
 from ._objective import weight_penalty
 from ._problem import Penalties, Problem
 from ._revival import Reviver
@@ -310,7 +310,7 @@ def _copies(variables):
     return [np.array(variable.value.numpy()) for variable in variables]
 
 
-@functools.lru_cache(maxsize=16)
+@latest_programs(16)
 def minibatch_program(architecture, optimizer, batch_size, chunk_rows):
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
     return MiniBatchProgram(architecture, optimizer, batch_size)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from ._checkpoint import fingerprint
 from ._minibatch import MiniBatchProgram, TrainingState, train
 from ._monitor import Losses
+from ._network import latest_programs
 from ._problem import Penalties
 
 
@@ -82,7 +83,7 @@ class _Snapshot:
 
 
 # Each holds its models' weights and what Adam keeps of them, so few are kept.
-@functools.lru_cache(maxsize=2)
+@latest_programs(2)
 def stacked_program(architecture, optimizer, batch_size, chunk_rows, n_models):
     """Return the program of several models; the latest 2 are kept."""
     return MiniBatchProgram(architecture, optimizer, batch_size, n_models)

@@ -10,6 +10,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -22,6 +23,8 @@ from sksparse_ae import (
     _forward,
     _lbfgs,
     _minibatch,
+    _network,
+    _objective,
     _streams,
     _training,
 )
@@ -923,3 +926,22 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
             assert (moment[~units] == 1).all()
         else:
             assert (moment == 1).all()
+
+
+def test_traced_operations_keep_the_frames_of_the_package_only():
+    penalty = _network.as_graph(
+        lambda W: _objective.weight_penalty((W, W), 0.1, keras.ops), compiled=False
+    )
+    graph = penalty.get_concrete_function(tf.TensorSpec([3, 2])).graph
+    stacks = [op.traceback for op in graph.get_operations() if op.type == "Mul"]
+    files = {frame.filename for stack in stacks for frame in stack}
+    files -= {"<frozen runpy>"}  # of no module
+    (ops_file,) = {stack[-1].filename for stack in stacks}
+    assert ops_file.endswith("framework/ops.py")
+    # The last frames are those that make an operation.
+    assert files == {_network.__file__, _objective.__file__, ops_file}
+    elsewhere = tf.Graph()
+    with elsewhere.as_default():
+        tf.constant(1)
+    (constant,) = elsewhere.get_operations()
+    assert __file__ in {frame.filename for frame in constant.traceback}
