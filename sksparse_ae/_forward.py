@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit
 from sklearn.utils.extmath import safe_sparse_dot
 
 from ._objective import (
@@ -25,6 +24,15 @@ CHUNK_VALUES = 1 << 20
 MIN_PRODUCT_ROWS = 128
 
 
+def _sigmoid(Z, out):
+    # Of NumPy's vectorized functions: SciPy's expit takes two to four times as long. In
+    # float32 it is exact to two units in the last place; below -88 it is 0.
+    np.negative(Z, out=out)
+    np.exp(out, out=out)
+    out += 1
+    return np.reciprocal(out, out=out)
+
+
 def _relu(Z, out):
     return np.maximum(Z, 0, out=out)
 
@@ -34,7 +42,7 @@ def _identity(Z, out):
 
 
 ACTIVATIONS = {
-    "sigmoid": expit,
+    "sigmoid": _sigmoid,
     "tanh": np.tanh,
     "relu": _relu,
     "linear": _identity,
@@ -177,10 +185,11 @@ def dense_chunks(X, rows, buffer=None):
         and not sparse.issparse(X)
         and X.dtype == buffer.dtype
         and X.flags.c_contiguous
+        and X.flags.aligned
     )
     for part in _batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
         if takes:
-            # To raise an error half way, NumPy would fill an array of its own first.
+            # In the mode that raises errors, NumPy would fill a copy of the part first.
             yield np.take(X, rows[part], axis=0, out=buffer[part], mode="clip")
         elif by_number:
             yield dense(X[rows[part]])

@@ -72,7 +72,10 @@ class EpochStream:
             for _, numbers in self._parts():
                 yield self._gathered(numbers), len(numbers)
         else:
-            for chunk, n_rows in _one_ahead(self._standardized_chunks()):
+            chunks = self._standardized_chunks()
+            if self._X.shape[0] > self.chunk_rows:
+                chunks = _one_ahead(chunks)
+            for chunk, n_rows in chunks:
                 yield tf.constant(chunk), n_rows  # a copy
 
     def _parts(self):
@@ -100,8 +103,9 @@ class EpochStream:
     def _standardized_chunks(self):
         """Yield the chunks of an epoch as arrays that are overwritten after the next.
 
-        They are filled in a thread, but allocated here: what a thread allocates and
-        frees, the C library keeps for threads, 300 MB of a long training.
+        All but the first are filled in a thread of ``_one_ahead``. What that allocates
+        and frees, the C library keeps for other threads, 300 MB of a long training if
+        each chunk is a new one. So there are two, allocated with the first.
         """
         shape = self.chunk_rows, self._X.shape[1]
         chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
@@ -139,14 +143,20 @@ class EpochStream:
 
 
 def _one_ahead(items):
-    """Yield what an iterator yields, and have a thread make the next item meanwhile."""
+    """Yield what an iterator yields, and have a thread make the next item meanwhile.
+
+    The first item is made by who asks for it.
+    """
     end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
         item = next(items, end)
         while item is not end:
             upcoming = thread.submit(next, items, end)
             yield item
-            item = upcoming.result()
+            try:
+                item = upcoming.result()
+            finally:
+                del upcoming  # which an error of its own would keep, and X with it
 
 
 class ChunkedRows:

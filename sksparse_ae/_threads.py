@@ -12,8 +12,9 @@ _limits = None
 
 
 @functools.cache  # to look through all that a process has loaded takes 4 ms
-def _libraries():
-    return ThreadpoolController()
+def _blas_libraries():
+    # Selected, as the limits of all that a controller knows are restored.
+    return ThreadpoolController().select(user_api="blas")
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def single_blas_thread():
     global _n_inside, _limits
     with _lock:
         if _n_inside == 0:
-            _limits = _libraries().limit(limits=1, user_api="blas")
+            _limits = _blas_libraries().limit(limits=1)
         _n_inside += 1
     try:
         yield

@@ -8,32 +8,42 @@ from types import ModuleType
 from tensorflow.python.framework import ops
 from tensorflow.python.util import tf_stack
 
+_lock = threading.Lock()
 _of_thread = threading.local()
 
 
 class _OwnFrames(tf_stack.StackTraceFilter):
     """Leaves out the frames of every module but those of this package."""
 
-    _is_set = False
+    # TensorFlow keeps a set of names as long as a stack that it was applied to: all
+    # threads share one.
+    _shared_set = None
 
     def update(self):
-        # Once in a thread: TensorFlow keeps each set of names that it was given.
-        if not self._is_set:
-            super().update()
-            self._is_set = True
+        with _lock:
+            if _OwnFrames._shared_set is None:
+                super().update()
+                _OwnFrames._shared_set = self.internal_set
+        self.internal_set = _OwnFrames._shared_set
 
     def get_filtered_filenames(self):
-        # As objects see themselves: a module that is only loaded when it is used is
-        # not used by this.
-        files = {
-            object.__getattribute__(module, "__dict__").get("__file__")
+        # Read past the modules' own lookup, which loads some that are not yet used.
+        of_module = ModuleType.__dict__["__dict__"].__get__
+        files = [
+            of_module(module).get("__file__")
             for module in list(sys.modules.values())
             if isinstance(module, ModuleType)
-        } - {None}
+        ]
         # After filtering, TensorFlow drops the innermost frames, which are these.
         kept = {ops.__file__, tf_stack.__file__}
         package = os.path.dirname(__file__)
-        return {f for f in files - kept if not f.startswith(package)}
+        return {
+            file
+            for file in files
+            if isinstance(file, str)
+            and file not in kept
+            and not file.startswith(package)
+        }
 
 
 def own_frames_only():
@@ -41,7 +51,7 @@ def own_frames_only():
 
     TensorFlow keeps the Python stack of each operation with the graph, and once more
     with what XLA has compiled, for good: 20 to 60 frames of 400 operations. Nothing
-    shows them but an error message of an operation, which then names our line.
+    shows them but an error message of an operation, which then names a line of ours.
 
     Returns
     -------

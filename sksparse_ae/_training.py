@@ -38,6 +38,11 @@ CURVES = (
 # Rows of a call of ``partial_fit``, evenly spaced, that it is evaluated on.
 PARTIALLY_EVALUATED_ROWS = 5_000
 
+# Multiplications up to which that evaluation is left to one BLAS thread. The threads of
+# OpenBLAS wait for more by spinning, 0.1 s into the next call: that is as much as one
+# thread takes for these.
+SINGLE_THREAD_PRODUCTS = 5e9
+
 # Parameters that do not change what a training computes.
 NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
 
@@ -117,13 +122,13 @@ class Training(NamedTuple):
         is followed by others, some tell enough.
         """
         (architecture, penalties, scaling), X = self.problem, self.X
-        threads = contextlib.nullcontext()
-        if self.partial:
-            X = X[:: -(-X.shape[0] // PARTIALLY_EVALUATED_ROWS)]
-            # The threads of OpenBLAS wait by spinning, 0.1 s into the next call.
-            threads = single_blas_thread()
         parameters = self.problem.folded(weights)
-        with threads:
+        with contextlib.ExitStack() as limits:
+            if self.partial:
+                X = X[:: -(-X.shape[0] // PARTIALLY_EVALUATED_ROWS)]
+                n_products = 2 * X.shape[0] * parameters.W1.size
+                if n_products <= SINGLE_THREAD_PRODUCTS:
+                    limits.enter_context(single_blas_thread())
             return fitted_attributes(
                 X, parameters, architecture.loss, penalties, scaling
             )
