@@ -68,15 +68,12 @@ class EpochStream:
 
     def __iter__(self):
         """Yield the chunks of one epoch, each with the number of its rows in use."""
-        if self._block is not None:
-            for _, numbers in self._parts():
-                yield self._gathered(numbers), len(numbers)
-        else:
-            chunks = self._standardized_chunks()
-            if self._X.shape[0] > self.chunk_rows:
-                chunks = _one_ahead(chunks)
-            for chunk, n_rows in chunks:
-                yield tf.constant(chunk), n_rows  # a copy
+        is_held = self._block is not None
+        chunks = self._gathered_chunks() if is_held else self._standardized_chunks()
+        if self._X.shape[0] > self.chunk_rows:
+            chunks = _one_ahead(chunks)
+        for chunk, n_rows in chunks:
+            yield chunk if is_held else tf.constant(chunk), n_rows  # which copies
 
     def _parts(self):
         """Yield, for each chunk of an epoch, the rows to take and their numbers."""
@@ -94,11 +91,12 @@ class EpochStream:
             for rows in gen_batches(n_run, self.chunk_rows):
                 yield source, order[rows]
 
-    def _gathered(self, numbers):
-        """Return rows of the block, and padding."""
-        padded = np.zeros(self.chunk_rows, dtype=np.int32)
-        padded[: len(numbers)] = numbers
-        return tf.gather(self._block, padded)
+    def _gathered_chunks(self):
+        """Yield the chunks of an epoch, rows of the block and padding, as tensors."""
+        for _, numbers in self._parts():
+            padded = np.zeros(self.chunk_rows, dtype=np.int32)
+            padded[: len(numbers)] = numbers
+            yield tf.gather(self._block, padded), len(numbers)
 
     def _standardized_chunks(self):
         """Yield the chunks of an epoch as arrays that are overwritten after the next.
