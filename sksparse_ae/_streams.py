@@ -68,12 +68,15 @@ class EpochStream:
 
     def __iter__(self):
         """Yield the chunks of one epoch, each with the number of its rows in use."""
-        is_held = self._block is not None
-        chunks = self._gathered_chunks() if is_held else self._standardized_chunks()
+        if self._block is not None:
+            # To gather them ahead as well took no less time, and made it vary.
+            yield from self._gathered_chunks()
+            return
+        chunks = self._standardized_chunks()
         if self._X.shape[0] > self.chunk_rows:
             chunks = _one_ahead(chunks)
         for chunk, n_rows in chunks:
-            yield chunk if is_held else tf.constant(chunk), n_rows  # which copies
+            yield tf.constant(chunk), n_rows  # a copy
 
     def _parts(self):
         """Yield, for each chunk of an epoch, the rows to take and their numbers."""
