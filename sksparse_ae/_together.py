@@ -166,12 +166,9 @@ def _train(tasks):
     if not tasks:
         return
     with starting_tensorflow():
-        from ._stacked import shared_key, train_together
+        from ._stacked import groups_of_one, train_together
 
-    groups = {}
-    for task in tasks:
-        groups.setdefault(shared_key(task.training), []).append(task)
-    for group in groups.values():
+    for group in groups_of_one(tasks):
         try:
             results = train_together([task.training for task in group])
         except Exception as error:  # of none in particular, such as of memory

@@ -147,6 +147,20 @@ def test_what_differs_in_more_is_trained_apart(digits, sizes, capsys, others):
         assert_array_equal(one.coefs_[0], clone(transformer).fit(digits).coefs_[0])
 
 
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix])
+def test_only_equal_rows_in_the_same_order_are_trained_together(digits, sizes, convert):
+    swapped = digits.copy()  # of two rows that no key is made of
+    swapped[[1, 2]] = swapped[[2, 1]]
+    with train_together():
+        # Whole numbers and no scale: whatever the order, their means are the same.
+        fitted = Parallel()(
+            delayed(few(scale=False).fit)(convert(X))
+            for X in (digits, swapped, digits.copy())
+        )
+    assert sizes == [2, 1]
+    assert not np.array_equal(fitted[0].coefs_[0], fitted[1].coefs_[0])
+
+
 @pytest.mark.parametrize(
     "settings",
     [
