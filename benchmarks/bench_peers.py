@@ -110,8 +110,8 @@ WITHOUT_END = 100_000
 # When a peer is stopped that has not come to the work's objective.
 LONGEST_SECONDS = 120.0
 
-# First fits are long enough for ours to compile, and have two epochs at least: rows that
-# are taken once are not held, and to hold 60 000 x 784 takes as long as 80 steps.
+# First fits are long enough for ours to compile, and have two epochs at least: rows
+# that are taken once are not held, and to hold 60 000 x 784 takes as long as 80 steps.
 WORKS = [
     Work(10_000, 64, 25, 256, 20, 200, 0.2, keras_floor=12),
     Work(10_000, 576, 250, 50, 3, 20, 1.5, floor_bound=1.35),
