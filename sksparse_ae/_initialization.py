@@ -109,7 +109,7 @@ def balanced_weights(
 
 
 def bias_for_mean_activation(Z, rho, activation):
-    """Return b with rho_hat of act(Z + b) equal to rho, to a millionth of it.
+    """Return b with rho_hat of act(Z + b) equal to rho, to some millionths.
 
     By regula falsi in the Illinois form: the input at which the activation is its mean
     over the rows is nearly a line in b, so that it takes six to ten evaluations for

@@ -149,7 +149,7 @@ def test_what_differs_in_more_is_trained_apart(digits, sizes, capsys, others):
 
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix])
 def test_only_equal_rows_in_the_same_order_are_trained_together(digits, sizes, convert):
-    swapped = digits.copy()  # of two rows that no key is made of
+    swapped = digits.copy()
     swapped[[1, 2]] = swapped[[2, 1]]
     with train_together():
         # Whole numbers and no scale: whatever the order, their means are the same.
