@@ -37,8 +37,8 @@ def train_together(n_fits=100):
     n_fits : int, default=100
         Fits that are under way at once, at least 4; an odd number is rounded up. Each
         holds its training rows, as scikit-learn copies them for it. A search with three
-        folds trains a third of them together. Best as many as the search has, or few
-        of its parts: each number of fits that train together is a program to compile.
+        folds trains a third of them together. Best as many as the search has: another
+        number of fits that train together is another program to compile.
 
     Yields
     ------
