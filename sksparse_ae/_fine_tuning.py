@@ -2,7 +2,6 @@
 
 import functools
 import math
-import threading
 import warnings
 from typing import NamedTuple
 
@@ -12,8 +11,14 @@ import tensorflow as tf
 from keras import ops
 
 from ._minibatch import OptimizerSpec
-from ._network import as_graph, latest_programs, padded_rows, worth_compiling
 from ._objective import weight_penalty
+from ._programs import (
+    Program,
+    Run,
+    latest_programs,
+    padded_rows,
+    worth_compiling,
+)
 
 
 class StackArchitecture(NamedTuple):
@@ -113,36 +118,28 @@ class StackNetwork:
         )
 
 
-class StackProgram:
-    """A network, Adam, and the epoch over them, compiled when called.
-
-    One program serves every training of its shape, one at a time: hold ``lock`` from
-    ``load`` to the last reading of ``weights``.
-    """
+class StackProgram(Program):
+    """A network, Adam, and the epoch over them."""
 
     def __init__(self, architecture, batch_size):
         self.batch_size = batch_size
-        self.lock = threading.Lock()
         self.network = StackNetwork(architecture)
         spec, _ = OptimizerSpec.from_solver("adam")
-        self._optimizer = spec.build_for(self.network.variables)
-        self._fresh = _copies(self._optimizer.variables)
-        self.plain_epoch = as_graph(self.epoch, compiled=False)
-        self.compiled_epoch = as_graph(self.epoch, compiled=True)
+        weights = self.network.variables
+        super().__init__(weights, spec.build_for(weights))
 
-    def load(self, weights):
-        """Set the weights, layer by layer, and start the optimizer afresh."""
-        variables = [*self.network.variables, *self._optimizer.variables]
-        for variable, value in zip(variables, [*weights, *self._fresh], strict=True):
-            variable.assign(np.asarray(value, dtype=variable.dtype))
+    def epoch_graph(self, rows, order, n_rows, objective, *, compiled):
+        """Return ``epoch`` for arguments like these as a graph, compiled or not."""
+        signature = tf.nest.map_structure(
+            tf.TensorSpec.from_tensor, (rows, order, n_rows, objective)
+        )
+        return self.graph(self.epoch, *signature, compiled=compiled)
 
-    def weights(self):
-        """Return copies of the weights, layer by layer."""
-        return _copies(self.network.variables)
-
-    def set_learning_rate(self, rate):
-        """Set the step size."""
-        self._optimizer.learning_rate.assign(rate)
+    def cross_entropy_at(self, weights, rows, objective):
+        """Return the summed cross-entropy of rows at weights, layer by layer."""
+        values = list(zip(self.weights, weights, strict=True))
+        with keras.StatelessScope(state_mapping=values):
+            return float(self.network.cross_entropy(*rows, objective))
 
     def epoch(self, rows, order, n_rows, objective):
         """Step through ``n_rows`` rows in the order given.
@@ -162,7 +159,7 @@ class StackProgram:
             Sum over the rows of their batch's objective; the penalty on the weights in
             it is that at the end.
         """
-        variables = [v.value for v in self.network.variables]
+        variables = [v.value for v in self.weights]
 
         def step(start, total):
             numbers = tf.slice(order, [start], [self.batch_size])
@@ -174,9 +171,7 @@ class StackProgram:
                 tape.watch(variables)
                 loss = self.network.cross_entropy(X, targets, weights, objective)
                 value = loss / n_valid + self.network.decay(objective)
-            self._optimizer.apply(
-                tape.gradient(value, variables), self.network.variables
-            )
+            self.optimizer.apply(tape.gradient(value, variables), self.weights)
             return start + self.batch_size, total + loss
 
         _, total = tf.while_loop(
@@ -186,10 +181,6 @@ class StackProgram:
             parallel_iterations=1,
         )
         return total + tf.cast(n_rows, total.dtype) * self.network.decay(objective)
-
-
-def _copies(variables):
-    return [np.array(variable.value.numpy()) for variable in variables]
 
 
 @latest_programs(8)
@@ -251,36 +242,34 @@ def train_stack(
     n_outputs = sum(layer.units for layer in program.network.layers)
     n_steps = rate.end * math.ceil(n_samples / batch_size)
     compiled = worth_compiling(n_steps, batch_size * n_outputs)
-    run_epoch = program.compiled_epoch if compiled else program.plain_epoch
 
     watch = None
     if held_out is not None:
         tensors = _tensors(held_out)
 
         def watch(weights):
-            # The program holds these weights.
-            loss = program.network.cross_entropy(*tensors, objective)
-            return Loss(float(loss) / len(held_out[0]))
+            loss = program.cross_entropy_at(weights, tensors, objective)
+            return Loss(loss / len(held_out[0]))
 
-    with program.lock:
-        program.load(weights)
-        monitor = make_monitor(watch)
-        monitor.start()
-        epoch = 0
-        try:
-            while epoch < rate.end:
-                program.set_learning_rate(rate(epoch))
-                order = np.zeros(n_order, dtype=np.int32)
-                order[:n_samples] = rng.permutation(n_samples)
-                loss = run_epoch(
-                    rows, tf.constant(order), tf.constant(n_samples), objective
-                )
-                epoch += 1
-                monitor.update(Loss(float(loss) / n_samples), program.weights)
-                if monitor.stalled:
-                    rate.on_stall(epoch)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
-        finally:
-            monitor.close()
-        return monitor.best_weights or program.weights(), monitor
+    run = Run(program, weights)
+    order, n_rows = np.zeros(n_order, dtype=np.int32), tf.constant(n_samples)
+    run_epoch = program.epoch_graph(
+        rows, tf.constant(order), n_rows, objective, compiled=compiled
+    )
+    monitor = make_monitor(watch)
+    monitor.start()
+    epoch = 0
+    try:
+        while epoch < rate.end:
+            run.set_learning_rate(rate(epoch))
+            order[:n_samples] = rng.permutation(n_samples)
+            (loss,) = run.call(run_epoch, rows, tf.constant(order), n_rows, objective)
+            epoch += 1
+            monitor.update(Loss(float(loss) / n_samples), run.get_weights)
+            if monitor.stalled:
+                rate.on_stall(epoch)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    finally:
+        monitor.close()
+    return monitor.best_weights or run.get_weights(), monitor

@@ -1,18 +1,21 @@
 """Full-batch training: SciPy's L-BFGS over one compiled value and gradient."""
 
+import contextlib
 import functools
 import math
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ._monitor import Losses
-from ._network import Network, ProgramLock, as_graph, latest_programs, worth_compiling
+from ._network import Network
 from ._objective import ACTIVATION_RANGES, mean_to_rho_hat
 from ._problem import Penalties
+from ._programs import as_graph, latest_programs, worth_compiling
 from ._streams import ChunkedRows
 from ._threads import single_blas_thread
 
@@ -27,7 +30,7 @@ N_TERMS = 4
 class FullBatchProgram:
     """A network with its objective and gradient as functions of one flat vector.
 
-    One program serves every fit of its architecture, one at a time: hold ``lock``.
+    One program serves every fit of its architecture, also at the same time.
 
     Attributes
     ----------
@@ -39,7 +42,7 @@ class FullBatchProgram:
     """
 
     def __init__(self, architecture):
-        self.lock, self.architecture = ProgramLock(), architecture
+        self.architecture = architecture
         self._network = Network(architecture)
         self._shapes = [tuple(v.shape) for v in self._network.variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
@@ -65,8 +68,8 @@ class FullBatchProgram:
 
     def mean_code(self, vector, X, row_weights):
         """Return the weighted sum of the codes of some rows, (n_components,)."""
-        self._assign(vector)
-        return tf.linalg.matvec(self._network.encoder(X), row_weights, True)
+        with self._at(vector):
+            return tf.linalg.matvec(self._network.encoder(X), row_weights, True)
 
     def gradient_and_terms(
         self, vector, X, offset, row_weights, penalties, rho_hat=None
@@ -79,10 +82,11 @@ class FullBatchProgram:
         Where the rows are only some of the data, ``rho_hat`` is that of all of it: the
         gradients of the parts then add up to that of the whole.
         """
-        self._assign(vector)
-        variables = [v.value for v in self._network.variables]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
+        with (
+            self._at(vector) as weights,
+            tf.GradientTape(watch_accessed_variables=False) as tape,
+        ):
+            tape.watch(weights)
             terms = self._network.data_terms(
                 X,
                 offset,
@@ -92,18 +96,22 @@ class FullBatchProgram:
             )
             decay = self._network.decay(penalties)
             objective = terms.total + decay
-        gradients = tape.gradient(objective, variables)
+        gradients = tape.gradient(objective, weights)
         parts = [*gradients, terms.reported, decay]
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
-    def _assign(self, vector):
-        for variable, part, shape in zip(
-            self._network.variables,
-            tf.split(vector, self._sizes),
-            self._shapes,
-            strict=True,
-        ):
-            variable.assign(tf.reshape(part, shape))
+    @contextlib.contextmanager
+    def _at(self, vector):
+        """Yield the weights of a vector, which the network has within the block."""
+        weights = [
+            tf.reshape(part, shape)
+            for part, shape in zip(
+                tf.split(vector, self._sizes), self._shapes, strict=True
+            )
+        ]
+        values = zip(self._network.variables, weights, strict=True)
+        with keras.StatelessScope(state_mapping=list(values)):
+            yield weights
 
 
 @latest_programs(16)
@@ -126,15 +134,12 @@ class FullBatchObjective:
     Attributes
     ----------
     program : FullBatchProgram
-        Hold its lock while the objective is called.
     """
 
     def __init__(self, X, problem, max_iter):
         self._rows = ChunkedRows(X, problem.scaling)
         architecture = problem.architecture._replace(dtype=X.dtype.name)
         self.program = full_batch_program(architecture, self._rows.chunk_rows)
-        if self.program.lock.is_held_here:
-            self.program = FullBatchProgram(architecture)
         self._range = ACTIVATION_RANGES[architecture.activation]
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
         self._offset = self._constant(problem.scaling.reconstruction_offset)
@@ -234,7 +239,7 @@ def minimize_objective(
 
     # L-BFGS's own products are small; more threads would wait for them by spinning, and
     # take the cores from the network: an evaluation then takes a third longer.
-    with program.lock, single_blas_thread():
+    with single_blas_thread():
         monitor.start()
         try:
             result = minimize(

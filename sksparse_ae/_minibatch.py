@@ -14,9 +14,10 @@ import tensorflow as tf
 from ._checkpoint import Checkpoint
 from ._initialization import SAMPLE_ROWS
 from ._monitor import Losses, Monitor
-from ._network import Network, ProgramLock, as_graph, latest_programs, worth_compiling
+from ._network import Network
 from ._objective import weight_penalty
 from ._problem import Penalties, Problem
+from ._programs import Program, Run, copies, latest_programs, worth_compiling
 from ._revival import Reviver
 from ._streams import EpochStream
 
@@ -128,11 +129,8 @@ class TrainingState(NamedTuple):
     rho_hat: np.ndarray
 
 
-class MiniBatchProgram:
-    """A network, an optimizer, and the epoch over them, a graph when called.
-
-    One program serves every fit of its shape, one at a time: hold ``lock`` from
-    ``load`` to the last reading of ``weights`` and ``state``.
+class MiniBatchProgram(Program):
+    """A network, an optimizer, and the epoch over them.
 
     With ``n_models`` it trains as many side by side on the same batches, and what it
     takes and returns has an axis of them first.
@@ -140,26 +138,17 @@ class MiniBatchProgram:
 
     def __init__(self, architecture, optimizer_spec, batch_size, n_models=None):
         self.batch_size = batch_size
-        self.lock = ProgramLock()
-        self._network = Network(architecture, n_models)
-        self._models = self._network.models
-        self._optimizer = optimizer_spec.build_for(self._network.variables)
-        self._fresh = _copies(self._optimizer.variables)
+        self.network = Network(architecture, n_models)
+        self._models = self.network.models
         self._rho_hat = tf.Variable(
             tf.zeros([*self._models, architecture.n_components])
         )
-        self._epochs = {
-            compiled: as_graph(self.epoch, compiled=compiled)
-            for compiled in (False, True)
-        }
+        weights = self.network.variables
+        super().__init__(weights, optimizer_spec.build_for(weights), [self._rho_hat])
 
-    def epoch_function(self, chunk_rows, *, compiled):
-        """Return ``epoch`` for chunks of so many rows as a graph, compiled or not.
-
-        To look it up at every call instead costs 0.2 ms, as much as two or three steps
-        of a small network.
-        """
-        architecture, rates = self._network.architecture, None
+    def epoch_graph(self, chunk_rows, *, compiled):
+        """Return ``epoch`` for chunks of so many rows as a graph, compiled or not."""
+        architecture, rates = self.network.architecture, None
         of_models = functools.partial(tf.TensorSpec, dtype=tf.float32)
         scalar = of_models(self._models)
         if self._models:
@@ -168,80 +157,16 @@ class MiniBatchProgram:
             rates = scalar
         else:
             penalties, momentum = Penalties(scalar, scalar, scalar), scalar
-        return self._epochs[compiled].get_concrete_function(
+        return self.graph(
+            self.epoch,
             of_models([chunk_rows, architecture.n_features]),
             tf.TensorSpec([], tf.int32),
             of_models([architecture.n_features]),
             penalties,
             momentum,
             rates,
+            compiled=compiled,
         )
-
-    def load(self, weights, state):
-        """Set the weights, and the state of a training or a fresh one."""
-        self._load_weights(weights)
-        for variable, value in zip(
-            self._optimizer.variables,
-            state.optimizer_variables or self._fresh,
-            strict=True,
-        ):
-            variable.assign(value)
-        self._rho_hat.assign(state.rho_hat)
-
-    def _load_weights(self, weights):
-        values = self._network.turned(weights)
-        for variable, value in zip(self._network.variables, values, strict=True):
-            variable.assign(np.asarray(value, dtype=np.float32))
-
-    def weights(self):
-        """Return copies of W1, b1, W2, b2."""
-        return self._network.turned(_copies(self._network.variables))
-
-    def state(self):
-        """Return a copy of the training's state."""
-        return TrainingState(
-            _copies(self._optimizer.variables), np.array(self._rho_hat.numpy())
-        )
-
-    def replace_units(self, weights, units, rho):
-        """Load weights in which some units are new, and forget the old ones' history.
-
-        Parameters
-        ----------
-        weights : list of ndarray
-        units : ndarray of shape (n_components,), bool
-            The new units; their running rho_hat begins at ``rho``.
-        """
-        self._load_weights(weights)
-        # Keras names what an optimizer keeps for a variable after that variable; all of
-        # these have the units on their first axis.
-        of_units = "encoder_kernel", "encoder_bias", "decoder_kernel"
-        for variable, fresh in zip(self._optimizer.variables, self._fresh, strict=True):
-            path = variable.path.replace("/", "_")
-            if variable.shape and any(name in path for name in of_units):
-                value = np.array(variable.value.numpy())
-                value[units] = fresh[units]
-                variable.assign(value)
-        rho_hat = np.array(self._rho_hat.numpy())
-        rho_hat[units] = rho
-        self._rho_hat.assign(rho_hat)
-
-    def decay(self, weight_decay):
-        """Return the weight-decay term, an array of shape () or (n_models,).
-
-        A step needs only its gradient. The value, a sum that XLA does not vectorise,
-        took a fifth of a step of 576 x 250 weights: it is taken once in an epoch.
-        """
-        W1, _, W2, _ = _copies(self._network.variables)
-        return weight_penalty((W1, W2), weight_decay, np)
-
-    def set_learning_rate(self, rate):
-        """Set the rate of an optimizer that has no schedule."""
-        self._optimizer.learning_rate.assign(rate)
-
-    def finalize(self):
-        """Let the optimizer finish, e.g. put averaged weights in place."""
-        self._optimizer.finalize_variable_values(self._network.variables)
 
     def epoch(self, data, n_rows, offset, penalties, momentum, rates=None):
         """Step through the first ``n_rows`` rows in order.
@@ -263,7 +188,7 @@ class MiniBatchProgram:
         terms : tensor of shape (3,) or (3, n_models)
             ``DataTerms.reported`` of their batches, summed over the rows.
         """
-        variables = [v.value for v in self._network.variables]
+        variables = [v.value for v in self.weights]
 
         def blend(rho_hat):
             return tf.stop_gradient(momentum * self._rho_hat + (1 - momentum) * rho_hat)
@@ -275,14 +200,14 @@ class MiniBatchProgram:
             n_valid = tf.cast(n_valid, X.dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                terms = self._network.data_terms(
+                terms = self.network.data_terms(
                     X, offset, is_row / n_valid, penalties, blend
                 )
-                objective = terms.total + self._network.decay(penalties)
-                scaled = self._optimizer.scale_loss(objective)
+                objective = terms.total + self.network.decay(penalties)
+                scaled = self.optimizer.scale_loss(objective)
             gradients = tape.gradient(scaled, variables)
             if rates is None:
-                self._optimizer.apply(gradients, self._network.variables)
+                self.optimizer.apply(gradients, self.weights)
             else:
                 self._apply_at(rates, gradients)
             self._rho_hat.assign(terms.rho_hat)
@@ -298,16 +223,78 @@ class MiniBatchProgram:
 
     def _apply_at(self, rates, gradients):
         """Take a step of an optimizer that is proportional to its rate."""
-        variables = self._network.variables
-        before = [tf.identity(v.value) for v in variables]
-        self._optimizer.apply(gradients, variables)
-        for variable, old in zip(variables, before, strict=True):
+        before = [tf.identity(v.value) for v in self.weights]
+        self.optimizer.apply(gradients, self.weights)
+        for variable, old in zip(self.weights, before, strict=True):
             rate = tf.reshape(rates, [-1] + [1] * (len(old.shape) - 1))
             variable.assign(old + rate * (variable.value - old))
 
 
-def _copies(variables):
-    return [np.array(variable.value.numpy()) for variable in variables]
+class MiniBatchRun(Run):
+    """The variables of one training of a ``MiniBatchProgram``.
+
+    Parameters
+    ----------
+    program : MiniBatchProgram
+    weights : list of ndarray
+        W1, b1, W2, b2.
+    state : TrainingState
+        To continue from, or a fresh one.
+    """
+
+    def __init__(self, program, weights, state):
+        self._network = program.network
+        super().__init__(
+            program,
+            self._network.turned(weights),
+            state.optimizer_variables,
+            [state.rho_hat],
+        )
+
+    def get_weights(self):
+        """Return copies of W1, b1, W2, b2."""
+        return self._network.turned(super().get_weights())
+
+    def state(self):
+        """Return a copy of the training's state."""
+        (rho_hat,) = copies(self.others)
+        return TrainingState(copies(self.of_optimizer), rho_hat)
+
+    def replace_units(self, weights, units, rho):
+        """Take weights in which some units are new, and forget the old ones' history.
+
+        Parameters
+        ----------
+        weights : list of ndarray
+        units : ndarray of shape (n_components,), bool
+            The new units; their running rho_hat begins at ``rho``.
+        """
+        values = self._network.turned(weights)
+        for variable, value in zip(self.weights, values, strict=True):
+            variable.assign(value.astype(np.float32))
+        # Keras names what an optimizer keeps for a variable after that variable; all of
+        # these have the units on their first axis.
+        of_units = "encoder_kernel", "encoder_bias", "decoder_kernel"
+        for variable, fresh in zip(
+            self.of_optimizer, self.program.optimizer.variables, strict=True
+        ):
+            path = fresh.path.replace("/", "_")
+            if fresh.shape and any(name in path for name in of_units):
+                (value,) = copies([variable])
+                value[units] = fresh.numpy()[units]
+                variable.assign(value)
+        (rho_hat,) = copies(self.others)
+        rho_hat[units] = rho
+        self.others[0].assign(rho_hat)
+
+    def decay(self, weight_decay):
+        """Return the weight-decay term, an array of shape () or (n_models,).
+
+        A step needs only its gradient. The value, a sum that XLA does not vectorise,
+        took a fifth of a step of 576 x 250 weights: it is taken once in an epoch.
+        """
+        W1, _, W2, _ = copies(self.weights)
+        return weight_penalty((W1, W2), weight_decay, np)
 
 
 @latest_programs(16)
@@ -518,10 +505,10 @@ def train(training):
     stream = training.rows()
     shape = training.architecture, training.optimizer, training.batch_size
     program = minibatch_program(*shape, stream.chunk_rows)
-    if program.lock.is_held_here:
-        program = MiniBatchProgram(*shape)
-    compiled = training.is_worth_compiling()
-    run_epoch = program.epoch_function(stream.chunk_rows, compiled=compiled)
+    run = MiniBatchRun(program, training.weights, training.state)
+    run_epoch = program.epoch_graph(
+        stream.chunk_rows, compiled=training.is_worth_compiling()
+    )
     scaling, penalties = training.problem.scaling, training.problem.penalties
     offset = tf.constant(scaling.reconstruction_offset, dtype=tf.float32)
     coefficients = Penalties(*(tf.constant(p, tf.float32) for p in penalties))
@@ -532,8 +519,8 @@ def train(training):
     def save():
         generators = [rng, reviver.rng] if reviver else [rng]
         return {
-            "weights": program.weights(),
-            "state": list(program.state()),
+            "weights": run.get_weights(),
+            "state": list(run.state()),
             "epoch": epoch,
             "converged": converged,
             "ended": ended,
@@ -542,50 +529,48 @@ def train(training):
             "monitor": monitor.state(),
         }
 
-    with program.lock:
-        monitor.start()
-        program.load(training.weights, training.state)
-        if checkpoint is not None and (saved := checkpoint.load()):
-            program.load(saved["weights"], TrainingState(*saved["state"]))
-            epoch, converged = saved["epoch"], saved["converged"]
-            ended = saved["ended"]
-            rate.restore(saved["rate"])
-            for generator, random_state in zip(
-                [rng, reviver.rng] if reviver else [rng], saved["random"], strict=True
-            ):
-                generator.set_state(random_state)
-            monitor.restore(saved["monitor"])
-        try:
-            while epoch < rate.end and not ended:
-                monitor.begin_iteration()
-                if rate(epoch) is not None:
-                    program.set_learning_rate(rate(epoch))
-                total = np.zeros(3)
-                for data, n_rows in stream:
-                    n_rows = tf.constant(n_rows, dtype=tf.int32)
-                    terms = run_epoch(
-                        data, n_rows, offset, coefficients, momentum, None
-                    )
-                    total += terms.numpy()
-                epoch += 1
-                decay = program.decay(penalties.weight_decay)
-                losses = Losses.from_terms(total / training.X.shape[0], decay)
-                monitor.update(losses, program.weights)
-                if monitor.stalled:
-                    converged, ended = True, rate.on_stall(epoch)
-                if monitor.stop_requested:
-                    converged = ended = True
-                holds = not ended and epoch < rate.is_falling_from
-                if reviver and holds and reviver.is_due(epoch):
-                    new_weights, units = reviver.revive(program.weights())
-                    if units.any():
-                        program.replace_units(new_weights, units, penalties.rho)
-                if checkpoint is not None:
-                    checkpoint.save(save)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
-            monitor.interrupted = True
-            converged = True
-        program.finalize()
-        n_steps = training.n_steps + epoch * training.steps_per_epoch
-        return Trained(program.weights(), program.state(), n_steps, converged)
+    monitor.start()
+    if checkpoint is not None and (saved := checkpoint.load()):
+        run = MiniBatchRun(program, saved["weights"], TrainingState(*saved["state"]))
+        epoch, converged = saved["epoch"], saved["converged"]
+        ended = saved["ended"]
+        rate.restore(saved["rate"])
+        for generator, random_state in zip(
+            [rng, reviver.rng] if reviver else [rng], saved["random"], strict=True
+        ):
+            generator.set_state(random_state)
+        monitor.restore(saved["monitor"])
+    try:
+        while epoch < rate.end and not ended:
+            monitor.begin_iteration()
+            if rate(epoch) is not None:
+                run.set_learning_rate(rate(epoch))
+            total = np.zeros(3)
+            for data, n_rows in stream:
+                n_rows = tf.constant(n_rows, dtype=tf.int32)
+                (terms,) = run.call(
+                    run_epoch, data, n_rows, offset, coefficients, momentum, None
+                )
+                total += terms.numpy()
+            epoch += 1
+            decay = run.decay(penalties.weight_decay)
+            losses = Losses.from_terms(total / training.X.shape[0], decay)
+            monitor.update(losses, run.get_weights)
+            if monitor.stalled:
+                converged, ended = True, rate.on_stall(epoch)
+            if monitor.stop_requested:
+                converged = ended = True
+            holds = not ended and epoch < rate.is_falling_from
+            if reviver and holds and reviver.is_due(epoch):
+                new_weights, units = reviver.revive(run.get_weights())
+                if units.any():
+                    run.replace_units(new_weights, units, penalties.rho)
+            if checkpoint is not None:
+                checkpoint.save(save)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        monitor.interrupted = True
+        converged = True
+    run.finalize()
+    n_steps = training.n_steps + epoch * training.steps_per_epoch
+    return Trained(run.get_weights(), run.state(), n_steps, converged)

@@ -1,14 +1,9 @@
 """The Keras network that the solvers train, and its objective on one batch."""
 
-import contextlib
-import functools
-import gc
-import threading
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from ._objective import (
@@ -21,42 +16,12 @@ from ._objective import (
     weight_penalty,
 )
 
-try:
-    from ._traced_stacks import own_frames_only
-except (ImportError, AttributeError):
-    # What it is made of has no public name. Without it a program leaves 3 MB more.
-    own_frames_only = contextlib.nullcontext
-
 if keras.config.backend() != "tensorflow":
     raise RuntimeError(
         "sksparse_ae trains with Keras on TensorFlow, but keras was imported with the "
         f"{keras.config.backend()!r} backend. Set KERAS_BACKEND=tensorflow, or unset "
         "it, before keras is imported."
     )
-
-
-class ProgramLock:
-    """A lock that knows whether the thread that asks holds it.
-
-    A callback may fit while the training that it watches holds a program.
-    """
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._holder = None
-
-    @property
-    def is_held_here(self):
-        """Whether this thread holds it."""
-        return self._holder == threading.get_ident()
-
-    def __enter__(self):
-        self._lock.acquire()
-        self._holder = threading.get_ident()
-
-    def __exit__(self, *exception):
-        self._holder = None
-        self._lock.release()
 
 
 class DataTerms(NamedTuple):
@@ -239,71 +204,3 @@ class Network:
         """Return the weight-decay term."""
         kernels = self.encoder.kernel, self.decoder.kernel
         return weight_penalty(kernels, penalties.weight_decay, ops)
-
-
-def latest_programs(n_kept):
-    """Return a decorator for what makes programs, which keeps the latest of them.
-
-    A program that is dropped is a reference cycle of 2 to 4 MB, in so few objects that
-    Python does not collect it before a dozen have come together. A collection takes
-    0.2 s with TensorFlow imported, and more in a process with many objects: one in four
-    of the programs that take another's place begins with it.
-    """
-
-    def decorate(make):
-        @functools.lru_cache(maxsize=n_kept)
-        @functools.wraps(make)
-        def kept(*key):
-            cache = kept.cache_info()
-            is_due = cache.currsize == n_kept and cache.misses % 4 == 0
-            if is_due and gc.isenabled():
-                gc.collect()
-            return make(*key)
-
-        return kept
-
-    return decorate
-
-
-def padded_rows(n_rows):
-    """Round a row count up, so that near counts share one compiled shape.
-
-    Eight sizes to every doubling: at most an eighth of the rows is padding.
-    """
-    step = 1 << max(n_rows.bit_length() - 4, 0)
-    return -(-n_rows // step) * step
-
-
-def as_graph(function, *, compiled):
-    """Return a function of tensors as a TensorFlow graph, compiled by XLA or not.
-
-    Calling it operation by operation instead takes 20 to 100 ms for a step, where the
-    graph takes 0.2 and more: tracing it, in 0.3 s, pays from some ten steps on.
-    """
-
-    def traced(*tensors):
-        with own_frames_only():
-            return function(*tensors)
-
-    # Autograph is for control flow in Python, of which there is none here; to begin
-    # with it costs the first fit of a process more than a second.
-    return tf.function(traced, autograph=False, jit_compile=compiled)
-
-
-def worth_compiling(n_calls, n_values):
-    """Say whether XLA saves more time over all calls of a graph than it takes.
-
-    It takes one or two seconds to compile, and leaves 6 MB in the process. A call then
-    takes 0.15 ms less, and 20 ns less for each value of a layer's output. One fit need
-    gain a quarter of a second only: in folds and searches it has others of its shape.
-    The answer must not depend on what is compiled already, or results would differ in
-    the last digit with the history of the process.
-
-    Parameters
-    ----------
-    n_calls : int
-        Steps or evaluations that the training may take.
-    n_values : int
-        Outputs of both layers for the rows of one call.
-    """
-    return n_calls * (0.15e-3 + 20e-9 * n_values) >= 0.25

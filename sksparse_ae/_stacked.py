@@ -8,10 +8,10 @@ import tensorflow as tf
 from scipy import sparse
 
 from ._checkpoint import fingerprint
-from ._minibatch import MiniBatchProgram, TrainingState, train
+from ._minibatch import MiniBatchProgram, MiniBatchRun, TrainingState, train
 from ._monitor import Losses
-from ._network import latest_programs
 from ._problem import Penalties
+from ._programs import latest_programs
 
 
 def groups_of_one(tasks):
@@ -112,15 +112,15 @@ class _Model:
 class _Snapshot:
     """The weights of all models after an epoch, copied when asked for."""
 
-    def __init__(self, program):
-        self._weights = functools.cache(program.weights)
+    def __init__(self, run):
+        self._weights = functools.cache(run.get_weights)
 
     def of(self, number):
         """Return the function that returns one model's weights."""
         return lambda: [stacked[number].copy() for stacked in self._weights()]
 
 
-# Each holds its models' weights and what Adam keeps of them, so few are kept.
+# Each has variables for its models' weights and what Adam keeps of them: few are kept.
 @latest_programs(2)
 def stacked_program(architecture, optimizer, batch_size, chunk_rows, n_models):
     """Return the program of several models; the latest 2 are kept."""
@@ -158,7 +158,7 @@ def train_together(trainings):
     )
     longest = max(trainings, key=lambda training: training.rate.end)
     compiled = longest.is_worth_compiling(n_models)
-    run_epoch = program.epoch_function(stream.chunk_rows, compiled=compiled)
+    run_epoch = program.epoch_graph(stream.chunk_rows, compiled=compiled)
     scaling = first.problem.scaling
     offset = tf.constant(scaling.reconstruction_offset, dtype=tf.float32)
     penalties = [training.problem.penalties for training in trainings]
@@ -167,35 +167,33 @@ def train_together(trainings):
     momentum = np.array([[training.momentum] for training in trainings], np.float32)
     momentum = tf.constant(momentum)
 
-    n_epochs, snapshot = 0, _Snapshot(program)
-    with program.lock:
-        stacked = [
-            np.stack(of_all)
-            for of_all in zip(*(t.weights for t in trainings), strict=True)
-        ]
-        rho_hat = np.stack([t.state.rho_hat for t in trainings])
-        program.load(stacked, TrainingState(None, rho_hat))
-        program.set_learning_rate(1.0)
-        try:
-            while any(model.result is None for model in models):
-                rates = [model.rate(n_epochs) for model in models]
-                rates = tf.constant(rates, dtype=tf.float32)
-                total = np.zeros((3, n_models))
-                for data, n_rows in stream:
-                    n_rows = tf.constant(n_rows, dtype=tf.int32)
-                    terms = run_epoch(
-                        data, n_rows, offset, coefficients, momentum, rates
-                    )
-                    total += terms.numpy()
-                n_epochs, snapshot = n_epochs + 1, _Snapshot(program)
-                means, decays = total.T / first.X.shape[0], program.decay(weight_decay)
-                for number, model in enumerate(models):
-                    if model.result is None:
-                        losses = Losses.from_terms(means[number], decays[number])
-                        model.update(n_epochs, losses, snapshot.of(number))
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+    stacked = zip(*(training.weights for training in trainings), strict=True)
+    rho_hat = np.stack([training.state.rho_hat for training in trainings])
+    run = MiniBatchRun(
+        program, list(map(np.stack, stacked)), TrainingState(None, rho_hat)
+    )
+    run.set_learning_rate(1.0)
+    n_epochs, snapshot = 0, _Snapshot(run)
+    try:
+        while any(model.result is None for model in models):
+            rates = [model.rate(n_epochs) for model in models]
+            rates = tf.constant(rates, dtype=tf.float32)
+            total = np.zeros((3, n_models))
+            for data, n_rows in stream:
+                n_rows = tf.constant(n_rows, dtype=tf.int32)
+                (terms,) = run.call(
+                    run_epoch, data, n_rows, offset, coefficients, momentum, rates
+                )
+                total += terms.numpy()
+            n_epochs, snapshot = n_epochs + 1, _Snapshot(run)
+            means, decays = total.T / first.X.shape[0], run.decay(weight_decay)
             for number, model in enumerate(models):
                 if model.result is None:
-                    model.interrupt(snapshot.of(number))
+                    losses = Losses.from_terms(means[number], decays[number])
+                    model.update(n_epochs, losses, snapshot.of(number))
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        for number, model in enumerate(models):
+            if model.result is None:
+                model.interrupt(snapshot.of(number))
     return [model.result for model in models]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sklearn.utils import gen_batches
 
 from . import _forward
-from ._network import padded_rows
+from ._programs import padded_rows
 
 # Rows that one call of a compiled program takes. Data of more than this share one
 # compiled shape, and what a call needs beside them does not grow with the data.

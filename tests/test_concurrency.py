@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +18,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
-from sksparse_ae import SparseAutoencoderTransformer, _startup
+from sksparse_ae import SparseAutoencoderTransformer, _minibatch, _startup
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -48,6 +49,24 @@ def test_eight_threads_at_once_give_the_codes_of_one(digits, compiles):
         at_once = list(pool.map(codes, tasks, [digits] * 8))
     for one, other in zip(expected, at_once, strict=True):
         assert_array_equal(one, other)
+
+
+def test_threads_at_once_compile_one_shape_once(digits, monkeypatch):
+    traces, epoch = [], _minibatch.MiniBatchProgram.epoch
+
+    def traced(self, *args):
+        traces.append(threading.get_ident())
+        return epoch(self, *args)
+
+    monkeypatch.setattr(_minibatch.MiniBatchProgram, "epoch", traced)
+    monkeypatch.setattr(_minibatch, "worth_compiling", lambda *_: True)
+    _minibatch.minibatch_program.cache_clear()
+    tasks = [clone(MIXED[0]).set_params(rho=rho) for rho in (0.05, 0.1, 0.2, 0.3)]
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(codes, tasks, [digits] * 4))
+    for one, task in zip(at_once, tasks, strict=True):
+        assert_array_equal(one, codes(task, digits))
+    assert len(traces) == 1
 
 
 def test_threads_share_a_fitted_transformer(fitted, digits):

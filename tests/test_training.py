@@ -7,7 +7,6 @@ import queue
 import sys
 import threading
 import warnings
-import weakref
 
 import keras
 import numpy as np
@@ -25,8 +24,8 @@ from sksparse_ae import (
     _forward,
     _lbfgs,
     _minibatch,
-    _network,
     _objective,
+    _programs,
     _streams,
     _training,
 )
@@ -279,15 +278,20 @@ def test_the_cache_of_programs_is_bounded():
     assert _minibatch.minibatch_program.cache_info().currsize == 16
 
 
+def graphs_in_memory():
+    gc.collect()
+    return {id(o) for o in gc.get_objects() if isinstance(o, tf.Graph)}
+
+
 def test_a_program_that_is_no_longer_kept_leaves_no_graph():
+    before = graphs_in_memory()
     architecture = Architecture(3, 2, "sigmoid", "linear", "squared_error", "float32")
     adam, _ = _minibatch.OptimizerSpec.from_solver("adam")
     program = _minibatch.MiniBatchProgram(architecture, adam, 8)
-    traced = program.epoch_function(16, compiled=False)
-    graph = weakref.ref(traced.graph)
-    del program, traced
-    gc.collect()
-    assert graph() is None
+    program.epoch_graph(16, compiled=False)
+    assert graphs_in_memory() > before
+    del program
+    assert graphs_in_memory() == before
 
 
 # ------------------------------------------------------------- continued trainings
@@ -960,11 +964,12 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
         _minibatch.OptimizerSpec.from_solver("adam")[0],
         50,
     )
-    program.load(weights, _minibatch.TrainingState(None, np.full(4, 0.5)))
-    kept = [np.ones_like(v) for v in program.state().optimizer_variables]
-    program.load(weights, _minibatch.TrainingState(kept, np.full(4, 0.5)))
-    program.replace_units(new, units, 0.1)
-    state = program.state()
+    kept = [np.ones_like(v) for v in program.optimizer.variables]
+    run = _minibatch.MiniBatchRun(
+        program, weights, _minibatch.TrainingState(kept, np.full(4, 0.5))
+    )
+    run.replace_units(new, units, 0.1)
+    state = run.state()
     assert_allclose(state.rho_hat, [0.5, 0.1, 0.5, 0.1])
     for moment in state.optimizer_variables:
         if moment.shape and moment.shape[0] == 4:
@@ -975,7 +980,7 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
 
 
 def test_traced_operations_keep_the_frames_of_the_package_only():
-    penalty = _network.as_graph(
+    penalty = _programs.as_graph(
         lambda W: _objective.weight_penalty((W, W), 0.1, keras.ops), compiled=False
     )
     graph = penalty.get_concrete_function(tf.TensorSpec([3, 2])).graph
@@ -984,9 +989,9 @@ def test_traced_operations_keep_the_frames_of_the_package_only():
     # The last frame is of what makes an operation.
     (ops_file,) = {stack[-1].filename for stack in stacks}
     assert ops_file.endswith("framework/ops.py")
-    assert files >= {_network.__file__, _objective.__file__}
+    assert files >= {_programs.__file__, _objective.__file__}
     of_modules = {getattr(module, "__file__", None) for module in sys.modules.values()}
-    assert files & of_modules == {_network.__file__, _objective.__file__, ops_file}
+    assert files & of_modules == {_programs.__file__, _objective.__file__, ops_file}
     elsewhere = tf.Graph()
     with elsewhere.as_default():
         tf.constant(1)
