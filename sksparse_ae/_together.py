@@ -3,9 +3,11 @@
 import contextlib
 import contextvars
 import ctypes
+import queue
 import threading
 import warnings
 
+import numpy as np
 from joblib.parallel import (
     FallbackToBackend,
     ParallelBackendBase,
@@ -87,17 +89,11 @@ class Task(threading.Thread):
             try:
                 self._pause.acquire()
             except KeyboardInterrupt:
-                self._interrupt()
+                _interrupt(self)  # which would have got it on its own
                 self._pause.acquire()
         finally:
             self._warnings = _state_of_warnings()
             _set_state_of_warnings(outside)
-
-    def _interrupt(self):
-        """Hand Ctrl-C on to the call, which would have got it on its own."""
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self.ident), ctypes.py_object(KeyboardInterrupt)
-        )
 
     def cancel(self):
         """End the call where it waits, now or next."""
@@ -162,19 +158,67 @@ def run_together(calls):
             task.cancel()
 
 
+class _Trainer(threading.Thread):
+    """Trains groups of tasks, one after the other, while others train others.
+
+    Parameters
+    ----------
+    train : callable
+        Takes trainings, returns their results.
+    groups : queue.SimpleQueue of list of Task
+        Shared; each is taken by one.
+    """
+
+    def __init__(self, train, groups):
+        super().__init__(daemon=True)
+        self._train, self._groups = train, groups
+
+    def run(self):
+        """Train as long as there are groups."""
+        while True:
+            try:
+                group = self._groups.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                with np.errstate(all="ignore"):  # which a thread does not inherit
+                    results = self._train([task.training for task in group])
+            except BaseException as error:  # of none in particular, such as of memory
+                results = [error] * len(group)
+            for task, result in zip(group, results, strict=True):
+                task.trained = result
+
+
 def _train(tasks):
     if not tasks:
         return
     with starting_tensorflow():
-        from ._stacked import groups_of_one, train_together
+        from ._stacked import groups_of_one, n_at_once, train_together
 
-    for group in groups_of_one(tasks):
+    groups = groups_of_one(tasks)
+    waiting = queue.SimpleQueue()
+    for group in groups:
+        waiting.put(group)
+    trainers = [_Trainer(train_together, waiting) for _ in range(n_at_once(groups))]
+    for trainer in trainers:
+        trainer.start()
+    for trainer in trainers:
         try:
-            results = train_together([task.training for task in group])
-        except Exception as error:  # of none in particular, such as of memory
-            results = [error] * len(group)
-        for task, result in zip(group, results, strict=True):
-            task.trained = result
+            trainer.join()
+        except KeyboardInterrupt:
+            for other in trainers:
+                _interrupt(other)
+            trainer.join()
+    for task in tasks:
+        if task.trained is None:  # interrupted on its way
+            task.trained = KeyboardInterrupt()
+
+
+def _interrupt(thread):
+    """Hand Ctrl-C, which the main thread has got, on to another one."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
+    )
 
 
 class TogetherBackend(ParallelBackendBase):

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,6 +123,59 @@ def test_what_is_trained_together_depends_on_the_calls_alone(digits, sizes):
     assert sizes == [6, 2, 6, 2]
     for one, other in zip(once, again, strict=True):
         assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+
+def parts_of(digits):
+    """Return data of three, of which each is trained on apart."""
+    return digits[:100], digits[100:200], digits[200:]
+
+
+def test_data_of_several_kinds_train_at_once(digits, sizes, monkeypatch):
+    transformers = [few(rho=rho) for rho in (0.05, 0.2)]
+    expected = [clone(t).fit(X) for X in parts_of(digits) for t in transformers]
+    all_have_begun, update = threading.Barrier(3, timeout=60), Monitor.update
+    have_waited = set()
+
+    def waiting(self, *args):
+        if threading.get_ident() not in have_waited:
+            have_waited.add(threading.get_ident())
+            all_have_begun.wait()
+        update(self, *args)
+
+    monkeypatch.setattr(_stacked, "n_at_once", lambda groups: len(groups))
+    calls = [delayed(clone(t).fit)(X) for X in parts_of(digits) for t in transformers]
+    monkeypatch.setattr(Monitor, "update", waiting)
+    with train_together():
+        found = Parallel()(calls)
+    assert sizes == [2, 2, 2]
+    for one, other in zip(found, expected, strict=True):
+        assert_allclose(one.coefs_[0], other.coefs_[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "n_groups", "n_features", "expected"),
+    [
+        (2, 1, 8, 1),
+        (2, 3, 8, 3),
+        (2, 4, 8, 2),  # twice two, rather than three and one
+        (8, 5, 8, 3),
+        (2, 10, 8, 3),
+        (1, 3, 8, 1),
+        (2, 3, 2_000_000, 1),
+    ],
+)
+def test_as_many_train_at_once_as_cores_and_memory_allow(
+    monkeypatch, n_threads, n_groups, n_features, expected
+):
+    weights = [np.broadcast_to(0.0, shape) for shape in ((n_features, 5), (5,))]
+    task = SimpleNamespace(training=SimpleNamespace(weights=weights))
+    for allowed, cores in ((n_threads, 9), (0, n_threads)):
+        monkeypatch.setattr(
+            "tensorflow.config.threading.get_intra_op_parallelism_threads",
+            lambda allowed=allowed: allowed,
+        )
+        monkeypatch.setattr("joblib.cpu_count", lambda cores=cores: cores)
+        assert _stacked.n_at_once([[task, task]] * n_groups) == expected
 
 
 @pytest.mark.parametrize(
@@ -300,6 +354,30 @@ def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch, heeding_ctrl_c):
     with pytest.warns(UserWarning, match="interrupted by user"):
         (one,) = fitted_together([transformer], digits)
     assert one.n_iter_ == 3
+
+
+def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl_c):
+    monkeypatch.setattr(_stacked, "n_at_once", lambda groups: len(groups))
+    # Each waits in its third epoch, and only an exception ends the wait.
+    all_wait, update = threading.Barrier(3, timeout=60), Monitor.update
+
+    def waiting(self, *args):
+        update(self, *args)
+        if len(self.losses) == 3:
+            if all_wait.wait() == 0:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            for _ in range(1000):
+                time.sleep(0.01)
+
+    monkeypatch.setattr(Monitor, "update", waiting)
+    with (
+        pytest.warns(UserWarning, match="interrupted by user"),
+        train_together(),
+    ):
+        fits = Parallel()(delayed(few().fit)(X) for X in parts_of(digits))
+    for one in fits:
+        assert one.n_iter_ == 3
+        assert np.isfinite(one.transform(digits)).all()
 
 
 @pytest.mark.parametrize("n_fits", [3, 4.5, "all"])
