@@ -70,6 +70,11 @@ class Run:
     optimizer_values : list of ndarray or None
         The state of an optimizer to continue from. None begins afresh.
     others : list of ndarray
+
+    Attributes
+    ----------
+    program : Program
+    weights, of_optimizer, others : list of tf.Variable
     """
 
     def __init__(self, program, weights, optimizer_values=None, others=()):

@@ -1,6 +1,7 @@
 """Mini-batch training of several models side by side, in one program."""
 
 import functools
+import math
 import warnings
 
 import joblib
@@ -8,17 +9,17 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
+from . import _forward
 from ._checkpoint import fingerprint
 from ._minibatch import MiniBatchProgram, MiniBatchRun, TrainingState, train
 from ._monitor import Losses
 from ._problem import Penalties
 from ._programs import latest_programs
 
-# Groups that train at once, and what their weights and Adam's moments may take. On two
-# cores, three folds of 25 models of 64 -> 25 took 0.9 of the time with two groups at
-# once and 0.85 with three; of nine of 64 -> 100, in batches of 50, 0.8 and 0.7; of nine
-# of 784 -> 196 0.97 with either.
-AT_ONCE, AT_ONCE_BYTES = 3, 1 << 27
+# Groups that train at once. On two cores, three folds of 25 models of 64 -> 25 took 0.9
+# of the time with two groups at once and 0.85 with three; of nine of 64 -> 100, in
+# batches of 50, 0.8 and 0.7; of nine of 784 -> 196 0.97 with either.
+AT_ONCE = 3
 
 
 def groups_of_one(tasks):
@@ -79,18 +80,23 @@ def n_at_once(groups):
     """Return how many groups to train at once, so that each round has as many.
 
     A step of small networks is short operations of few threads, with waits between
-    them, which those of other groups fill.
+    them, which those of other groups fill. Large ones leave none: what several hold is
+    to be no more than one training may hold of rows.
     """
     n_threads = tf.config.threading.get_intra_op_parallelism_threads()
     if (n_threads or joblib.cpu_count()) == 1:
         return 1
-    largest = max(
-        12 * len(group) * sum(values.size for values in group[0].training.weights)
-        for group in groups
-    )
-    limit = min(max(AT_ONCE_BYTES // largest, 1), AT_ONCE)
+    largest = max(map(_held_bytes, groups))
+    limit = min(max(_forward.BLOCK_BYTES // largest, 1), AT_ONCE)
     n_rounds = -(-len(groups) // limit)
     return -(-len(groups) // n_rounds)
+
+
+def _held_bytes(group):
+    """Return the bytes of a group's rows, its weights and their moments in Adam."""
+    training = group[0].training
+    n_weights = sum(values.size for values in training.weights)
+    return 4 * (math.prod(training.X.shape) + 3 * len(group) * n_weights)
 
 
 class _Model:

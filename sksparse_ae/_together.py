@@ -1,4 +1,4 @@
-"""Calls that take turns, so that trainings which they come to can be one."""
+"""Calls that take turns, so that trainings they come to are one, or run at once."""
 
 import contextlib
 import contextvars

@@ -20,8 +20,9 @@ def train_together(n_fits=100):
     training rows and shape and the same seed: the candidates of a search that differ
     in `rho`, `beta`, `weight_decay`, `learning_rate` or `max_iter`, fold by fold. The
     data are then read once for all of them, and the operations are few and large
-    instead of many and small. All else, such as other steps of a pipeline and
-    scoring, runs one after the other in this process, each fit in a thread of its own.
+    instead of many and small. Up to three such trainings, of several folds, run at the
+    same time. All else, such as other steps of a pipeline and scoring, runs one after
+    the other in this process, each fit in a thread of its own.
 
     Only trainings with `solver="adam"` and an integer `random_state` are joined, and
     none with `verbose`, `revive`, `checkpoint_dir`, `warm_start`, `partial_fit` or

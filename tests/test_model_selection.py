@@ -153,29 +153,32 @@ def test_data_of_several_kinds_train_at_once(digits, sizes, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n_threads", "n_groups", "n_features", "expected"),
+    ("n_threads", "n_groups", "n_rows", "n_models", "expected"),
     [
-        (2, 1, 8, 1),
-        (2, 3, 8, 3),
-        (2, 4, 8, 2),  # twice two, rather than three and one
-        (8, 5, 8, 3),
-        (2, 10, 8, 3),
-        (1, 3, 8, 1),
-        (2, 3, 2_000_000, 1),
+        (2, 1, 50, 9, 1),
+        (2, 3, 50, 9, 3),
+        (2, 4, 50, 9, 2),  # twice two, rather than three and one
+        (8, 5, 50, 9, 3),
+        (2, 10, 50, 9, 3),
+        (1, 3, 50, 9, 1),
+        (2, 3, 100_000, 9, 1),
+        (2, 3, 50, 400, 1),
     ],
 )
 def test_as_many_train_at_once_as_cores_and_memory_allow(
-    monkeypatch, n_threads, n_groups, n_features, expected
+    monkeypatch, n_threads, n_groups, n_rows, n_models, expected
 ):
-    weights = [np.broadcast_to(0.0, shape) for shape in ((n_features, 5), (5,))]
-    task = SimpleNamespace(training=SimpleNamespace(weights=weights))
+    weights = [np.broadcast_to(0.0, shape) for shape in ((784, 50), (50, 784))]
+    X = np.broadcast_to(0.0, (n_rows, 784))
+    task = SimpleNamespace(training=SimpleNamespace(X=X, weights=weights))
+    groups = [[task] * n_models] * n_groups
     for allowed, cores in ((n_threads, 9), (0, n_threads)):
         monkeypatch.setattr(
             "tensorflow.config.threading.get_intra_op_parallelism_threads",
             lambda allowed=allowed: allowed,
         )
         monkeypatch.setattr("joblib.cpu_count", lambda cores=cores: cores)
-        assert _stacked.n_at_once([[task, task]] * n_groups) == expected
+        assert _stacked.n_at_once(groups) == expected
 
 
 @pytest.mark.parametrize(
