@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ._minibatch import OptimizerSpec
 from ._objective import weight_penalty
+from ._optimizers import OptimizerSpec
 from ._programs import (
     Program,
     Run,

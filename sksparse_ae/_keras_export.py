@@ -1,6 +1,6 @@
 """The fitted network as a compiled Keras model, and the optimizer it comes with."""
 
-from ._minibatch import OptimizerSpec
+from ._optimizers import OptimizerSpec
 from .keras_model import ReconstructionLoss, SparseAutoencoder
 
 

@@ -16,13 +16,6 @@ from ._objective import (
     weight_penalty,
 )
 
-if keras.config.backend() != "tensorflow":
-    raise RuntimeError(
-        "sksparse_ae trains with Keras on TensorFlow, but keras was imported with the "
-        f"{keras.config.backend()!r} backend. Set KERAS_BACKEND=tensorflow, or unset "
-        "it, before keras is imported."
-    )
-
 
 class DataTerms(NamedTuple):
     """The objective of some rows but for the weight decay, as tensors.

@@ -47,7 +47,8 @@ def starting_tensorflow():
     Raises
     ------
     RuntimeError
-        In a process forked from one that had imported TensorFlow.
+        In a process forked from one that had imported TensorFlow, or where Keras is on
+        another backend.
     """
     if _forked_after_tensorflow:
         raise RuntimeError(
@@ -67,7 +68,18 @@ def starting_tensorflow():
                 tensorflow = _import_on_share_of_cores()
                 # Devices are looked for at the first operation, with more messages.
                 tensorflow.config.list_logical_devices()
+        _check_backend()
         yield
+
+
+def _check_backend():
+    backend = sys.modules["keras"].config.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            "sksparse_ae trains with Keras on TensorFlow, but keras was imported with "
+            f"the {backend!r} backend. Set KERAS_BACKEND=tensorflow, or unset it, "
+            "before keras is imported."
+        )
 
 
 def _import_on_share_of_cores():

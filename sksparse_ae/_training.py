@@ -211,7 +211,7 @@ def find_checkpoint(settings, X, earlier):
     }
     if not isinstance(settings.solver, str):
         with starting_tensorflow():
-            from ._minibatch import OptimizerSpec
+            from ._optimizers import OptimizerSpec
 
         values["solver"] = repr(OptimizerSpec.from_solver(settings.solver))
     packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
@@ -312,14 +312,12 @@ def _minimize_full_batch(training, settings, monitor, log):
 
 def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
     with starting_tensorflow():
-        from ._minibatch import (
+        from ._minibatch import MiniBatchTraining, TrainingState, train
+        from ._optimizers import (
             AnnealedRate,
             ConstantRate,
-            MiniBatchTraining,
             OptimizerSpec,
-            TrainingState,
             automatic_rate,
-            train,
         )
 
     X, problem, earlier = training.X, training.problem, training.continuation

@@ -428,7 +428,7 @@ def fine_tune(
 
     with starting_tensorflow():
         from ._fine_tuning import StackArchitecture, StackObjective, train_stack
-        from ._minibatch import AnnealedRate
+        from ._optimizers import AnnealedRate
 
     sample_weight = compute_sample_weight(classifier.class_weight, y)
     l2 = _l2_strength(classifier, sample_weight[rows].sum())

@@ -178,6 +178,14 @@ def test_the_share_of_cores_is_what_openmp_is_told(monkeypatch, value, share):
     assert _startup._share_of_cores() == share
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_another_backend_of_keras_is_refused(digits, monkeypatch, solver):
+    monkeypatch.setattr("keras.config.backend", lambda: "jax")
+    transformer = clone(MIXED[0]).set_params(solver=solver)
+    with pytest.raises(RuntimeError, match="with the 'jax' backend"):
+        transformer.fit(digits)
+
+
 def test_threads_stay_where_tensorflow_has_been_imported(digits, monkeypatch):
     before = tensorflow_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", str(before[0] + 1))

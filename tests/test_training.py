@@ -25,6 +25,7 @@ from sksparse_ae import (
     _lbfgs,
     _minibatch,
     _objective,
+    _optimizers,
     _programs,
     _streams,
     _training,
@@ -269,7 +270,7 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
 
 def test_the_cache_of_programs_is_bounded():
     _minibatch.minibatch_program.cache_clear()
-    adam, _ = _minibatch.OptimizerSpec.from_solver("adam")
+    adam, _ = _optimizers.OptimizerSpec.from_solver("adam")
     for n_features in range(2, 30):
         architecture = Architecture(
             n_features, 2, "sigmoid", "linear", "squared_error", "float32"
@@ -286,7 +287,7 @@ def graphs_in_memory():
 def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     before = graphs_in_memory()
     architecture = Architecture(3, 2, "sigmoid", "linear", "squared_error", "float32")
-    adam, _ = _minibatch.OptimizerSpec.from_solver("adam")
+    adam, _ = _optimizers.OptimizerSpec.from_solver("adam")
     program = _minibatch.MiniBatchProgram(architecture, adam, 8)
     program.epoch_graph(16, compiled=False)
     assert graphs_in_memory() > before
@@ -433,7 +434,7 @@ def test_optimizers_that_should_agree_do(
 
 def test_equal_optimizers_share_a_program_whatever_their_names_and_rates():
     specs = {
-        _minibatch.OptimizerSpec.from_solver(solver)[0]
+        _optimizers.OptimizerSpec.from_solver(solver)[0]
         for solver in (
             keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rate, name=name))
             for rate, name in ((1e-2, "a"), (1e-2, "b"))
@@ -441,7 +442,7 @@ def test_equal_optimizers_share_a_program_whatever_their_names_and_rates():
     }
     assert len(specs) == 1
     rates = {
-        _minibatch.OptimizerSpec.from_solver(keras.optimizers.Adam(rate))
+        _optimizers.OptimizerSpec.from_solver(keras.optimizers.Adam(rate))
         for rate in (1e-2, 1e-3)
     }
     assert len({spec for spec, _ in rates}) == 1
@@ -523,12 +524,12 @@ def test_a_constant_learning_rate_stops_when_the_mlp_of_scikit_learn_would(digit
 
 
 def test_the_automatic_rate_holds_and_then_falls_to_a_hundredth():
-    rate = _minibatch.AnnealedRate(1.0, 100)
+    rate = _optimizers.AnnealedRate(1.0, 100)
     rates = [rate(epoch) for epoch in range(100)]
     assert rates[:70] == [1.0] * 70
     assert (np.diff(rates[69:]) < 0).all()
     assert 0.01 < rates[-1] < 0.02
-    stalled = _minibatch.AnnealedRate(1.0, 100)
+    stalled = _optimizers.AnnealedRate(1.0, 100)
     assert not stalled.on_stall(14)
     assert stalled.end == 20
     assert 0.01 < stalled(19) < 0.1
@@ -961,7 +962,7 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
 
     program = _minibatch.MiniBatchProgram(
         Architecture(64, 4, "sigmoid", output_activation, "squared_error", "float32"),
-        _minibatch.OptimizerSpec.from_solver("adam")[0],
+        _optimizers.OptimizerSpec.from_solver("adam")[0],
         50,
     )
     kept = [np.ones_like(v) for v in program.optimizer.variables]
