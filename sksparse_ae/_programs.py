@@ -43,7 +43,7 @@ class Program:
         self._graphs, self._lock = {}, threading.Lock()
 
     def graph(self, function, *signature, compiled=False):
-        """Return ``function``, of this object, as a graph over the variables of a run.
+        """Return a method of this object as a graph over the variables of a run.
 
         It is traced once for every signature: see ``graph_over``.
         """
@@ -83,15 +83,15 @@ class Run:
         if optimizer_values is None:
             optimizer_values = [v.value for v in program.optimizer.variables]
         values = [*weights, *optimizer_values, *others]
-        self._variables = [
+        variables = [
             tf.Variable(value, dtype=traced.dtype, trainable=False)
             for value, traced in zip(values, program.variables, strict=True)
         ]
-        self._handles = [variable.handle for variable in self._variables]
-        self.weights = self._variables[:n_weights]
-        n_others = len(others)
-        self.of_optimizer = self._variables[n_weights : len(values) - n_others]
-        self.others = self._variables[len(values) - n_others :]
+        self._handles = [variable.handle for variable in variables]
+        first_of_others = len(values) - len(others)
+        self.weights = variables[:n_weights]
+        self.of_optimizer = variables[n_weights:first_of_others]
+        self.others = variables[first_of_others:]
 
     def get_weights(self):
         """Return copies of the weights."""
@@ -146,7 +146,8 @@ def graph_over(variables, function, *signature, compiled):
     traced = as_graph(function, compiled=False).get_concrete_function(*signature)
     places = {id(variable.handle): n for n, variable in enumerate(variables)}
     captured = [places.get(id(tensor), tensor) for tensor in traced.captured_inputs]
-    if not captured and not traced.outputs:
+    _refuse_others(traced, captured)
+    if not captured and not traced.outputs:  # most optimizers have nothing to finalize
         return lambda handles, *arguments: None
 
     def with_handles(handles, tensors):
@@ -162,6 +163,18 @@ def graph_over(variables, function, *signature, compiled):
         [tf.TensorSpec([], tf.resource)] * len(variables), _tensors_of(signature)
     )
     return lambda handles, *arguments: graph(handles, _tensors_of(arguments))
+
+
+def _refuse_others(traced, captured):
+    """Raise ValueError if a graph has variables that trainings would share."""
+    others = {id(c) for c in captured if not isinstance(c, int)}
+    names = {v.name for v in traced.graph.variables if id(v.handle) in others}
+    if names:
+        raise ValueError(
+            "The solver keeps state in variables that are not among its `variables`: "
+            f"{', '.join(sorted(names))}. Fits would share them; let build() make them "
+            "with add_variable() or add_variable_from_reference()."
+        )
 
 
 def _tensors_of(arguments):
@@ -206,7 +219,7 @@ def worth_compiling(n_calls, n_values):
 def latest_programs(n_kept):
     """Return a decorator for what makes programs, which keeps the latest of them.
 
-    Threads that ask for the same at once get the same.
+    Threads that ask for the same at once get the same; one is made at a time.
 
     A program that is dropped is a reference cycle of 2 to 4 MB, in so few objects that
     Python does not collect it before a dozen have come together. A collection takes

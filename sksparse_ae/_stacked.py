@@ -1,25 +1,17 @@
 """Mini-batch training of several models side by side, in one program."""
 
 import functools
-import math
 import warnings
 
-import joblib
 import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from . import _forward
 from ._checkpoint import fingerprint
 from ._minibatch import MiniBatchProgram, MiniBatchRun, TrainingState, train
 from ._monitor import Losses
 from ._problem import Penalties
 from ._programs import latest_programs
-
-# Groups that train at once. On two cores, three folds of 25 models of 64 -> 25 took 0.9
-# of the time with two groups at once and 0.85 with three; of nine of 64 -> 100, in
-# batches of 50, 0.8 and 0.7; of nine of 784 -> 196 0.97 with either.
-AT_ONCE = 3
 
 
 def groups_of_one(tasks):
@@ -74,29 +66,6 @@ def _equal(X, other):
         parts = "indptr", "indices", "data"
         return all(np.array_equal(getattr(X, p), getattr(other, p)) for p in parts)
     return np.array_equal(X, other)
-
-
-def n_at_once(groups):
-    """Return how many groups to train at once, so that each round has as many.
-
-    A step of small networks is short operations of few threads, with waits between
-    them, which those of other groups fill. Large ones leave none: what several hold is
-    to be no more than one training may hold of rows.
-    """
-    n_threads = tf.config.threading.get_intra_op_parallelism_threads()
-    if (n_threads or joblib.cpu_count()) == 1:
-        return 1
-    largest = max(map(_held_bytes, groups))
-    limit = min(max(_forward.BLOCK_BYTES // largest, 1), AT_ONCE)
-    n_rounds = -(-len(groups) // limit)
-    return -(-len(groups) // n_rounds)
-
-
-def _held_bytes(group):
-    """Return the bytes of a group's rows, its weights and their moments in Adam."""
-    training = group[0].training
-    n_weights = sum(values.size for values in training.weights)
-    return 4 * (math.prod(training.X.shape) + 3 * len(group) * n_weights)
 
 
 class _Model:

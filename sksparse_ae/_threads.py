@@ -1,6 +1,7 @@
-"""Limits on the threads of the BLAS libraries."""
+"""Limits on the threads of the BLAS libraries, and interrupts of our own threads."""
 
 import contextlib
+import ctypes
 import functools
 import threading
 
@@ -37,3 +38,10 @@ def single_blas_thread():
             if _n_inside == 0:
                 _limits.restore_original_limits()
                 _limits = None
+
+
+def interrupt(thread):
+    """Raise KeyboardInterrupt in a thread that runs, once it executes Python again."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
+    )

@@ -2,12 +2,9 @@
 
 import contextlib
 import contextvars
-import ctypes
-import queue
 import threading
 import warnings
 
-import numpy as np
 from joblib.parallel import (
     FallbackToBackend,
     ParallelBackendBase,
@@ -15,6 +12,7 @@ from joblib.parallel import (
 )
 
 from ._startup import starting_tensorflow
+from ._threads import interrupt
 
 _local = threading.local()
 
@@ -37,7 +35,7 @@ class Task(threading.Thread):
     ----------
     training : MiniBatchTraining or None
         What the call waits for.
-    trained : tuple or Exception
+    trained : tuple or BaseException
         What it is to go on with: weights and whether they converged, or what ended it.
     outcome : tuple or None
         What the call has returned, and the exception that ended it.
@@ -89,7 +87,7 @@ class Task(threading.Thread):
             try:
                 self._pause.acquire()
             except KeyboardInterrupt:
-                _interrupt(self)  # which would have got it on its own
+                interrupt(self)  # which would have got it on its own
                 self._pause.acquire()
         finally:
             self._warnings = _state_of_warnings()
@@ -152,73 +150,14 @@ def run_together(calls):
                 if task.outcome is not None:
                     del tasks[number]
                     yield number, task.outcome
-            _train([task for task in tasks.values() if task.training is not None])
+            if waiting := [t for t in tasks.values() if t.training is not None]:
+                with starting_tensorflow():
+                    from ._at_once import train_all
+
+                train_all(waiting)
     finally:
         for task in tasks.values():
             task.cancel()
-
-
-class _Trainer(threading.Thread):
-    """Trains groups of tasks, one after the other, while others train others.
-
-    Parameters
-    ----------
-    train : callable
-        Takes trainings, returns their results.
-    groups : queue.SimpleQueue of list of Task
-        Shared; each is taken by one.
-    """
-
-    def __init__(self, train, groups):
-        super().__init__(daemon=True)
-        self._train, self._groups = train, groups
-
-    def run(self):
-        """Train as long as there are groups."""
-        while True:
-            try:
-                group = self._groups.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                with np.errstate(all="ignore"):  # which a thread does not inherit
-                    results = self._train([task.training for task in group])
-            except BaseException as error:  # of none in particular, such as of memory
-                results = [error] * len(group)
-            for task, result in zip(group, results, strict=True):
-                task.trained = result
-
-
-def _train(tasks):
-    if not tasks:
-        return
-    with starting_tensorflow():
-        from ._stacked import groups_of_one, n_at_once, train_together
-
-    groups = groups_of_one(tasks)
-    waiting = queue.SimpleQueue()
-    for group in groups:
-        waiting.put(group)
-    trainers = [_Trainer(train_together, waiting) for _ in range(n_at_once(groups))]
-    for trainer in trainers:
-        trainer.start()
-    for trainer in trainers:
-        try:
-            trainer.join()
-        except KeyboardInterrupt:
-            for other in trainers:
-                _interrupt(other)
-            trainer.join()
-    for task in tasks:
-        if task.trained is None:  # interrupted on its way
-            task.trained = KeyboardInterrupt()
-
-
-def _interrupt(thread):
-    """Hand Ctrl-C, which the main thread has got, on to another one."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
-    )
 
 
 class TogetherBackend(ParallelBackendBase):

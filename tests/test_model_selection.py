@@ -1,6 +1,9 @@
 """Fits that are trained together give what they give alone."""
 
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -19,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, _stacked
+from sksparse_ae import SparseAutoencoderTransformer, _at_once
 from sksparse_ae._monitor import Monitor
 from sksparse_ae.model_selection import train_together
 
@@ -30,13 +33,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def sizes(monkeypatch):
     """Return a list that the numbers of models trained together are added to."""
     found = []
-    plain = _stacked.train_together
+    plain = _at_once.train_together
 
     def counted(trainings):
         found.append(len(trainings))
         return plain(trainings)
 
-    monkeypatch.setattr(_stacked, "train_together", counted)
+    monkeypatch.setattr(_at_once, "train_together", counted)
     return found
 
 
@@ -142,7 +145,7 @@ def test_data_of_several_kinds_train_at_once(digits, sizes, monkeypatch):
             all_have_begun.wait()
         update(self, *args)
 
-    monkeypatch.setattr(_stacked, "n_at_once", lambda groups: len(groups))
+    monkeypatch.setattr(_at_once, "n_at_once", lambda groups: len(groups))
     calls = [delayed(clone(t).fit)(X) for X in parts_of(digits) for t in transformers]
     monkeypatch.setattr(Monitor, "update", waiting)
     with train_together():
@@ -157,7 +160,7 @@ def test_data_of_several_kinds_train_at_once(digits, sizes, monkeypatch):
     [
         (2, 1, 50, 9, 1),
         (2, 3, 50, 9, 3),
-        (2, 4, 50, 9, 2),  # twice two, rather than three and one
+        (2, 4, 50, 9, 2),  # rather than three, and then one alone
         (8, 5, 50, 9, 3),
         (2, 10, 50, 9, 3),
         (1, 3, 50, 9, 1),
@@ -178,7 +181,7 @@ def test_as_many_train_at_once_as_cores_and_memory_allow(
             lambda allowed=allowed: allowed,
         )
         monkeypatch.setattr("joblib.cpu_count", lambda cores=cores: cores)
-        assert _stacked.n_at_once(groups) == expected
+        assert _at_once.n_at_once(groups) == expected
 
 
 @pytest.mark.parametrize(
@@ -359,9 +362,8 @@ def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch, heeding_ctrl_c):
     assert one.n_iter_ == 3
 
 
-def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl_c):
-    monkeypatch.setattr(_stacked, "n_at_once", lambda groups: len(groups))
-    # Each waits in its third epoch, and only an exception ends the wait.
+def interrupt_in_the_third_epoch(monkeypatch):
+    """Have three trainings meet in their third epoch, where one sends a Ctrl-C."""
     all_wait, update = threading.Barrier(3, timeout=60), Monitor.update
 
     def waiting(self, *args):
@@ -369,10 +371,14 @@ def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl
         if len(self.losses) == 3:
             if all_wait.wait() == 0:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            for _ in range(1000):
-                time.sleep(0.01)
+            time.sleep(1)  # an operation that no interrupt ends
 
     monkeypatch.setattr(Monitor, "update", waiting)
+
+
+def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl_c):
+    monkeypatch.setattr(_at_once, "n_at_once", lambda groups: len(groups))
+    interrupt_in_the_third_epoch(monkeypatch)
     with (
         pytest.warns(UserWarning, match="interrupted by user"),
         train_together(),
@@ -381,6 +387,68 @@ def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl
     for one in fits:
         assert one.n_iter_ == 3
         assert np.isfinite(one.transform(digits)).all()
+
+
+def test_another_ctrl_c_ends_all(digits, monkeypatch, heeding_ctrl_c):
+    trainers, interrupts = [], []
+
+    class Trainer(_at_once._Trainer):
+        def __init__(self, waiting):
+            super().__init__(waiting)
+            trainers.append(self)
+
+        def interrupt(self):
+            interrupts.append(self)
+            if len(interrupts) == 1:
+                raise KeyboardInterrupt  # the second, while the first is handed on
+            super().interrupt()
+
+    monkeypatch.setattr(_at_once, "n_at_once", lambda groups: 3)
+    monkeypatch.setattr(_at_once, "_Trainer", Trainer)
+    interrupt_in_the_third_epoch(monkeypatch)
+    parts = [*parts_of(digits), digits[50:150], digits[150:250]]
+    with pytest.raises(KeyboardInterrupt), train_together():
+        Parallel()(delayed(few(max_iter=100_000, tol=0).fit)(X) for X in parts)
+    for trainer in trainers:
+        trainer.join(10)
+        assert not trainer.is_alive()
+
+
+DEVICES = """
+    import warnings
+    import numpy as np
+    import tensorflow as tf
+    from joblib import Parallel, delayed
+    from sksparse_ae import SparseAutoencoderTransformer, _at_once
+    from sksparse_ae.model_selection import train_together
+
+    warnings.simplefilter("ignore")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, two)
+    train = _at_once.train_together
+    devices = []
+
+    def noted(trainings):
+        devices.append(tf.zeros(()).device[-5:])
+        return train(trainings)
+
+    _at_once.train_together = noted
+    _at_once.n_at_once = len
+    few = SparseAutoencoderTransformer(3, max_iter=2, random_state=0)
+    with tf.device("CPU:1"), train_together():
+        Parallel()(delayed(few.fit)(np.eye(n)) for n in (8, 9))
+    print(*devices)
+"""
+
+
+def test_all_train_on_the_device_of_the_caller(tmp_path):
+    script = tmp_path / "devices.py"
+    script.write_text(textwrap.dedent(DEVICES))
+    found = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout.split() == ["CPU:1", "CPU:1"]
 
 
 @pytest.mark.parametrize("n_fits", [3, 4.5, "all"])

@@ -523,6 +523,27 @@ def test_a_constant_learning_rate_stops_when_the_mlp_of_scikit_learn_would(digit
     assert stalls.fit(digits).n_iter_ == peer.fit(digits, digits).n_iter_
 
 
+@keras.saving.register_keras_serializable("sksparse_ae_tests")
+class HiddenMomentum(keras.optimizers.SGD):
+    """Keeps its momentum where Keras does not see it."""
+
+    def build(self, variables):
+        super().build(variables)
+        self.moments = [tf.Variable(tf.zeros(v.shape), name="mine") for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        moment = self.moments[self._get_variable_index(variable)]
+        moment.assign(0.9 * moment + gradient)
+        self.assign_sub(variable, learning_rate * moment)
+
+
+def test_a_solver_whose_state_fits_would_share_is_refused(digits):
+    transformer = SparseAutoencoderTransformer(3, solver=HiddenMomentum(0.01))
+    with pytest.raises(ValueError, match=r"not among its `variables`: mine:0\. Fits"):
+        transformer.fit(digits)
+    assert not hasattr(transformer, "coefs_")
+
+
 def test_the_automatic_rate_holds_and_then_falls_to_a_hundredth():
     rate = _optimizers.AnnealedRate(1.0, 100)
     rates = [rate(epoch) for epoch in range(100)]
