@@ -129,8 +129,8 @@ class SparseAutoencoderTransformer(
 
     solver : {"adam", "sgd", "lbfgs"} or keras.optimizers.Optimizer, default="adam"
         "adam" and "sgd" (Nesterov momentum 0.9), and any Keras optimizer instance,
-        train by mini-batches in float32; an instance is rebuilt from its
-        configuration, never changed.
+        train by mini-batches in float32; an instance, whose state must be in its
+        `variables`, is rebuilt from its configuration, never changed.
         "lbfgs" is SciPy's L-BFGS over all samples at once, in the dtype of `X`; it
         suits small data best.
 
