@@ -37,7 +37,7 @@ def train_all(tasks):
     n_trainers = n_at_once(groups)
     trainers = [_Trainer(waiting) for _ in range(n_trainers)]
     if n_trainers == 1:
-        trainers[0].run()
+        trainers[0].run()  # in this thread, which gets Ctrl-C itself
     else:
         _run_at_once(trainers, waiting)
     for task in tasks:
@@ -143,8 +143,8 @@ class _Trainer(threading.Thread):
     def wait(self):
         """Wait until there are no more groups.
 
-        By and by: an interrupt reaches a thread between two waits, but for the main
-        thread, and on Windows also that one.
+        In short waits: only between two of them does an interrupt reach a thread that
+        is not the main one, and on Windows that one, too.
         """
         while not self._ended.wait(0.1):
             pass
