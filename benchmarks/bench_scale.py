@@ -53,7 +53,7 @@ FITS = {
     "distinct shapes": (60, 250),
     "distinct shapes, too short to compile": (60, 20),
 }
-GROWTH_BOUNDS = {"one shape": 100, "distinct shapes": 300}
+GROWTH_BOUNDS = {"one shape": 100, "distinct shapes": 450}
 FIRST_FITS = 10
 
 

@@ -1,18 +1,11 @@
 """TensorFlow programs: graphs over variables that every training has of its own."""
 
-import contextlib
 import functools
 import gc
 import threading
 
 import numpy as np
 import tensorflow as tf
-
-try:
-    from ._traced_stacks import own_frames_only
-except (ImportError, AttributeError):
-    # What it is made of has no public name. Without it a program leaves 3 MB more.
-    own_frames_only = contextlib.nullcontext
 
 
 class Program:
@@ -187,14 +180,9 @@ def as_graph(function, *, compiled):
     Calling it operation by operation instead takes 20 to 100 ms for a step, where the
     graph takes 0.2 and more: tracing it, in 0.3 s, pays from some ten steps on.
     """
-
-    def traced(*tensors):
-        with own_frames_only():
-            return function(*tensors)
-
     # Autograph is for control flow in Python, of which there is none here; to begin
     # with it costs the first fit of a process more than a second.
-    return tf.function(traced, autograph=False, jit_compile=compiled)
+    return tf.function(function, autograph=False, jit_compile=compiled)
 
 
 def worth_compiling(n_calls, n_values):
