@@ -83,10 +83,10 @@ def n_at_once(groups):
 
 
 def _held_bytes(group):
-    """Return the bytes of a group's rows, its weights and their moments in Adam."""
+    """Return the bytes of a group's rows, weights, averages and moments in Adam."""
     training = group[0].training
-    n_weights = sum(values.size for values in training.weights)
-    return 4 * (math.prod(training.X.shape) + 3 * len(group) * n_weights)
+    n_weights = sum(values.size for values in training.state.weights)
+    return 4 * (math.prod(training.X.shape) + 4 * len(group) * n_weights)
 
 
 class _Trainer(threading.Thread):

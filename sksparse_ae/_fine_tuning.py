@@ -15,6 +15,7 @@ from ._optimizers import OptimizerSpec
 from ._programs import (
     Program,
     Run,
+    even_batches,
     latest_programs,
     padded_rows,
     worth_compiling,
@@ -161,21 +162,23 @@ class StackProgram(Program):
         """
         variables = [v.value for v in self.weights]
 
-        def step(start, total):
+        n_steps, bounds = even_batches(n_rows, self.batch_size)
+
+        def step(number, total):
+            start, n_valid = bounds(number)
             numbers = tf.slice(order, [start], [self.batch_size])
             X, targets, weights = (tf.gather(values, numbers) for values in rows)
-            is_row = tf.range(self.batch_size) + start < n_rows
-            weights *= tf.cast(is_row, weights.dtype)
-            n_valid = tf.cast(tf.math.count_nonzero(is_row), weights.dtype)
+            weights *= tf.cast(tf.range(self.batch_size) < n_valid, weights.dtype)
+            n_valid = tf.cast(n_valid, weights.dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 loss = self.network.cross_entropy(X, targets, weights, objective)
                 value = loss / n_valid + self.network.decay(objective)
             self.optimizer.apply(tape.gradient(value, variables), self.weights)
-            return start + self.batch_size, total + loss
+            return number + 1, total + loss
 
         _, total = tf.while_loop(
-            lambda start, total: start < n_rows,
+            lambda number, total: number < n_steps,
             step,
             [0, tf.zeros(())],
             parallel_iterations=1,
@@ -257,6 +260,7 @@ def train_stack(
         rows, tf.constant(order), n_rows, objective, compiled=compiled
     )
     monitor = make_monitor(watch)
+    monitor.begin_with(weights)
     monitor.start()
     epoch = 0
     try:

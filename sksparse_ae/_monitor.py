@@ -5,6 +5,10 @@ import sys
 import time
 from typing import NamedTuple
 
+# A look at the weights that finds an objective above the lowest one by more than this
+# share of it sees a rise: averaged weights scatter by less.
+RISE = 0.002
+
 
 class Losses(NamedTuple):
     """What an iteration reports: the terms of the objective, and the squared error."""
@@ -39,12 +43,16 @@ class Monitor:
     Parameters
     ----------
     tol : float
-        An iteration improves if it is better than the best so far by more than this.
+        Share of the objective that an epoch has to improve it by.
     n_iter_no_change : int
         Iterations in a row without improvement that are still no stall.
     evaluate : callable, optional
         Maps weights to HeldOut. If given, the objective there is what has to improve,
         and the best weights are kept.
+    look : callable, optional
+        Maps weights to their objective, if that is not what the iterations report.
+        It is asked after the first iteration and then every ``n_iter_no_change + 1``,
+        and what it says has to improve, by ``tol`` for each of them.
     progress : Progress, optional
     tasks : IterationTasks, optional
         Told of every iteration; may ask to stop.
@@ -56,16 +64,27 @@ class Monitor:
     best_weights : list of ndarray or None
     stalled, stop_requested : bool
         As of the latest iteration.
+    rises : bool
+        Whether it stalled because it rose.
     interrupted : bool
         Set by a solver that ends because the user has asked it to.
     """
 
     def __init__(
-        self, *, tol, n_iter_no_change, evaluate=None, progress=None, tasks=None
+        self,
+        *,
+        tol,
+        n_iter_no_change,
+        evaluate=None,
+        look=None,
+        progress=None,
+        tasks=None,
     ):
         self._tol, self._patience = tol, n_iter_no_change
         self._evaluate, self._progress, self._tasks = evaluate, progress, tasks
         self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
+        self._look, self._seen, self._lowest_seen = look, None, math.inf
+        self.rises = self._gains_nothing = False
         self.losses, self.held_out, self.best_weights = [], [], None
         self.stop_requested = self.interrupted = False
 
@@ -74,10 +93,66 @@ class Monitor:
         """Whether nobody is told of the iterations."""
         return self._progress is None and self._tasks is None
 
+    def note_rate(self, rate):
+        """Let the progress show the learning rate of the iteration to come."""
+        if self._progress is not None:
+            self._progress.rate = rate
+
     @property
     def stalled(self):
         """Whether the latest iterations did not improve."""
-        return self._n_no_change > self._patience
+        return self._gains_nothing or self._n_no_change > self._patience
+
+    def be_patient(self):
+        """Forget the stall: the training goes on in another way."""
+        self._n_no_change, self._seen = 0, None
+        self.rises = self._gains_nothing = False
+
+    def conclude(self, get_weights):
+        """Say, of a training that ran out of epochs, whether it had stopped improving.
+
+        Parameters
+        ----------
+        get_weights : callable
+            Returns the weights at the end.
+        """
+        if self._look is None or self._seen is None:
+            return False
+        n_seen, _ = self._seen
+        if n_seen < len(self.losses):
+            self._look_at(get_weights())
+        return self._gains_nothing and not self.rises
+
+    def reason(self, settings):
+        """Say why a training has not converged, and what to change.
+
+        Parameters
+        ----------
+        settings : SparseAutoencoderTransformer
+            Whose parameters are read.
+        """
+        if self.rises:
+            return (
+                f"The objective rose, from {self._lowest_seen:.6g} to "
+                f"{self._seen[1]:.6g}: the steps are too long. Lower "
+                f"learning_rate={settings.learning_rate!r}."
+            )
+        return (
+            f"The training reached max_iter={settings.max_iter} before it converged. "
+            f"Raise max_iter to {2 * settings.max_iter}, or raise tol={settings.tol!r} "
+            "if the objective is near enough."
+        )
+
+    def _look_at(self, weights):
+        objective, n_done = self._look(weights), len(self.losses)
+        if self._seen is not None:
+            n_seen, before = self._seen
+            least = self._tol * (n_done - n_seen) * abs(objective)
+            self._gains_nothing = before - objective <= least
+        self._lowest_seen = min(self._lowest_seen, objective)
+        excess = objective - self._lowest_seen
+        self.rises = excess > RISE * abs(self._lowest_seen)
+        self._seen = n_done, objective
 
     def start(self):
         """Start the clock of the progress: what was to be imported is imported."""
@@ -120,9 +195,13 @@ class Monitor:
                 self._lowest, self.best_weights = watched, weights
         if self._progress is not None:
             self._progress.update(len(self.losses), losses.objective)
-        improved = watched < self._best - self._tol
-        self._n_no_change = 0 if improved else self._n_no_change + 1
-        self._best = min(self._best, watched)
+        if self._look is not None:
+            if (len(self.losses) - 1) % (self._patience + 1) == 0:
+                self._look_at(get_weights())
+        else:
+            improved = watched < self._best - self._tol * abs(watched)
+            self._n_no_change = 0 if improved else self._n_no_change + 1
+            self._best = min(self._best, watched)
         if self._tasks is not None:
             self.stop_requested = self._tasks.end(
                 lambda: self.best_weights or get_weights()
@@ -136,6 +215,10 @@ class Monitor:
             "best": self._best,
             "lowest": self._lowest,
             "n_no_change": self._n_no_change,
+            "seen": None if self._seen is None else list(self._seen),
+            "lowest_seen": self._lowest_seen,
+            "rises": self.rises,
+            "gains_nothing": self._gains_nothing,
             "best_weights": self.best_weights,
         }
 
@@ -145,6 +228,9 @@ class Monitor:
         self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
         self._best, self._lowest = state["best"], state["lowest"]
         self._n_no_change = state["n_no_change"]
+        self._seen = state["seen"] and tuple(state["seen"])
+        self._lowest_seen, self.rises = state["lowest_seen"], state["rises"]
+        self._gains_nothing = state["gains_nothing"]
         self.best_weights = state["best_weights"]
 
     def close(self):
@@ -160,7 +246,10 @@ class Progress:
 
     def __init__(self, unit, n_total, name="SparseAutoencoderTransformer"):
         self._unit, self._n_total, self._name = unit, n_total, name
-        self._shown = -math.inf
+        self._shown, self.rate = -math.inf, None
+
+    def _rate(self):
+        return "" if self.rate is None else f", learning rate {self.rate:.2g}"
 
     def start(self):
         """Start the clock."""
@@ -180,7 +269,7 @@ class Progress:
         elapsed = time.perf_counter() - self._start
         sys.stderr.write(
             f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
-            f"objective {objective:.6g}, {elapsed:.1f} s"
+            f"objective {objective:.6g}{self._rate()}, {elapsed:.1f} s"
         )
         sys.stderr.flush()
 

@@ -27,12 +27,15 @@ class DataTerms(NamedTuple):
         Weighted mean of the rows' squared errors, whatever the loss.
     rho_hat : tensor of shape (n_components,)
         The estimate that KL was evaluated at.
+    own_rho_hat : tensor of shape (n_components,)
+        That of the rows alone.
     """
 
     reconstruction: Any
     sparsity: Any
     squared_error: Any
     rho_hat: Any
+    own_rho_hat: Any
 
     @property
     def total(self):
@@ -112,6 +115,13 @@ class Network:
     has an axis of them first, and of the penalties rho is (n_models, 1) and the others
     (n_models,).
 
+    Parameters
+    ----------
+    architecture : Architecture
+    n_models : int, optional
+    origin : float, default=0.0
+        What the decoder subtracts from codes.
+
     Attributes
     ----------
     variables : list of keras.Variable
@@ -120,8 +130,8 @@ class Network:
         Their number, if there are several, or nothing.
     """
 
-    def __init__(self, architecture, n_models=None):
-        self.architecture = architecture
+    def __init__(self, architecture, n_models=None, *, origin=0.0):
+        self.architecture, self._origin = architecture, origin
         # log_loss is computed from logits: the decoder then ends before the sigmoid.
         from_logits = architecture.loss == "log_loss"
         self.models = () if n_models is None else (n_models,)
@@ -155,7 +165,13 @@ class Network:
         return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *others]
 
     def data_terms(
-        self, X, offset, row_weights, penalties, blend=lambda rho_hat: rho_hat
+        self,
+        X,
+        offset,
+        row_weights,
+        penalties,
+        blend=lambda rho_hat: rho_hat,
+        spread=None,
     ):
         """Return the DataTerms of weighted rows.
 
@@ -169,18 +185,18 @@ class Network:
         penalties : Penalties
         blend : callable
             Turns the rows' own rho_hat into the estimate that KL is evaluated at.
+        spread : tensor of shape (n_features,), optional
+            What a linear output is multiplied by.
         """
         arch = self.architecture
         code = self.encoder(X)
-        target, output = X + offset, self.decoder(code)
+        target, output = X + offset, self.output(code, spread)
 
         def mean(values):
             return ops.sum(row_weights * values, axis=-1)
 
         reconstruction = mean(reconstruction_loss(target, output, arch.loss, ops))
-        rho_hat = mean_to_rho_hat(
-            ops.matmul(row_weights, code), ACTIVATION_RANGES[arch.activation]
-        )
+        rho_hat = self.mean_rho_hat(code, row_weights)
         estimate = blend(rho_hat)
         sparsity = sparsity_penalty(
             straight_through(estimate, rho_hat, ops),
@@ -191,9 +207,22 @@ class Network:
         squared = mean_squared_error(
             target, output, reconstruction, mean, arch.loss, ops
         )
-        return DataTerms(reconstruction, sparsity, squared, estimate)
+        return DataTerms(reconstruction, sparsity, squared, estimate, rho_hat)
 
-    def decay(self, penalties):
+    def output(self, code, spread=None):
+        """Return what the decoder makes of codes."""
+        output = self.decoder(code - self._origin if self._origin else code)
+        return output if spread is None else spread * output
+
+    def mean_rho_hat(self, code, row_weights):
+        """Return the weighted mean activations, measured on their interval."""
+        return mean_to_rho_hat(
+            ops.matmul(row_weights, code),
+            ACTIVATION_RANGES[self.architecture.activation],
+        )
+
+    def decay(self, penalties, spread=None):
         """Return the weight-decay term."""
-        kernels = self.encoder.kernel, self.decoder.kernel
+        decoder = self.decoder.kernel
+        kernels = self.encoder.kernel, decoder if spread is None else spread * decoder
         return weight_penalty(kernels, penalties.weight_decay, ops)

@@ -239,6 +239,33 @@ def latest_programs(n_kept):
     return decorate
 
 
+def even_batches(n_rows, batch_size):
+    """Split rows into as few batches as can be, whose sizes differ by one at most.
+
+    A batch of the few rows that are left over would take a step as long as the others.
+
+    Parameters
+    ----------
+    n_rows : scalar tensor, int32
+    batch_size : int
+
+    Returns
+    -------
+    n_steps : scalar tensor, int32
+    bounds : callable
+        Maps the number of a batch to its first row and how many there are. A slice of
+        ``batch_size`` rows from there stays within ``n_steps`` times as many.
+    """
+    n_steps = (n_rows + batch_size - 1) // batch_size
+    least, n_larger = n_rows // n_steps, n_rows % n_steps
+
+    def bounds(number):
+        start = number * least + tf.minimum(number, n_larger)
+        return start, least + tf.cast(number < n_larger, tf.int32)
+
+    return n_steps, bounds
+
+
 def padded_rows(n_rows):
     """Round a row count up, so that near counts share one compiled shape.
 

@@ -9,6 +9,9 @@ from ._units import UnitStatistics
 # Epochs between two looks. A unit needs some to learn before it is judged.
 INTERVAL = 10
 
+# The share of the epochs in which units are started anew: then they need time to learn.
+REVIVING_SHARE = 0.7
+
 # Length of a new unit's decoder weights, as a share of those of the active ones.
 DECODER_SHARE = 0.2
 
@@ -38,9 +41,9 @@ class Reviver:
         self._activations = activation, output_activation
         self.rng = rng
 
-    def is_due(self, n_epochs):
+    def is_due(self, n_epochs, max_iter):
         """Say whether to look after so many epochs."""
-        return n_epochs % INTERVAL == 0
+        return n_epochs % INTERVAL == 0 and n_epochs < REVIVING_SHARE * max_iter
 
     def revive(self, weights):
         """Start the inactive units anew.

@@ -7,8 +7,68 @@ from scipy.linalg import norm
 
 from ._forward import column_means, dense, row_chunks
 
+# A column whose deviation is below this share of its mean does not vary: that is what
+# rounding leaves.
+CONSTANT_COLUMN = 1e-12
+
 # Of a scale and an offset, for float32 to hold what is computed from them.
 FLOAT32_RANGE = (1e-30, 1e30)
+
+
+class Moments(NamedTuple):
+    """What data are scaled by.
+
+    Attributes
+    ----------
+    offset : ndarray of shape (n_features,), float64
+        Mean of each column.
+    deviation : float
+        Root mean squared deviation of the values from the means of their columns.
+    n_samples : int
+    """
+
+    offset: np.ndarray
+    deviation: float
+    n_samples: int
+
+    @classmethod
+    def of(cls, X):
+        """Compute them of all rows of ``X``."""
+        n_samples, n_features = X.shape
+        offset = column_means(X)
+        if not np.isfinite(offset).all():
+            raise ValueError(
+                "The values of X are too large: their sum overflows float64. Scale the "
+                "data (StandardScaler, MaxAbsScaler)."
+            )
+        norms = np.zeros(n_features)
+        for rows in row_chunks(X):
+            norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
+        # Rounding leaves a constant column a deviation from its mean.
+        norms[norms <= CONSTANT_COLUMN * np.sqrt(n_samples) * np.abs(offset)] = 0
+        deviation = float(norm(norms) / np.sqrt(n_samples * n_features))
+        if not np.isfinite(deviation):
+            raise ValueError(
+                "The values of X are too large: their deviations from their mean "
+                "overflow float64. Scale the data (MaxAbsScaler)."
+            )
+        return cls(offset, deviation, n_samples)
+
+    def joined_with(self, other):
+        """Return those of the rows of both.
+
+        After T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise
+        algorithm for computing sample variances", Stanford, 1979.
+        """
+        n_samples = self.n_samples + other.n_samples
+        share, apart = other.n_samples / n_samples, other.offset - self.offset
+        between = norm(apart) * np.sqrt(share * (1 - share) / len(apart))
+        within = np.hypot(
+            np.sqrt(1 - share) * self.deviation, np.sqrt(share) * other.deviation
+        )
+        return Moments(
+            self.offset + share * apart, float(np.hypot(within, between)), n_samples
+        )
 
 
 class Scaling(NamedTuple):
@@ -28,32 +88,19 @@ class Scaling(NamedTuple):
     linear_output: bool
 
     @classmethod
-    def from_data(cls, X, *, scale, linear_output):
-        """Centre ``X`` and, if asked, give its rows a mean squared norm of n_features.
+    def from_moments(cls, moments, *, scale, linear_output):
+        """Centre rows and, if asked, give them a mean squared norm of n_features.
 
         Without ``scale``, or where the output is not linear, the scale is 1.
         """
-        n_samples, n_features = X.shape
-        offset = column_means(X)
-        if not np.isfinite(offset).all():
-            raise ValueError(
-                "The values of X are too large: their sum overflows float64. Scale the "
-                "data (StandardScaler, MaxAbsScaler)."
-            )
         if not (scale and linear_output):
-            return cls(offset, 1.0, linear_output)
-        norms = np.zeros(n_features)
-        for rows in row_chunks(X):
-            norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
-        # Rounding leaves a constant column a deviation from its mean.
-        norms[norms <= 1e-12 * np.sqrt(n_samples) * np.abs(offset)] = 0
-        deviation = float(norm(norms) / np.sqrt(n_samples * n_features))
-        if not np.isfinite(deviation):
-            raise ValueError(
-                "The values of X are too large: their deviations from their mean "
-                "overflow float64. Scale the data (MaxAbsScaler)."
-            )
-        return cls(offset, deviation or 1.0, linear_output)
+            return cls(moments.offset, 1.0, linear_output)
+        return cls(moments.offset, moments.deviation or 1.0, linear_output)
+
+    def equals(self, other):
+        """Say whether another one is the same map."""
+        same = self.scale == other.scale and self.linear_output == other.linear_output
+        return same and np.array_equal(self.offset, other.offset)
 
     @property
     def reconstruction_offset(self):

@@ -86,7 +86,12 @@ def n_held_out(validation_fraction, n_samples):
 
 
 def rows_of_a_batch(batch_size, n_samples):
-    """Return how many rows a batch has: if "auto", a fortieth of all, 32 to 256."""
+    """Return how many rows a batch has.
+
+    If "auto", a fortieth of all, down to a power of two, from 32 to 256: few values, as
+    each makes a program of its own.
+    """
     if batch_size == "auto":
-        batch_size = min(max(n_samples // 40, 32), 256)
-    return min(int(batch_size), n_samples)
+        n_rows = min(max(n_samples // 40, 32), 256)
+        batch_size = 1 << (n_rows.bit_length() - 1)
+    return int(batch_size)

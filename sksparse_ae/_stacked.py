@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from ._checkpoint import fingerprint
-from ._minibatch import MiniBatchProgram, MiniBatchRun, TrainingState, train
+from ._minibatch import MiniBatchProgram, MiniBatchRun, MiniBatchState, train
 from ._monitor import Losses
 from ._problem import Penalties
 from ._programs import latest_programs
@@ -53,6 +53,7 @@ def _key(training):
         tuple(training.problem.scaling),
         repr(training.optimizer),
         training.batch_size,
+        training.follows,
         training.shuffle,
         training.rng.get_state(legacy=False),
     )
@@ -80,10 +81,12 @@ class _Model:
 
     def __init__(self, training):
         self.training, self.result, self._converged = training, None, False
+        self._rate = training.rate
 
-    def rate(self, epoch):
-        """Return the learning rate of an epoch, 0 after the training has ended."""
-        return 0.0 if self.result is not None else self.training.rate(epoch)
+    @property
+    def rate(self):
+        """The learning rate at the start, 0 after the training has ended."""
+        return 0.0 if self.result is not None else self._rate
 
     def update(self, n_epochs, losses, get_weights):
         """Take note of an epoch; end the training if it was the last one."""
@@ -93,10 +96,14 @@ class _Model:
         except ValueError as error:  # diverged
             self.result = error
             return
-        ended = False
-        if monitor.stalled:
-            self._converged, ended = True, training.rate.on_stall(n_epochs)
-        if ended or n_epochs >= training.rate.end:
+        if monitor.stalled and monitor.rises and training.automatic:
+            self._rate /= 2
+            monitor.be_patient()
+        elif monitor.stalled:
+            self._converged = not monitor.rises
+            self.end(get_weights)
+        elif n_epochs >= training.max_iter:
+            self._converged = monitor.conclude(get_weights)
             self.end(get_weights)
 
     def interrupt(self, get_weights):
@@ -122,9 +129,9 @@ class _Snapshot:
 
 # Each has variables for its models' weights and what Adam keeps of them: few are kept.
 @latest_programs(2)
-def stacked_program(architecture, optimizer, batch_size, chunk_rows, n_models):
+def stacked_program(architecture, optimizer, batch_size, follows, chunk_rows, n_models):
     """Return the program of several models; the latest 2 are kept."""
-    return MiniBatchProgram(architecture, optimizer, batch_size, n_models)
+    return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
 
 
 def train_together(trainings):
@@ -153,38 +160,45 @@ def train_together(trainings):
         first.architecture,
         first.optimizer,
         first.batch_size,
+        first.follows,
         stream.chunk_rows,
         n_models,
     )
-    longest = max(trainings, key=lambda training: training.rate.end)
+    longest = max(trainings, key=lambda training: training.max_iter)
     compiled = longest.is_worth_compiling(n_models)
-    run_epoch = program.epoch_graph(stream.chunk_rows, compiled=compiled)
-    scaling = first.problem.scaling
-    offset = tf.constant(scaling.reconstruction_offset, dtype=tf.float32)
+    run_epoch = program.epoch_graph(
+        stream.chunk_rows,
+        has_spread=first.coordinates.spread is not None,
+        compiled=compiled,
+    )
+    offset = first.offset()
     penalties = [training.problem.penalties for training in trainings]
     rho, beta, weight_decay = np.transpose(penalties).astype(np.float32)
     coefficients = Penalties(*map(tf.constant, (rho[:, None], beta, weight_decay)))
-    momentum = np.array([[training.momentum] for training in trainings], np.float32)
-    momentum = tf.constant(momentum)
 
-    stacked = zip(*(training.weights for training in trainings), strict=True)
-    rho_hat = np.stack([training.state.rho_hat for training in trainings])
-    run = MiniBatchRun(
-        program, list(map(np.stack, stacked)), TrainingState(None, rho_hat)
-    )
+    starts = [training.state for training in trainings]
+    stacked = zip(*(start.weights for start in starts), strict=True)
+    rho_hat = np.stack([start.rho_hat for start in starts])
+    state = MiniBatchState(list(map(np.stack, stacked)), None, None, rho_hat)
+    run = MiniBatchRun(program, first.coordinates, state)
     run.set_learning_rate(1.0)
-    n_epochs, snapshot = 0, _Snapshot(run)
+    falls = [training.falls for training in trainings]
+    n_epochs, n_batches, snapshot = 0, 0.0, _Snapshot(run)
     try:
         while any(model.result is None for model in models):
-            rates = [model.rate(n_epochs) for model in models]
-            rates = tf.constant(rates, dtype=tf.float32)
+            rates = [model.rate for model in models]
             total = np.zeros((3, n_models))
             for data, n_rows in stream:
-                n_rows = tf.constant(n_rows, dtype=tf.int32)
                 (terms,) = run.call(
-                    run_epoch, data, n_rows, offset, coefficients, momentum, rates
+                    run_epoch,
+                    data,
+                    tf.constant(n_rows, dtype=tf.int32),
+                    offset,
+                    coefficients,
+                    first.pace(n_batches, rates, falls),
                 )
                 total += terms.numpy()
+                n_batches += n_rows / first.batch_size
             n_epochs, snapshot = n_epochs + 1, _Snapshot(run)
             means, decays = total.T / first.X.shape[0], run.decay(weight_decay)
             for number, model in enumerate(models):

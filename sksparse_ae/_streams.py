@@ -36,6 +36,7 @@ class EpochStream:
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         The data as given.
     scaling : Scaling
+    coordinates : Coordinates
     batch_size : int
     shuffle : bool
     rng : RandomState
@@ -48,10 +49,13 @@ class EpochStream:
         Rows of every chunk, a multiple of the batch size.
     """
 
-    def __init__(self, X, scaling, batch_size, shuffle, rng, n_epochs):
-        self._X, self._scaling = X, scaling
+    def __init__(self, X, scaling, coordinates, batch_size, shuffle, rng, n_epochs):
+        self._X, self._scaling, self._coordinates = X, scaling, coordinates
         self._shuffle, self._rng = shuffle, rng
-        n_rows, n_features = X.shape
+        n_rows, n_given = X.shape
+        self._n_axes = n_features = coordinates.n_axes(n_given)
+        if coordinates.axes is not None:
+            self._axes = coordinates.axes.astype(np.float32)
 
         def rows_of(n_bytes, itemsize=4):
             batches = max(n_bytes // (itemsize * n_features * batch_size), 1)
@@ -62,7 +66,7 @@ class EpochStream:
         self._block, self._run, self._run_rows = None, None, n_rows
         if _forward.is_streamed(X):
             self._run_rows = rows_of(_forward.BLOCK_BYTES, X.itemsize)
-            self._run = np.empty((self._run_rows, n_features), X.dtype)
+            self._run = np.empty((self._run_rows, n_given), X.dtype)
         elif n_epochs > 1 and 4 * n_rows * n_features <= _forward.BLOCK_BYTES:
             self._block = self._standardized_block()
 
@@ -108,7 +112,7 @@ class EpochStream:
         and frees, the C library keeps for other threads, 300 MB of a long training if
         each chunk is a new one. So there are two, allocated with the first.
         """
-        shape = self.chunk_rows, self._X.shape[1]
+        shape = self.chunk_rows, self._n_axes
         chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
         for (source, numbers), chunk in zip(self._parts(), chunks, strict=False):
             self._fill(chunk, source, numbers)
@@ -118,18 +122,28 @@ class EpochStream:
         """Write the standardized rows of these numbers, and padding."""
         at = 0
         with np.errstate(all="ignore"):  # which a thread does not inherit
-            for X in _forward.dense_chunks(source, numbers, buffer=chunk):
-                self._scaling.standardize(X, out=chunk[at : at + len(X)])
+            buffer = chunk if self._coordinates.axes is None else None
+            for X in _forward.dense_chunks(source, numbers, buffer):
+                self._write(X, chunk[at : at + len(X)])
                 at += len(X)
         chunk[at:] = 0
+
+    def _write(self, X, out):
+        """Write rows, standardized and in the coordinates of the training."""
+        if self._coordinates.axes is None:
+            self._scaling.standardize(X, out=out)
+        else:
+            standardized = np.empty(X.shape, dtype=np.float32)
+            self._scaling.standardize(X, out=standardized)
+            np.matmul(standardized, self._axes, out=out)
 
     def _standardized_block(self):
         """Return all rows as a variable, filled without another copy of them."""
         # A tensor would need the array beside it.
-        block, at = tf.Variable(tf.zeros(self._X.shape)), 0
+        block, at = tf.Variable(tf.zeros([self._X.shape[0], self._n_axes])), 0
         for X in _forward.dense_chunks(self._X, slice(0, self._X.shape[0])):
-            standardized = np.empty(X.shape, dtype=np.float32)
-            self._scaling.standardize(X, out=standardized)
+            rows = np.empty([len(X), self._n_axes], dtype=np.float32)
+            self._write(X, rows)
             # In place: an assignment to a slice, as Python writes it, reads the whole
             # block before, into a copy.
             tf.raw_ops.ResourceStridedSliceAssign(
@@ -137,7 +151,7 @@ class EpochStream:
                 begin=[at],
                 end=[at + len(X)],
                 strides=[1],
-                value=standardized,
+                value=rows,
             )
             at += len(X)
         return block

@@ -9,19 +9,22 @@ import copy
 import importlib.metadata
 import math
 import numbers
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
+from . import _forward
 from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
+from ._coordinates import Coordinates
 from ._evaluation import evaluate, fitted_attributes
 from ._forward import Parameters, deviation_norm, explained_share, is_streamed
-from ._initialization import standardized_sample, starting_weights
+from ._initialization import SAMPLE_ROWS, standardized_sample, starting_weights
 from ._monitor import HeldOut, Monitor, Progress
 from ._problem import Architecture, Penalties, Problem
 from ._revival import Reviver
-from ._scaling import Scaling
+from ._scaling import Moments, Scaling
 from ._settings import n_held_out, rows_of_a_batch
 from ._startup import starting_tensorflow
 from ._threads import single_blas_thread
@@ -35,6 +38,13 @@ CURVES = (
     "train_scores_",
 )
 
+# A stream may be one set of rows, again and again: batches grow with the rows that have
+# come over so many passes.
+STREAMED_PASSES = 4
+
+# Rows, evenly spaced, on which a training looks whether its averaged weights improve.
+WATCHED_ROWS = 10_000
+
 # Rows of a call of ``partial_fit``, evenly spaced, that it is evaluated on.
 PARTIALLY_EVALUATED_ROWS = 5_000
 
@@ -43,19 +53,55 @@ PARTIALLY_EVALUATED_ROWS = 5_000
 # thread takes for these.
 SINGLE_THREAD_PRODUCTS = 5e9
 
+# How many times as far as before all rows of a stream may spread after another call. In
+# units that grow by more, the inputs of the units are so large that they are always on
+# or always off.
+MOST_GROWTH = 2
+
+# Fewer rows than this share of those before do not show that it is so.
+LEAST_EVIDENCE = 1 / 20
+
 # Parameters that do not change what a training computes.
 NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
 
 
 class Continuation(NamedTuple):
-    """What ``partial_fit`` and ``warm_start`` need beside the fitted attributes."""
+    """What continues a training by mini-batches, beside the fitted attributes.
+
+    After a ``fit`` without ``warm_start`` it is a few numbers, and the arrays and the
+    random state are None.
+
+    Attributes
+    ----------
+    optimizer : str
+    weights : list of ndarray
+        W1, b1, W2, b2 of the latest step, in the units of the training; the fitted
+        ones are their average.
+    optimizer_variables : list of ndarray
+    rho_hat : ndarray of shape (n_components,)
+    n_batches : float
+    rate : float or None
+        At which an automatic rate started.
+    axes, spread : ndarray or None
+        The ``Coordinates`` of the optimizer's variables.
+    random_state : RandomState
+    n_samples_seen : int
+        Rows of all calls of ``partial_fit``.
+    deviation : float
+        Root mean squared deviation of their values.
+    """
 
     optimizer: str
+    weights: list
     optimizer_variables: list
     rho_hat: np.ndarray
+    n_batches: float
+    rate: float | None
+    axes: np.ndarray | None
+    spread: np.ndarray | None
     random_state: np.random.RandomState
-    n_steps: int
     n_samples_seen: int
+    deviation: float
 
 
 class EarlierFit(NamedTuple):
@@ -75,6 +121,17 @@ class EarlierFit(NamedTuple):
     rho_hat: np.ndarray
     continuation: Continuation | None
 
+    @property
+    def can_go_on(self):
+        """Whether the state of the training was kept, too."""
+        return self.continuation is not None and self.continuation.weights is not None
+
+    @property
+    def moments(self):
+        """Those of all rows that ``partial_fit`` has seen."""
+        seen = self.continuation
+        return Moments(self.scaling.offset, seen.deviation, seen.n_samples_seen)
+
 
 class Training(NamedTuple):
     """What a call of ``fit`` or ``partial_fit`` has decided before its first step.
@@ -84,6 +141,8 @@ class Training(NamedTuple):
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         The rows to train on.
     X_held_out : {ndarray, CSR matrix} or None
+    moments : Moments
+        Of all rows that the training goes by.
     problem : Problem
     weights : list of ndarray
         To start from, in the training's units.
@@ -101,6 +160,7 @@ class Training(NamedTuple):
 
     X: np.ndarray
     X_held_out: np.ndarray | None
+    moments: Moments
     problem: Problem
     weights: list
     rho_hat: np.ndarray
@@ -153,7 +213,7 @@ def prepare(settings, X, earlier, *, partial):
     # A copy: a training that fails leaves the state to continue from as it was.
     rng = (
         copy.deepcopy(earlier.continuation.random_state)
-        if earlier and earlier.continuation
+        if earlier and earlier.can_go_on
         else check_random_state(settings.random_state)
     )
     X_held_out = None
@@ -161,15 +221,23 @@ def prepare(settings, X, earlier, *, partial):
         # With a fixed seed, the samples that an earlier call has held out.
         split = check_random_state(settings.random_state) if earlier else rng
         X, X_held_out = hold_out(X, settings.validation_fraction, split)
+    moments = own = Moments.of(X)
+    follows = partial and earlier and earlier.continuation
+    if follows:
+        past, moments = earlier.moments, earlier.moments.joined_with(own)
+        if moments.deviation > MOST_GROWTH * past.deviation:
+            if own.n_samples < LEAST_EVIDENCE * past.n_samples:
+                moments, consequence = past, "they are taken in the units of those"
+            else:
+                earlier, consequence = None, "training starts afresh"
+            if own.n_samples < past.n_samples and past.deviation > 0:
+                _warn_of_growth(own, past, consequence)
     if earlier:
-        scaling, rho_hat = earlier.scaling, earlier.rho_hat
-        weights = scaling.unfold(earlier.parameters)
+        # A stream is scaled by all of it that has been seen: a first piece may differ.
+        scaling = _scaling(moments, settings) if follows else earlier.scaling
+        rho_hat, weights = earlier.rho_hat, scaling.unfold(earlier.parameters)
     else:
-        scaling = Scaling.from_data(
-            X,
-            scale=settings.scale == "auto",
-            linear_output=settings.output_activation == "linear",
-        )
+        scaling = _scaling(moments, settings)
         weights, rho_hat = starting_weights(X, scaling, settings, rng)
     architecture = Architecture(
         X.shape[1],
@@ -182,6 +250,7 @@ def prepare(settings, X, earlier, *, partial):
     return Training(
         X=X,
         X_held_out=X_held_out,
+        moments=moments,
         problem=Problem(architecture, Penalties.of(settings), scaling),
         weights=weights,
         rho_hat=rho_hat,
@@ -190,6 +259,25 @@ def prepare(settings, X, earlier, *, partial):
         partial=partial,
         unit="iteration" if settings.solver == "lbfgs" else "epoch",
         max_iter=1 if partial else int(settings.max_iter),
+    )
+
+
+def _warn_of_growth(own, past, consequence):
+    distance = np.linalg.norm(own.offset - past.offset) / math.sqrt(len(own.offset))
+    times = math.hypot(own.deviation, distance) / past.deviation
+    warnings.warn(
+        f"The rows of this call lie {times:.3g} times as far from the mean as the "
+        f"{past.n_samples} before: {consequence}. Scale all parts alike "
+        "(StandardScaler), or leave out rows that are broken.",
+        stacklevel=6,
+    )
+
+
+def _scaling(moments, settings):
+    return Scaling.from_moments(
+        moments,
+        scale=settings.scale == "auto",
+        linear_output=settings.output_activation == "linear",
     )
 
 
@@ -225,18 +313,34 @@ def find_checkpoint(settings, X, earlier):
 
 def make_monitor(training, settings, tasks):
     """Return what watches the training; ``tasks`` are its callbacks, or None."""
-    evaluate_held_out, progress = None, None
+    evaluate_held_out, look, progress = None, None, None
     if training.X_held_out is not None:
         evaluate_held_out = _held_out_evaluation(training)
+    elif settings.solver in ("adam", "sgd") and not training.partial:
+        look = _objective_on(training, WATCHED_ROWS)
     if settings.verbose and not training.partial:
         progress = Progress(training.unit, training.max_iter)
     return Monitor(
         tol=settings.tol,
         n_iter_no_change=settings.n_iter_no_change,
         evaluate=evaluate_held_out,
+        look=look,
         progress=progress,
         tasks=tasks,
     )
+
+
+def _objective_on(training, n_rows):
+    """Return what tells the objective of weights on so many rows at most."""
+    X, (architecture, penalties, scaling) = training.X, training.problem
+    X = X[:: -(-X.shape[0] // n_rows)]
+
+    def objective_of(weights):
+        parameters = training.problem.folded(weights)
+        objective, _ = evaluate(X, parameters, architecture.loss, penalties, scaling)
+        return objective.total
+
+    return objective_of
 
 
 def _held_out_evaluation(training):
@@ -312,16 +416,10 @@ def _minimize_full_batch(training, settings, monitor, log):
 
 def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
     with starting_tensorflow():
-        from ._minibatch import MiniBatchTraining, TrainingState, train
-        from ._optimizers import (
-            AnnealedRate,
-            ConstantRate,
-            OptimizerSpec,
-            automatic_rate,
-        )
+        from ._minibatch import MiniBatchTraining, train
+        from ._optimizers import OptimizerSpec, automatic_rate
 
-    X, problem, earlier = training.X, training.problem, training.continuation
-    partial = training.partial
+    X, problem, partial = training.X, training.problem, training.partial
     optimizer, rate = OptimizerSpec.from_solver(settings.solver)
     if optimizer.averages_weights and (
         partial or settings.warm_start or settings.early_stopping or settings.revive
@@ -331,42 +429,106 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
             "warm_start, early_stopping or revive: the averages replace the "
             "weights at the end. Set use_ema=False."
         )
-    schedule = ConstantRate
-    if optimizer.takes_rate:
-        rate = settings.learning_rate
-        if rate == "auto":
-            rate = automatic_rate(optimizer, X, problem.scaling)
-            schedule = ConstantRate if partial else AnnealedRate
-    state = TrainingState(None, training.rho_hat)
-    if earlier is not None and earlier.optimizer == repr(optimizer):
-        state = TrainingState(earlier.optimizer_variables, earlier.rho_hat)
-    n_samples_seen = X.shape[0]
-    if partial and earlier is not None:
-        n_samples_seen += earlier.n_samples_seen
+    past = training.continuation
+    goes_on = past is not None and past.optimizer == repr(optimizer)
+    earlier = past if goes_on and past.weights is not None else None
+    coordinates = _coordinates(training, settings, earlier)
+    automatic = optimizer.takes_rate and settings.learning_rate == "auto"
+    if automatic:
+        rate = past.rate if goes_on else None
+        rate = rate or automatic_rate(optimizer, X, problem, coordinates)
+    elif optimizer.takes_rate:
+        rate = float(settings.learning_rate)
+    n_rows = training.moments.n_samples // STREAMED_PASSES if partial else X.shape[0]
+    batch_size = rows_of_a_batch(settings.batch_size, n_rows)
     this = MiniBatchTraining(
         X=X,
-        weights=training.weights,
         problem=problem,
+        coordinates=coordinates,
         optimizer=optimizer,
-        batch_size=rows_of_a_batch(settings.batch_size, X.shape[0]),
-        rate=schedule(rate, training.max_iter),
+        # Rows of a stream count alike in pieces of any size, smaller ones, too.
+        batch_size=batch_size if partial else min(batch_size, X.shape[0]),
+        rate=rate,
+        automatic=automatic,
+        max_iter=training.max_iter,
         rho_hat=settings.rho_hat,
         shuffle=settings.shuffle,
         rng=training.rng,
         monitor=monitor,
-        state=state,
-        n_steps=earlier.n_steps if earlier else 0,
-        n_samples_seen=n_samples_seen,
+        state=_starting_state(training, earlier, past.n_batches if goes_on else 0.0),
+        start_objective=_objective_on(training, SAMPLE_ROWS)(training.weights),
         reviver=_reviver(training) if settings.revive and not partial else None,
         checkpoint=checkpoint,
     )
-    if task is not None and _can_be_shared(settings, this, partial):
-        return *task.train(this), None
-    trained = train(this)
+    moments = training.moments
     continuation = Continuation(
-        repr(optimizer), *trained.state, training.rng, trained.n_steps, n_samples_seen
+        optimizer=repr(optimizer),
+        weights=None,
+        optimizer_variables=None,
+        rho_hat=None,
+        n_batches=None,
+        rate=rate if automatic else None,
+        axes=None,
+        spread=None,
+        random_state=None,
+        n_samples_seen=moments.n_samples,
+        deviation=moments.deviation,
     )
+    if task is not None and _can_be_shared(settings, this, partial):
+        weights, converged = task.train(this)
+        n_batches = len(monitor.losses) * this.batches_per_epoch
+        return weights, converged, continuation._replace(n_batches=n_batches)
+    trained = train(this)
+    state = trained.state
+    continuation = continuation._replace(n_batches=state.n_batches)
+    if partial or settings.warm_start:
+        continuation = continuation._replace(
+            weights=[np.asarray(w, np.float32) for w in state.weights],
+            optimizer_variables=state.optimizer_variables,
+            rho_hat=state.rho_hat,
+            axes=_in_float32(coordinates.axes),
+            spread=_in_float32(coordinates.spread),
+            random_state=training.rng,
+        )
     return trained.weights, trained.converged, continuation
+
+
+def _in_float32(array):
+    return None if array is None else array.astype(np.float32)
+
+
+def _coordinates(training, settings, earlier):
+    """Return what the weights are moved in: for "adam", principal axes if they pay."""
+    X, (architecture, _, scaling) = training.X, training.problem
+    features = Coordinates.of_features(architecture.activation)
+    if earlier is not None:
+        return features._replace(axes=earlier.axes, spread=earlier.spread)
+    if settings.solver != "adam" or not scaling.linear_output:
+        return features
+    continues = training.partial or settings.warm_start
+    # Rows that are not held would be turned anew in each epoch.
+    if training.max_iter > 1 and 4 * math.prod(X.shape) > _forward.BLOCK_BYTES:
+        return features
+    return Coordinates.along_axes(
+        X, scaling, architecture.activation, may_drop=not continues
+    )
+
+
+def _starting_state(training, earlier, n_batches):
+    from ._minibatch import MiniBatchState
+
+    if earlier is None:
+        return MiniBatchState(training.weights, None, None, training.rho_hat, n_batches)
+    weights, scaling = earlier.weights, training.problem.scaling
+    if not scaling.equals(training.earlier.scaling):
+        weights = scaling.unfold(training.earlier.scaling.fold(weights))
+    return MiniBatchState(
+        weights,
+        training.weights,
+        earlier.optimizer_variables,
+        earlier.rho_hat,
+        n_batches,
+    )
 
 
 def _can_be_shared(settings, training, partial):

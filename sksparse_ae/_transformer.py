@@ -135,33 +135,41 @@ class SparseAutoencoderTransformer(
         suits small data best.
 
     learning_rate : "auto" or float, default="auto"
-        Step size of "adam" and "sgd". A number is used throughout. "auto" starts at
-        0.01 for "adam", divided by sqrt(n_features / 256) for wider data, and at
-        1 / (4 + the mean squared norm of a row as it is trained on) for "sgd"; in the
-        last 30 % of `max_iter`, or when the training stalls, it falls to a hundredth
-        of that along a half cosine. In `partial_fit` it stays at its start. Not used by
-        "lbfgs" and by Keras optimizers, which bring their own.
+        Step size of "adam" and "sgd". "auto" chooses it from the data and the network.
+        With "adam" it then falls with the square root of the steps taken, and never
+        needs to know how many will come; with "sgd" it stays. Should it prove too
+        large for the data, it is lowered and the training goes back to where it was
+        sound. A number is used throughout. Either way the weights that are returned
+        are an average over about the last tenth of the steps, so that the noise of
+        single steps is not in them. Not used by "lbfgs" and by Keras optimizers, which
+        bring their own and are not averaged.
 
     batch_size : "auto" or int, default="auto"
-        Samples in a mini-batch. "auto" is a fortieth of the samples, but at least 32
-        and at most 256. Not used by "lbfgs".
+        Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a
+        power of two, but at least 32 and at most 256; in `partial_fit` it grows with
+        the samples seen. An epoch is split evenly: its batches differ by one sample at
+        most, and each sample has the same say. Not used by "lbfgs".
 
     max_iter : int, default=200
-        Largest number of epochs, or of iterations of "lbfgs".
+        Largest number of epochs, or of iterations of "lbfgs". It is a limit only:
+        with "adam" and "sgd" the weights after 50 epochs are the same whether the
+        limit is 50 or 200.
 
     shuffle : bool, default=True
         Whether to shuffle the samples in each epoch. Not used by "lbfgs".
 
     tol : float, default=1e-4
-        With mini-batches, the training stalls when the objective (with
-        `early_stopping`, that of the held-out samples) has not improved by `tol` for
-        more than `n_iter_no_change` epochs. "lbfgs" stops when no component of the
-        gradient exceeds `tol`, or when a step lowers the objective by less than 2e-9
-        of it.
+        With mini-batches, the share of the objective that an epoch has to lower it by.
+        What is looked at is the objective of the averaged weights on up to 10 000
+        samples (with `early_stopping`, on those held out; with a Keras optimizer, the
+        mean of the epoch). "lbfgs" stops when no component of the gradient exceeds
+        `tol`, or when a step lowers the objective by less than 2e-9 of it.
 
     n_iter_no_change : int, default=10
-        Epochs in a row without improvement that are still no stall. A stalled training
-        ends, with `learning_rate="auto"` after the rate has fallen.
+        Epochs in a row without such an improvement that are still no stall. "adam"
+        and "sgd" look every `n_iter_no_change` + 1 epochs. A stalled training has
+        converged and ends, unless the objective has risen: then an automatic rate is
+        halved, and a given one ends the training with a warning.
 
     early_stopping : bool, default=False
         Whether to hold out samples, stop when the objective on them stalls, and keep
@@ -173,10 +181,10 @@ class SparseAutoencoderTransformer(
 
     rho_hat : {"running", "batch"}, default="running"
         How a mini-batch estimates the mean activations. "running" averages them over
-        about 2000 samples, or as many as there are (in `partial_fit`, as it has seen),
-        which removes the bias of the penalty in a small batch;
-        "batch" uses the batch alone, as a plain Keras regularizer does. Not used by
-        "lbfgs", which has the exact means.
+        300 samples at the start and more as the rate falls, which removes the bias of
+        the penalty in a small batch, and adds what each step has changed, so that the
+        average does not lag behind the weights; "batch" uses the batch alone, as a
+        plain Keras regularizer does. Not used by "lbfgs", which has the exact means.
 
     init : {"auto", "uniform"}, default="auto"
         Start of the weights. "auto" draws them as Ng does, then scales those of each
@@ -190,8 +198,8 @@ class SparseAutoencoderTransformer(
         the units of the data all the same. False states it for the data as given.
 
     revive : bool, default=False
-        Whether mini-batch training starts inactive units anew: every ten epochs, as
-        long as the learning rate holds, units that `unit_report` would not call
+        Whether mini-batch training starts inactive units anew: every ten epochs, in
+        the first 70 % of `max_iter`, units that `unit_report` would not call
         active on up to 1000 rows are pointed at what is reconstructed badly. It
         changes nothing where all units are active. Not used by "lbfgs" and
         `partial_fit`.
@@ -207,7 +215,8 @@ class SparseAutoencoderTransformer(
 
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the optimizer's state of the
-        previous call. The state is kept, and saved, only if this is set.
+        previous call. The state is kept, and saved, only if this is set, and after
+        `partial_fit`.
 
     verbose : int, default=0
         If not 0, show the progress of `fit` in one line on standard error.
@@ -252,8 +261,9 @@ class SparseAutoencoderTransformer(
         `partial_fit`, on those samples.
 
     offset_ : ndarray of shape (n_features,)
-        Mean of the training set. Training runs on centred data, which leaves the
-        objective as it is since the biases carry no weight decay.
+        Mean of the training set, in `partial_fit` of all rows so far. Training runs on
+        centred data, which leaves the objective as it is since the biases carry no
+        weight decay.
 
     scale_ : float
         The scale of the objective's units; 1 where none is used.
@@ -440,7 +450,8 @@ class SparseAutoencoderTransformer(
         Warns
         -----
         ConvergenceWarning
-            If the training reached `max_iter` before it converged.
+            If the training reached `max_iter` before it converged, or if the objective
+            rose; the message says what to change.
         UninformativeUnitsWarning
             If more than a tenth of the units is not active on the training set, or the
             penalty has left nothing of it; the message says what to change.
@@ -469,8 +480,11 @@ class SparseAutoencoderTransformer(
     def partial_fit(self, X, y=None):
         """Train for one epoch on the rows of `X`, continuing earlier calls.
 
-        The first call sets `offset_`, `scale_` and the start of the weights from its
-        rows; later calls keep them and the optimizer's state.
+        The weights are as good after every call as those of a `fit` of as many epochs:
+        it need not be known how many calls will come. `offset_` and `scale_` are those
+        of all rows seen so far; the weights are restated in the new units, which
+        changes nothing of what they compute. The principal axes that "adam" trains
+        along are those of the first call, so it should be a fair sample.
 
         Parameters
         ----------
@@ -484,6 +498,12 @@ class SparseAutoencoderTransformer(
         -------
         self : SparseAutoencoderTransformer
             Fitted estimator.
+
+        Warns
+        -----
+        UserWarning
+            If the rows spread so much farther than those before that training starts
+            afresh.
         """
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
@@ -514,14 +534,9 @@ class SparseAutoencoderTransformer(
         weights, converged, continuation = minimize(training, self, monitor, checkpoint)
         vars(self).update(training.fitted_attributes(weights))
         self._set_curves(*training_curves(training, monitor), continued)
-        self._continuation = continuation if partial or self.warm_start else None
+        self._continuation = continuation
         if not (converged or partial):
-            warnings.warn(
-                f"The training reached max_iter={self.max_iter} before it converged. "
-                "Increase max_iter, or tol, if the objective is still to improve.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+            warnings.warn(monitor.reason(self), ConvergenceWarning, stacklevel=5)
         return None if monitor.interrupted else checkpoint
 
     def _set_curves(self, curves, terms, continued):

@@ -453,7 +453,7 @@ def fine_tune(
         objective=StackObjective(
             stack.network_maps(), [weight_decay] * len(stack.encoders) + [l2]
         ),
-        batch_size=rows_of_a_batch(batch_size, len(rows)),
+        batch_size=min(rows_of_a_batch(batch_size, len(rows)), len(rows)),
         rate=AnnealedRate(learning_rate, max_iter),
         rng=rng,
         make_monitor=lambda evaluate: Monitor(

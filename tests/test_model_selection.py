@@ -173,7 +173,8 @@ def test_as_many_train_at_once_as_cores_and_memory_allow(
 ):
     weights = [np.broadcast_to(0.0, shape) for shape in ((784, 50), (50, 784))]
     X = np.broadcast_to(0.0, (n_rows, 784))
-    task = SimpleNamespace(training=SimpleNamespace(X=X, weights=weights))
+    training = SimpleNamespace(X=X, state=SimpleNamespace(weights=weights))
+    task = SimpleNamespace(training=training)
     groups = [[task] * n_models] * n_groups
     for allowed, cores in ((n_threads, 9), (0, n_threads)):
         monkeypatch.setattr(

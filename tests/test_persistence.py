@@ -122,7 +122,9 @@ def test_the_file_of_a_fit_is_the_weights_and_little_more(digits, solver, dtype)
 
 # Trainings that are short on purpose stop at max_iter.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_file_of_a_training_that_can_go_on_holds_adams_moments(digits):
+def test_the_file_of_a_training_that_can_go_on_holds_latest_weights_and_moments(
+    digits,
+):
     X = digits.astype(np.float32)
     parts = SparseAutoencoderTransformer(200, random_state=0).partial_fit(X)
     warm = SparseAutoencoderTransformer(
@@ -130,7 +132,8 @@ def test_the_file_of_a_training_that_can_go_on_holds_adams_moments(digits):
     ).fit(X)
     for transformer in (parts, warm):
         weights = size_of_weights(transformer)
-        assert 3 * weights < size_of_file(transformer) < 3 * weights + 20 * KB
+        # And the axes, 64 x 64 values.
+        assert 4 * weights < size_of_file(transformer) < 4 * weights + 36 * KB
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

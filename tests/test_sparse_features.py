@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer, _forward
 from sksparse_ae._advice import TOLERATED_SHARE, weight_decay_limit
-from sksparse_ae._scaling import Scaling
+from sksparse_ae._scaling import Moments, Scaling
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Trainings that are short on purpose stop at max_iter.
@@ -72,7 +72,7 @@ def test_weight_decay_that_collapses_ngs_patches_is_named(patches):
 @pytest.mark.parametrize(
     ("settings", "remedy"),
     [
-        ({"rho_hat": "batch"}, "or set rho_hat='running', or set revive=True."),
+        ({"rho_hat": "batch"}, "or set rho_hat='running'."),
         (
             {"init": "uniform", "output_activation": "sigmoid"},
             "or set init='auto', or set revive=True.",
@@ -90,12 +90,18 @@ def test_an_absurd_beta_on_digits_is_named(settings, remedy):
 
 
 def test_an_absurd_beta_whose_units_vary_in_vain_is_named(standardised_digits):
-    estimator = SparseAutoencoderTransformer(beta=1e4, random_state=0)
+    estimator = SparseAutoencoderTransformer(beta=1e5, rho_hat="batch", random_state=0)
     message = str(warning_of(estimator, standardised_digits).message)
     assert "reconstruct the training set no better than its mean" in message
-    assert message.endswith("Lower beta=1e+04, which leaves the reconstruction no say.")
+    assert "Lower beta=1e+05, which leaves the reconstruction no say" in message
     assert estimator.score(standardised_digits) < 0
     assert counted(estimator.unit_states_)["active"] > 180
+
+
+def test_the_running_mean_bears_an_absurd_beta(standardised_digits):
+    estimator = SparseAutoencoderTransformer(beta=1e4, random_state=0)
+    assert estimator.fit(standardised_digits).score(standardised_digits) > 0.6
+    assert_allclose(estimator.rho_hat_, 0.05, rtol=0.05)
 
 
 def test_ngs_own_setting_is_silent(patches):
@@ -236,8 +242,10 @@ def test_the_summary_is_gathered_in_the_pass_that_the_objective_takes(
     rows = [70, 70, 70, 70, 20]
     monkeypatch.setattr(_forward.Parameters, "encode", encode)
     estimator.fit(digits)
-    # The start looks at all rows, to set the biases and to know its rho_hat.
-    assert encoded == [300, 300, *rows]
+    # The start looks at all rows, to set the biases and to know its rho_hat; its
+    # objective, and that of looks at the weights, take a pass each.
+    looks = [*range(1, estimator.max_iter, 11), estimator.max_iter]
+    assert encoded == [300, 300, *rows * (1 + len(looks) + 1)]
 
 
 # --------------------------------------------------------------- why units fade out
@@ -305,7 +313,7 @@ def test_weight_decay_well_above_the_limit_leaves_no_unit_and_well_below_leaves_
     digits,
 ):
     estimator = SparseAutoencoderTransformer(**(FEW | {"solver": "lbfgs"}))
-    scaling = Scaling.from_data(digits, scale=True, linear_output=True)
+    scaling = Scaling.from_moments(Moments.of(digits), scale=True, linear_output=True)
     sample = scaling.standardize(digits, out=np.empty(digits.shape))
     limit = weight_decay_limit(
         sample, np.zeros(64), estimator.rho, "sigmoid", "linear", "squared_error"

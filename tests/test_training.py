@@ -29,12 +29,13 @@ from sksparse_ae import (
     _streams,
     _training,
 )
+from sksparse_ae._coordinates import Coordinates
 from sksparse_ae._forward import Parameters
 from sksparse_ae._initialization import balanced_weights
 from sksparse_ae._monitor import Monitor
 from sksparse_ae._problem import Architecture
 from sksparse_ae._revival import Reviver
-from sksparse_ae._scaling import Scaling
+from sksparse_ae._scaling import Moments, Scaling
 from sksparse_ae._threads import single_blas_thread
 from sksparse_ae._training import hold_out
 
@@ -45,6 +46,9 @@ NGS_EXERCISE = {
     "weight_decay": 1e-4,
     "output_activation": "sigmoid",
 }
+
+
+FEATURES = Coordinates.of_features("sigmoid")
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +262,6 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
         beta=1.0,
         weight_decay=1e-3,
         learning_rate=1e-3,
-        rho_hat="batch",
         max_iter=3,
         solver=optimizer(1e-2),
         random_state=1,
@@ -274,7 +277,7 @@ def test_the_cache_of_programs_is_bounded():
         architecture = Architecture(
             n_features, 2, "sigmoid", "linear", "squared_error", "float32"
         )
-        _minibatch.minibatch_program(architecture, adam, 8, 16)
+        _minibatch.minibatch_program(architecture, adam, 8, True, 16)
     assert _minibatch.minibatch_program.cache_info().currsize == 16
 
 
@@ -287,8 +290,8 @@ def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     before = graphs_in_memory()
     architecture = Architecture(3, 2, "sigmoid", "linear", "squared_error", "float32")
     adam, _ = _optimizers.OptimizerSpec.from_solver("adam")
-    program = _minibatch.MiniBatchProgram(architecture, adam, 8)
-    program.epoch_graph(16, compiled=False)
+    program = _minibatch.MiniBatchProgram(architecture, adam, 8, True)
+    program.epoch_graph(16, has_spread=True, compiled=False)
     assert graphs_in_memory() > before
     del program
     assert graphs_in_memory() == before
@@ -310,9 +313,10 @@ def test_two_partial_fits_are_two_epochs_of_fit(digits):
     with pytest.warns(ConvergenceWarning):
         whole.fit(digits)
     parts.partial_fit(digits).partial_fit(digits)
-    assert_array_equal(parts.coefs_[0], whole.coefs_[0])
-    assert_array_equal(parts.intercepts_[1], whole.intercepts_[1])
-    assert parts.loss_curve_ == whole.loss_curve_
+    # But for the rounding of the weights, which are given in the units of the data.
+    assert_allclose(parts.coefs_[0], whole.coefs_[0], rtol=1e-4, atol=1e-6)
+    assert_allclose(parts.intercepts_[1], whole.intercepts_[1], rtol=1e-4)
+    assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-6)
     assert parts.n_iter_ == whole.n_iter_ == 2
 
 
@@ -359,8 +363,9 @@ def test_warm_start_continues_the_weights_and_the_optimizer(
     whole = clone(few).fit(digits)
     halves = clone(few).set_params(max_iter=2, warm_start=True)
     halves.fit(digits).fit(digits)
-    assert_array_equal(halves.coefs_[0], whole.coefs_[0])
-    assert halves.loss_curve_ == whole.loss_curve_
+    # But for the rounding of the weights, which are given in the units of the data.
+    assert_allclose(halves.coefs_[0], whole.coefs_[0], rtol=1e-4, atol=1e-6)
+    assert_allclose(halves.loss_curve_, whole.loss_curve_, rtol=1e-6)
     again = clone(few).set_params(max_iter=2)
     again.fit(digits).fit(digits)
     assert again.n_iter_ == 2
@@ -416,7 +421,6 @@ def test_a_keras_optimizer_is_used_and_never_changed(digits, no_convergence_warn
             lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1e-3)),
             lambda: keras.optimizers.SGD(1e-3),
         ),
-        (lambda: keras.optimizers.Adam(1e-2), lambda: "adam"),
     ],
 )
 def test_optimizers_that_should_agree_do(
@@ -641,7 +645,7 @@ def test_rows_that_are_not_held_train_as_well(
 def test_an_epoch_takes_every_row_once_and_in_a_new_order(
     digits, request, monkeypatch, tmp_path, kind, is_small, n_epochs, is_held
 ):
-    scaling = Scaling.from_data(digits, scale=True, linear_output=True)
+    scaling = Scaling.from_moments(Moments.of(digits), scale=True, linear_output=True)
     expected = scaling.standardize(digits, out=np.empty(digits.shape, np.float32))
     if not is_small:
         request.getfixturevalue("small_blocks")
@@ -655,7 +659,7 @@ def test_an_epoch_takes_every_row_once_and_in_a_new_order(
 
     monkeypatch.setattr(Scaling, "standardize", counted)
     rng = np.random.RandomState(0)
-    stream = _streams.EpochStream(X, scaling, 20, True, rng, n_epochs)
+    stream = _streams.EpochStream(X, scaling, FEATURES, 20, True, rng, n_epochs)
     assert sum(standardized) == (300 if is_held else 0)
 
     def epoch():
@@ -677,7 +681,9 @@ def test_rows_of_a_memory_map_are_read_in_runs(digits, tmp_path, small_blocks):
     numbered = np.repeat(np.arange(300.0)[:, np.newaxis], 64, axis=1)
     X = in_format(numbered, "memmap", tmp_path)
     unscaled = Scaling(np.zeros(64), 1.0, True)
-    stream = _streams.EpochStream(X, unscaled, 20, True, np.random.RandomState(0), 9)
+    stream = _streams.EpochStream(
+        X, unscaled, FEATURES, 20, True, np.random.RandomState(0), 9
+    )
     # In float64, 90 rows of float32 are 45, of which two batches are read.
     assert stream.chunk_rows == 40
     runs = [np.sort(data[:n_used, 0]) for data, n_used in stream]
@@ -690,11 +696,11 @@ def test_rows_of_a_memory_map_are_read_in_runs(digits, tmp_path, small_blocks):
 
 def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
     X = digits.astype(np.float32)
-    scaling = Scaling.from_data(X, scale=True, linear_output=True)
+    scaling = Scaling.from_moments(Moments.of(X), scale=True, linear_output=True)
 
     def epoch(n_epochs):
         rng = np.random.RandomState(0)
-        stream = _streams.EpochStream(X, scaling, 20, True, rng, n_epochs)
+        stream = _streams.EpochStream(X, scaling, FEATURES, 20, True, rng, n_epochs)
         return [(data.numpy(), n_used) for data, n_used in stream]
 
     for once, held in zip(epoch(1), epoch(2), strict=True):
@@ -754,7 +760,7 @@ def test_an_error_while_rows_are_prepared_ends_the_training(digits, monkeypatch)
 def test_float32_rows_are_standardized_as_exactly_as_float32_holds_them(offset):
     rng = np.random.RandomState(0)
     X = (offset + rng.normal(size=(1000, 3))).astype(np.float32)
-    scaling = Scaling.from_data(X, scale=True, linear_output=True)
+    scaling = Scaling.from_moments(Moments.of(X), scale=True, linear_output=True)
     standardized = scaling.standardize(X, out=np.empty_like(X))
     exact = (X.astype(np.float64) - scaling.offset) / scaling.scale
     assert_allclose(standardized, exact, rtol=3e-7, atol=3e-7)
@@ -913,7 +919,7 @@ def test_units_that_died_come_back_if_asked(digits, no_convergence_warning):
     died = SparseAutoencoderTransformer(
         50,
         activation="relu",
-        learning_rate=0.3,
+        learning_rate=1.0,
         max_iter=15,
         warm_start=True,
         random_state=0,
@@ -963,7 +969,7 @@ def test_revival_changes_nothing_where_all_units_are_active(
 @pytest.mark.parametrize("output_activation", ["linear", "sigmoid"])
 def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation):
     X = digits / 16
-    scaling = Scaling.from_data(X, scale=False, linear_output=False)
+    scaling = Scaling.from_moments(Moments.of(X), scale=False, linear_output=False)
     sample = scaling.standardize(X, out=np.empty(X.shape))
     rng = np.random.RandomState(0)
     weights = balanced_weights(
@@ -984,13 +990,18 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
         Architecture(64, 4, "sigmoid", output_activation, "squared_error", "float32"),
         _optimizers.OptimizerSpec.from_solver("adam")[0],
         50,
+        True,
     )
     kept = [np.ones_like(v) for v in program.optimizer.variables]
     run = _minibatch.MiniBatchRun(
-        program, weights, _minibatch.TrainingState(kept, np.full(4, 0.5))
+        program,
+        FEATURES,
+        _minibatch.MiniBatchState(weights, weights, kept, np.full(4, 0.5)),
     )
     run.replace_units(new, units, 0.1)
-    state = run.state()
+    state = run.state(0.0)
+    for ours, wanted in zip(state.average, new, strict=True):
+        assert_allclose(ours, wanted, rtol=1e-6)
     assert_allclose(state.rho_hat, [0.5, 0.1, 0.5, 0.1])
     for moment in state.optimizer_variables:
         if moment.shape and moment.shape[0] == 4:

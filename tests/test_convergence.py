@@ -1,0 +1,267 @@
+"""The defaults end near the minimum, at any width and in a stream, or say so."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._coordinates import Coordinates
+from sksparse_ae._monitor import Losses, Monitor
+from sksparse_ae._programs import even_batches
+from sksparse_ae._scaling import Moments, Scaling
+
+NAMES = {"digits": load_digits, "cancer": load_breast_cancer, "iris": load_iris}
+
+
+def data_of(name):
+    X = NAMES[name]().data
+    return X if name == "digits" else StandardScaler().fit_transform(X)
+
+
+def objective(X, **settings):
+    estimator = SparseAutoencoderTransformer(random_state=0, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X).objective_.total
+
+
+# ------------------------------------------------------------------- near the minimum
+
+
+# What L-BFGS reaches in 2000 iterations; with 1000 units that takes two minutes.
+@pytest.mark.parametrize(
+    ("name", "settings", "reached"),
+    [
+        ("digits", {"n_components": 1000}, 2.153),
+        ("cancer", {}, 1.111),
+        ("iris", {"n_components": 25}, 0.2538),
+        ("iris", {"n_components": 25, "activation": "tanh"}, None),
+    ],
+)
+def test_the_defaults_end_within_a_twentieth_of_lbfgs(name, settings, reached):
+    X = data_of(name)
+    if reached is None:
+        reached = objective(X, solver="lbfgs", max_iter=2000, tol=1e-6, **settings)
+    # An error would be raised here for a warning, too: each says that it converged.
+    ours = SparseAutoencoderTransformer(random_state=0, **settings).fit(X)
+    assert ours.objective_.total < 1.05 * reached
+
+
+def test_a_common_factor_does_not_make_the_training_swing():
+    rng = np.random.default_rng(0)
+    room = np.cumsum(rng.normal(size=1000))[:, np.newaxis]
+    X = 20 + 0.1 * room + 0.1 * rng.normal(size=(1000, 50))
+    ours = SparseAutoencoderTransformer(100, random_state=0).fit(X)
+    curve = np.array(ours.loss_curve_)
+    assert curve[-5:].mean() < 1.2 * curve.min()
+    assert ours.objective_.total < 1.0  # 21.6 without following the weights
+    assert ours.score(X) > 0.95
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_sgd_survives_every_activation_on_small_data(activation):
+    X = StandardScaler().fit_transform(np.random.RandomState(0).normal(size=(20, 3)))
+    total = objective(
+        X, n_components=5, solver="sgd", batch_size=7, activation=activation
+    )
+    assert total < 1.5  # half the squared norm of the rows, if nothing is learnt
+
+
+# ----------------------------------------------------------- every row counts the same
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("n_rows", [257, 300])
+def test_rows_that_are_left_over_do_no_harm(solver, n_rows):
+    X = load_digits().data
+    settings = {"n_components": 25, "solver": solver, "batch_size": 256, "max_iter": 60}
+    even = objective(X[:256], **settings)
+    assert objective(X[:n_rows], **settings) < 1.1 * even
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "size"), [(1, 7), (7, 7), (8, 7), (97, 32), (96, 32)]
+)
+def test_batches_are_even_and_take_every_row_once(n_rows, size):
+    n_steps, bounds = even_batches(tf.constant(n_rows), size)
+    pairs = [tuple(map(int, bounds(number))) for number in range(int(n_steps))]
+    taken = [row for start, n in pairs for row in range(start, start + n)]
+    assert taken == list(range(n_rows))
+    assert len(pairs) == math.ceil(n_rows / size)
+    sizes = [n for _, n in pairs]
+    assert max(sizes) - min(sizes) <= 1
+    assert all(start + size <= len(pairs) * size for start, _ in pairs)
+
+
+# ------------------------------------------------------------------------- coordinates
+
+
+def coordinates_of(X, activation="sigmoid", may_drop=True):
+    scaling = Scaling.from_moments(Moments.of(X), scale=True, linear_output=True)
+    return scaling, Coordinates.along_axes(X, scaling, activation, may_drop=may_drop)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_coordinates_change_neither_the_network_nor_its_weight_decay(activation):
+    X = load_digits().data
+    scaling, coordinates = coordinates_of(X, activation, may_drop=False)
+    rng = np.random.RandomState(0)
+    weights = [rng.normal(size=s) for s in ((64, 9), (9,), (9, 64), (64,))]
+    W1, b1, V2, b2 = coordinates.enter(weights)
+    for left, given in zip(coordinates.leave([W1, b1, V2, b2]), weights, strict=True):
+        assert_allclose(left, given, atol=1e-12)
+    assert_allclose(np.linalg.norm(W1), np.linalg.norm(weights[0]))
+    W2 = V2 * coordinates.spread
+    assert_allclose(np.linalg.norm(W2), np.linalg.norm(weights[2]))
+    rows = scaling.standardize(X[:50], out=np.empty((50, 64)))
+    turned = rows @ coordinates.axes
+    assert_allclose(turned @ W1 + b1, rows @ weights[0] + weights[1], atol=1e-12)
+    codes = np.tanh(turned @ W1 + b1)
+    output = ((codes - coordinates.low) @ V2 + b2) * coordinates.spread
+    expected = codes @ weights[2] + weights[3]
+    assert_allclose(output @ coordinates.axes.T, expected, atol=1e-12)
+
+
+def test_axes_that_no_row_reaches_are_left_out():
+    rng = np.random.RandomState(0)
+    few = rng.normal(size=(30, 2000))
+    scaling, coordinates = coordinates_of(few)
+    assert coordinates.n_axes(2000) == 29  # one is the mean
+    rows = scaling.standardize(few, out=np.empty(few.shape))
+    axes = coordinates.axes
+    assert_allclose(axes.T @ axes, np.eye(29), atol=1e-9)
+    assert_allclose(rows @ axes @ axes.T, rows, atol=1e-9)
+    _, stays = coordinates_of(few, may_drop=False)
+    assert stays.axes is None
+
+
+def test_wide_data_of_few_rows_are_trained_in_the_space_of_the_rows():
+    X = np.random.RandomState(0).normal(size=(40, 5000))
+    fitted = SparseAutoencoderTransformer(10, max_iter=30, tol=1e-3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted.fit(X)
+    assert fitted.coefs_[0].shape == (5000, 10)
+    assert fitted.evaluate_objective(X).total == pytest.approx(fitted.objective_.total)
+
+
+# ---------------------------------------------------------------------------- averages
+
+
+def test_max_iter_is_a_limit_and_no_plan(digits):
+    settings = {"n_components": 10, "random_state": 0, "tol": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        short, long = (
+            SparseAutoencoderTransformer(max_iter=n, **settings).fit(digits)
+            for n in (20, 40)
+        )
+    assert_allclose(short.loss_curve_, long.loss_curve_[:20], rtol=1e-6)
+
+
+def test_averaged_weights_lie_below_the_steps():
+    X = load_digits().data
+    fitted = SparseAutoencoderTransformer(random_state=0).fit(X)
+    assert fitted.objective_.total < min(fitted.loss_curve_)
+
+
+# ------------------------------------------------------------------------ in a stream
+
+
+@pytest.mark.parametrize("size", [100, 500, 1797])
+def test_passes_of_partial_fit_end_where_fit_ends(size):
+    X = load_digits().data[np.random.RandomState(1).permutation(1797)]
+    whole = objective(X, max_iter=8)
+    stream = SparseAutoencoderTransformer(random_state=0)
+    for _ in range(8):
+        for start in range(0, len(X), size):
+            stream.partial_fit(X[start : start + size])
+    assert stream.evaluate_objective(X).total < 1.02 * whole
+
+
+def test_moments_of_parts_are_those_of_the_whole(digits):
+    X = digits + 100
+    joined = Moments.of(X[:70]).joined_with(Moments.of(X[70:]))
+    whole = Moments.of(X)
+    assert_allclose(joined.offset, whole.offset)
+    assert joined.deviation == pytest.approx(whole.deviation)
+    assert joined.n_samples == 300
+
+
+def test_a_first_file_of_another_scale_is_made_good():
+    X = load_digits().data
+    X = X[np.random.RandomState(1).permutation(1797)]
+    for factor in (0.1, 0.0):
+        stream = SparseAutoencoderTransformer(50, random_state=0)
+        stream.partial_fit(factor * X[:400])
+        for _ in range(10):
+            stream.partial_fit(X[400:])
+        assert stream.score(X[400:]) > 0.85
+    assert stream.scale_ == pytest.approx(Moments.of(X).deviation, rel=0.1)
+
+
+def test_rows_far_from_all_before_are_named(digits):
+    stream = SparseAutoencoderTransformer(10, random_state=0).partial_fit(digits)
+    scale = stream.scale_
+    with pytest.warns(UserWarning, match="in the units of those. Scale all parts"):
+        stream.partial_fit(1e4 * digits[:1])
+    assert stream.scale_ == scale
+    with pytest.warns(UserWarning, match="training starts afresh. Scale all parts"):
+        stream.partial_fit(100 * digits[:150])
+    assert stream.scale_ > 10 * scale
+
+
+def test_the_scale_of_a_stream_is_that_of_all_rows_so_far(digits):
+    stream = SparseAutoencoderTransformer(10, random_state=0)
+    stream.partial_fit(digits[:100]).partial_fit(1.5 * digits[100:])
+    moments = Moments.of(np.concatenate([digits[:100], 1.5 * digits[100:]]))
+    assert_allclose(stream.offset_, moments.offset)
+    assert stream.scale_ == pytest.approx(moments.deviation)
+
+
+# --------------------------------------------------------------- what the end is called
+
+
+def watched(objectives, n_iter_no_change=2, tol=1e-2):
+    """Return a monitor after looks at averaged weights of these objectives."""
+    looks = iter(objectives)
+    monitor = Monitor(
+        tol=tol, n_iter_no_change=n_iter_no_change, look=lambda weights: next(looks)
+    )
+    for _ in range(1 + (len(objectives) - 1) * (n_iter_no_change + 1)):
+        monitor.update(Losses(1.0, 0.0, 0.0, 1.0), list)
+    return monitor
+
+
+def test_a_fall_is_no_stall_a_level_is_one_and_a_rise_is_told_apart():
+    falls = watched([10.0, 9.0, 8.0])
+    assert not falls.stalled
+    level = watched([10.0, 9.0, 8.9])
+    assert level.stalled
+    assert not level.rises
+    rises = watched([10.0, 5.0, 6.0])
+    assert rises.stalled
+    assert rises.rises
+    rises.be_patient()
+    assert not rises.stalled
+
+
+def test_a_rise_is_never_called_converged():
+    X = load_digits().data
+    steep = SparseAutoencoderTransformer(
+        100, learning_rate=0.3, max_iter=60, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="The objective rose, from .* Lower"):
+        steep.fit(X)
+
+
+def test_the_warning_of_max_iter_names_a_value_to_type(digits):
+    with pytest.warns(ConvergenceWarning, match="Raise max_iter to 10, or raise tol="):
+        SparseAutoencoderTransformer(5, max_iter=5, random_state=0).fit(digits)
