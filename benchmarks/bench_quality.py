@@ -57,9 +57,6 @@ class Work(NamedTuple):
     n_components : int
     setting : Setting
         The learning rate in it is that of the peers' Adam, which is constant.
-    adam_epochs : tuple of int
-        What ``max_iter`` of ours is set to, a training each: the learning rate falls in
-        the last 30 %.
     seconds : float
         When a training is stopped.
     """
@@ -67,7 +64,6 @@ class Work(NamedTuple):
     title: str
     n_components: int
     setting: Setting
-    adam_epochs: tuple
     seconds: float
 
 
@@ -78,14 +74,12 @@ WORKS = {
         # At 1e-2 PyTorch stays in the collapse that Ng's start leads to, at 0.454, and
         # at 1e-3 it leaves it after 20 s.
         Setting(0.01, 3.0, 1e-4, "sigmoid", 3e-3, 256),
-        (20, 200),
         30.0,
     ),
     "fashion-mnist": Work(
         "Fashion-MNIST, 60 000 x 784 -> 196",
         196,
         Setting(0.1, 3.0, 3e-3, "sigmoid", 1e-3, 256),
-        (5, 20),
         60.0,
     ),
 }
@@ -119,13 +113,9 @@ def follow_lbfgs(work, X, trace, seed):
     fit_ours(work, X, trace, seed, solver="lbfgs", max_iter=WITHOUT_END, tol=0)
 
 
-def follow_adam(which):
-    """Return what fits ours by Adam, for one of the work's numbers of epochs."""
-
-    def follow(work, X, trace, seed):
-        fit_ours(work, X, trace, seed, max_iter=work.adam_epochs[which])
-
-    return follow
+def follow_adam(work, X, trace, seed):
+    """Fit ours by Adam, until the time is over."""
+    fit_ours(work, X, trace, seed, max_iter=WITHOUT_END, tol=0)
 
 
 # -------------------------------------------------------------------------- peers
@@ -208,8 +198,7 @@ class Peer(NamedTuple):
 
 PEERS = {
     "lbfgs": Peer("ours, lbfgs", "C3", "-", follow_lbfgs),
-    "adam-short": Peer("ours, adam, few epochs", "C1", "-", follow_adam(0)),
-    "adam": Peer("ours, adam", "C8", "-", follow_adam(1)),
+    "adam": Peer("ours, adam", "C1", "-", follow_adam),
     "keras": Peer("Model.fit", "C0", "--", follow_keras),
     "keras-jit": Peer("Model.fit, compiled", "C9", "--", follow_compiled_keras),
     "torch": Peer("PyTorch", "C4", "--", follow_torch, "torch"),

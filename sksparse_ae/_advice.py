@@ -1,9 +1,11 @@
 """What to change in a training whose units carry nothing."""
 
 import numpy as np
+from scipy import sparse
 
-from ._forward import explained_variance
+from ._forward import dense, explained_variance
 from ._initialization import SAMPLE_ROWS
+from ._objective import OUTPUT_RANGES
 
 # fit warns if more than this share of the units is not active.
 TOLERATED_SHARE = 0.1
@@ -13,19 +15,98 @@ TOLERATED_SHARE = 0.1
 LARGE_SHARE_OF_LIMIT = 0.01
 
 
-def warning_about_units(estimator, X, parameters, scaling):
-    """Return what to warn of after a training, or None.
+# A fit that explains less of the variance than this, or than the share of it that its
+# units are of the features, says so.
+LEAST_SCORE = 0.1
+
+# A warning is due if so much of the variance is in so few columns, and no more than a
+# tenth of all, or in one of three or more.
+DOMINANT_SHARE, DOMINANT_COLUMNS = 0.95, 3
+
+# A warning is due if more than this share of the values is outside of what the output
+# can give, by more than this share of its interval.
+OUTSIDE_SHARE, OUTSIDE_MARGIN = 0.01, 1e-3
+
+
+def warning_about_fit(estimator, X, parameters, scaling, deviations, converged):
+    """Return what to warn of after a training, or None: the first that there is.
 
     Parameters
     ----------
     estimator : SparseAutoencoderTransformer
-        Fitted. Its parameters, `unit_states_` and `objective_` are read.
+        Fitted.
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         The training set.
     parameters : Parameters
         The fitted network.
     scaling : Scaling
+    deviations : ndarray of shape (n_features,)
+        Standard deviations of the columns.
+    converged : bool
+        Whether the training has; if not, that has been warned of, with what little is
+        explained so far.
     """
+    return (
+        _warning_about_range(estimator, X)
+        or _warning_about_columns(estimator, deviations)
+        or _warning_about_units(estimator, X, parameters, scaling, converged)
+    )
+
+
+def _warning_about_range(estimator, X):
+    """Return what to say of values that the output cannot reach, or None."""
+    output = estimator.output_activation
+    if output not in OUTPUT_RANGES:
+        return None
+    low, high = OUTPUT_RANGES[output]
+    values = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    values = values.data if sparse.issparse(values) else values
+    margin = OUTSIDE_MARGIN * min(high - low, 1.0)
+    outside = np.mean((values < low - margin) | (values > high + margin))
+    if outside <= OUTSIDE_SHARE:
+        return None
+    remedy = "" if output == "relu" else f"MinMaxScaler(({low:g}, {high:g})), or "
+    return (
+        f"{outside:.0%} of the values of X, from {values.min():.3g} to "
+        f"{values.max():.3g}, are outside of what output_activation={output!r} can "
+        f"give, {low:g} to {high:g}: use {remedy}output_activation='linear'."
+    )
+
+
+def _warning_about_columns(estimator, deviations):
+    """Return what to say of a few columns that hold the variance, or None."""
+    n_features = len(deviations)
+    shares = np.square(deviations / max(deviations.max(), np.finfo(float).tiny))
+    if n_features < 3 or shares.sum() == 0:
+        return None
+    shares /= shares.sum()
+    order = np.argsort(shares)[::-1]
+    n_columns = 1 + int(np.searchsorted(np.cumsum(shares[order]), DOMINANT_SHARE))
+    if n_columns > 1 and n_columns > min(DOMINANT_COLUMNS, n_features // 10):
+        return None
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = ", ".join(
+        str(n) if names is None else repr(str(names[n])) for n in order[:n_columns]
+    )
+    return (
+        f"{shares[order[:n_columns]].sum():.1%} of the variance of X is in "
+        f"{'column' if n_columns == 1 else 'columns'} {columns}, and the other "
+        f"{n_features - n_columns} have next to no say. Give all columns one spread "
+        "first: StandardScaler, or RobustScaler or log1p if a few rows are far out."
+    )
+
+
+def little_explained(X, parameters):
+    """Return a sentence if little of the variance of ``X`` is explained, or nothing."""
+    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    score = explained_variance(sample, parameters.astype(X.dtype))
+    if score >= LEAST_SCORE:
+        return ""
+    return f" So far {score:.1%} of the variance is explained."
+
+
+def _warning_about_units(estimator, X, parameters, scaling, converged):
+    """Return what to say of units that carry nothing, or None."""
     states, objective = estimator.unit_states_, estimator.objective_
     sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
     counts = {
@@ -34,16 +115,24 @@ def warning_about_units(estimator, X, parameters, scaling):
     }
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):
-        if (
-            objective.sparsity < objective.reconstruction
-            or explained_variance(sample, parameters.astype(X.dtype)) > 0
-        ):
+        score = explained_variance(sample, parameters.astype(X.dtype))
+        dominated = objective.sparsity > objective.reconstruction
+        share_of_units = min(len(states) / X.shape[1], 1.0)
+        least = LEAST_SCORE * share_of_units if converged else 0.0
+        if score > least or not (converged or dominated):
             return None
-        # Each varies, at random or for all of them alike: only rho_hat was trained.
+        if np.ptp(dense(sample), axis=0).max() == 0:
+            return None
+        changes = ["Raise n_components"]
+        if dominated:
+            # Each varies, at random or all of them alike: only rho_hat was trained.
+            changes = _changes_of_dominant_beta(estimator)
+        elif objective.weight_decay > objective.reconstruction / 10:
+            changes.insert(0, f"Lower weight_decay={estimator.weight_decay_:.3g}")
         return (
             f"{len(states) - n_inactive} of {len(states)} units are active, but "
-            "together they reconstruct the training set no better than its mean. "
-            f"{_alternatives(_changes_of_dominant_beta(estimator))}"
+            f"together they explain {score:.1%} of the variance of the training set. "
+            f"{_alternatives(changes)}"
         )
     sample = scaling.standardize(sample, out=np.empty(sample.shape))
     advice = _advice(max(counts, key=counts.get), estimator, objective, scaling, sample)
@@ -57,7 +146,7 @@ def warning_about_units(estimator, X, parameters, scaling):
 
 def _advice(state, estimator, objective, scaling, sample):
     """Say what to change if most of the inactive units are in ``state``."""
-    weight_decay, beta = estimator.weight_decay, estimator.beta
+    weight_decay, beta = estimator.weight_decay_, estimator.beta
     limit = weight_decay_limit(
         sample,
         scaling.reconstruction_offset,
@@ -76,7 +165,8 @@ def _advice(state, estimator, objective, scaling, sample):
         elif estimator.loss == "squared_error" and unscaled:
             rescaling = ", or use a linear output, which scale='auto' applies to"
         return (
-            f"Lower weight_decay={weight_decay:.3g}: on these data even the strongest "
+            f"Lower weight_decay={weight_decay:.3g} to "
+            f"{LARGE_SHARE_OF_LIMIT * limit:.1g}: on these data even the strongest "
             f"unit fades out from about {limit:.2g}, and weak ones far below; or raise "
             f"rho={estimator.rho:.3g}{rescaling}."
         )

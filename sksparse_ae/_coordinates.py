@@ -14,8 +14,7 @@ MOST_AXES = 1024
 # Rows that the axes are found from: so many, or four for each feature if that is more.
 AXES_ROWS = 2000
 
-# Axes with less than this share of the variance of the first one are left out: no row
-# reaches along them.
+# Along axes with less than this share of the largest variance the data do not vary.
 NEGLIGIBLE_VARIANCE = 1e-9
 
 
@@ -41,11 +40,14 @@ class Coordinates(NamedTuple):
     low : float
         Lower end of the interval of the activation. The decoder reads codes above it: a
         tanh unit that is off then adds nothing to the output, as a sigmoid unit does.
+    n_unreached : int
+        Number of the first axes, along which the data do not vary.
     """
 
     axes: np.ndarray | None
     spread: np.ndarray | None
     low: float
+    n_unreached: int = 0
 
     @classmethod
     def of_features(cls, activation):
@@ -64,8 +66,8 @@ class Coordinates(NamedTuple):
             With a linear output.
         activation : str
         may_drop : bool
-            Whether axes that ``X`` does not reach may be left out. The weights along
-            them are 0 where the objective is lowest.
+            Whether axes along which ``X`` does not vary may be left out: the weights
+            along them are 0 where the objective is lowest.
         """
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape
@@ -78,15 +80,29 @@ class Coordinates(NamedTuple):
             variances, axes = eigh(rows @ rows.T / n_samples)
         else:
             return plain
-        if may_drop:
-            kept = variances > NEGLIGIBLE_VARIANCE * variances[-1]
-            variances, axes = variances[kept], axes[:, kept]
-        if len(variances) == 0:
+        reached = variances > NEGLIGIBLE_VARIANCE * variances[-1]
+        if not reached.any():
             return plain
+        if may_drop:
+            variances, axes = variances[reached], axes[:, reached]
+            reached = reached[reached]
         if len(axes) != n_features:  # of the rows, not of the features
             axes = rows.T @ (axes / np.sqrt(n_samples * variances))
         spread = np.sqrt(np.maximum(variances, 1.0))
-        return cls(np.ascontiguousarray(axes), spread, plain.low)
+        n_unreached = int((~reached).sum())
+        return cls(np.ascontiguousarray(axes), spread, plain.low, n_unreached)
+
+    def restricted(self, weights):
+        """Return weights without what is along axes that no row reaches.
+
+        A training starts there at 0, where the objective is lowest, and stays there as
+        long as no row has anything to say.
+        """
+        if not self.n_unreached:
+            return weights
+        W1, b1, W2, b2 = weights
+        axes = self.axes[:, : self.n_unreached]
+        return [W1 - axes @ (axes.T @ W1), b1, W2 - (W2 @ axes) @ axes.T, b2]
 
     def n_axes(self, n_features):
         """Return how many coordinates rows of so many features have."""

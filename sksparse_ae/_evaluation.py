@@ -63,6 +63,7 @@ def fitted_attributes(X, parameters, loss, penalties, scaling):
         "intercepts_": [parameters.b1, parameters.b2],
         "offset_": scaling.offset,
         "scale_": scaling.scale,
+        "weight_decay_": float(penalties.weight_decay),
         "objective_": objective,
         "rho_hat_": moments.rho_hat,
         "unit_states_": units.states(penalties.rho),

@@ -22,13 +22,13 @@ class Moments(NamedTuple):
     ----------
     offset : ndarray of shape (n_features,), float64
         Mean of each column.
-    deviation : float
-        Root mean squared deviation of the values from the means of their columns.
+    deviations : ndarray of shape (n_features,), float64
+        Standard deviation of each column.
     n_samples : int
     """
 
     offset: np.ndarray
-    deviation: float
+    deviations: np.ndarray
     n_samples: int
 
     @classmethod
@@ -44,15 +44,21 @@ class Moments(NamedTuple):
         norms = np.zeros(n_features)
         for rows in row_chunks(X):
             norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
+        deviations = norms / np.sqrt(n_samples)
         # Rounding leaves a constant column a deviation from its mean.
-        norms[norms <= CONSTANT_COLUMN * np.sqrt(n_samples) * np.abs(offset)] = 0
-        deviation = float(norm(norms) / np.sqrt(n_samples * n_features))
-        if not np.isfinite(deviation):
+        deviations[deviations <= CONSTANT_COLUMN * np.abs(offset)] = 0
+        moments = cls(offset, deviations, n_samples)
+        if not np.isfinite(moments.deviation):
             raise ValueError(
                 "The values of X are too large: their deviations from their mean "
                 "overflow float64. Scale the data (MaxAbsScaler)."
             )
-        return cls(offset, deviation, n_samples)
+        return moments
+
+    @property
+    def deviation(self):
+        """Root mean squared deviation of all values from the means of their columns."""
+        return float(norm(self.deviations) / np.sqrt(len(self.deviations)))
 
     def joined_with(self, other):
         """Return those of the rows of both.
@@ -62,12 +68,12 @@ class Moments(NamedTuple):
         """
         n_samples = self.n_samples + other.n_samples
         share, apart = other.n_samples / n_samples, other.offset - self.offset
-        between = norm(apart) * np.sqrt(share * (1 - share) / len(apart))
         within = np.hypot(
-            np.sqrt(1 - share) * self.deviation, np.sqrt(share) * other.deviation
+            np.sqrt(1 - share) * self.deviations, np.sqrt(share) * other.deviations
         )
+        between = np.sqrt(share * (1 - share)) * np.abs(apart)
         return Moments(
-            self.offset + share * apart, float(np.hypot(within, between)), n_samples
+            self.offset + share * apart, np.hypot(within, between), n_samples
         )
 
 

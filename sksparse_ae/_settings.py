@@ -44,7 +44,7 @@ def check_settings(settings, X, *, partial):
             "loss='log_loss' needs output_activation='sigmoid'; got "
             f"output_activation={settings.output_activation!r}."
         )
-    check_range(X, settings.loss)
+    check_range(X, settings.loss, settings.output_activation)
     if partial:
         return
     if settings.checkpoint_dir is not None and settings.random_state is None:

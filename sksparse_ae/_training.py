@@ -22,7 +22,7 @@ from ._evaluation import evaluate, fitted_attributes
 from ._forward import Parameters, deviation_norm, explained_share, is_streamed
 from ._initialization import SAMPLE_ROWS, standardized_sample, starting_weights
 from ._monitor import HeldOut, Monitor, Progress
-from ._problem import Architecture, Penalties, Problem
+from ._problem import Architecture, Penalties, Problem, automatic_weight_decay
 from ._revival import Reviver
 from ._scaling import Moments, Scaling
 from ._settings import n_held_out, rows_of_a_batch
@@ -87,8 +87,8 @@ class Continuation(NamedTuple):
     random_state : RandomState
     n_samples_seen : int
         Rows of all calls of ``partial_fit``.
-    deviation : float
-        Root mean squared deviation of their values.
+    deviations : ndarray of shape (n_features,)
+        Standard deviations of their columns.
     """
 
     optimizer: str
@@ -101,7 +101,7 @@ class Continuation(NamedTuple):
     spread: np.ndarray | None
     random_state: np.random.RandomState
     n_samples_seen: int
-    deviation: float
+    deviations: np.ndarray
 
 
 class EarlierFit(NamedTuple):
@@ -112,6 +112,7 @@ class EarlierFit(NamedTuple):
     parameters : Parameters
     scaling : Scaling
     rho_hat : ndarray of shape (n_components,)
+    weight_decay : float
     continuation : Continuation or None
         None if only the weights were kept.
     """
@@ -119,6 +120,7 @@ class EarlierFit(NamedTuple):
     parameters: Parameters
     scaling: Scaling
     rho_hat: np.ndarray
+    weight_decay: float
     continuation: Continuation | None
 
     @property
@@ -130,7 +132,7 @@ class EarlierFit(NamedTuple):
     def moments(self):
         """Those of all rows that ``partial_fit`` has seen."""
         seen = self.continuation
-        return Moments(self.scaling.offset, seen.deviation, seen.n_samples_seen)
+        return Moments(self.scaling.offset, seen.deviations, seen.n_samples_seen)
 
 
 class Training(NamedTuple):
@@ -247,11 +249,19 @@ def prepare(settings, X, earlier, *, partial):
         settings.loss,
         X.dtype.name,
     )
+    penalties = Penalties.of(
+        settings,
+        lambda: (
+            earlier.weight_decay
+            if earlier
+            else automatic_weight_decay(moments, scaling, settings)
+        ),
+    )
     return Training(
         X=X,
         X_held_out=X_held_out,
         moments=moments,
-        problem=Problem(architecture, Penalties.of(settings), scaling),
+        problem=Problem(architecture, penalties, scaling),
         weights=weights,
         rho_hat=rho_hat,
         rng=rng,
@@ -455,7 +465,9 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
         shuffle=settings.shuffle,
         rng=training.rng,
         monitor=monitor,
-        state=_starting_state(training, earlier, past.n_batches if goes_on else 0.0),
+        state=_starting_state(
+            training, coordinates, earlier, past.n_batches if goes_on else 0.0
+        ),
         start_objective=_objective_on(training, SAMPLE_ROWS)(training.weights),
         reviver=_reviver(training) if settings.revive and not partial else None,
         checkpoint=checkpoint,
@@ -472,7 +484,7 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
         spread=None,
         random_state=None,
         n_samples_seen=moments.n_samples,
-        deviation=moments.deviation,
+        deviations=moments.deviations,
     )
     if task is not None and _can_be_shared(settings, this, partial):
         weights, converged = task.train(this)
@@ -514,11 +526,14 @@ def _coordinates(training, settings, earlier):
     )
 
 
-def _starting_state(training, earlier, n_batches):
+def _starting_state(training, coordinates, earlier, n_batches):
     from ._minibatch import MiniBatchState
 
     if earlier is None:
-        return MiniBatchState(training.weights, None, None, training.rho_hat, n_batches)
+        weights = training.weights
+        if training.earlier is None:
+            weights = coordinates.restricted(weights)
+        return MiniBatchState(weights, None, None, training.rho_hat, n_batches)
     weights, scaling = earlier.weights, training.problem.scaling
     if not scaling.equals(training.earlier.scaling):
         weights = scaling.unfold(training.earlier.scaling.fold(weights))

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._advice import warning_about_units
+from ._advice import little_explained, warning_about_fit
 from ._callbacks import (
     CallbackSupportMixin,
     fit_context,
@@ -109,11 +109,14 @@ class SparseAutoencoderTransformer(
         Weight of the sparsity penalty. Larger values hold the mean activations
         closer to `rho`, at the cost of the reconstruction; 0 turns the penalty off.
 
-    weight_decay : float, default=3e-3
+    weight_decay : "auto" or float, default="auto"
         Weight :math:`\lambda` of the squared weights; biases are exempt. Larger values
         give smoother and, up to a point, sparser features. Far too large a value makes
-        every unit constant. The default suits `scale="auto"`; Ng uses 1e-4 for image
-        patches in [0.1, 0.9] with a sigmoid output.
+        every unit constant. "auto" is 3e-3 for `rho=0.05` and a linear output on scaled
+        data, and travels with the setting: in proportion to rho (1 - rho) (not for relu
+        units), to the mean variance of the features in the units of the training, and
+        to the squashing of the output. `weight_decay_` is what it came to. Ng uses 1e-4
+        for image patches in [0.1, 0.9] with a sigmoid output and `rho=0.01`.
 
     activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
         Activation of the hidden units. For relu units, whose mean may leave (0, 1),
@@ -265,6 +268,9 @@ class SparseAutoencoderTransformer(
         centred data, which leaves the objective as it is since the biases carry no
         weight decay.
 
+    weight_decay_ : float
+        The weight decay that the training had.
+
     scale_ : float
         The scale of the objective's units; 1 where none is used.
 
@@ -335,7 +341,7 @@ class SparseAutoencoderTransformer(
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "rho": [Interval(Real, 0, 1, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "activation": [StrOptions({"sigmoid", "tanh", "relu"})],
         "output_activation": [StrOptions({"linear", "sigmoid", "tanh", "relu"})],
         "loss": [StrOptions({"squared_error", "log_loss"})],
@@ -373,7 +379,7 @@ class SparseAutoencoderTransformer(
         *,
         rho=0.05,
         beta=3.0,
-        weight_decay=3e-3,
+        weight_decay="auto",
         activation="sigmoid",
         output_activation="linear",
         loss="squared_error",
@@ -453,8 +459,10 @@ class SparseAutoencoderTransformer(
             If the training reached `max_iter` before it converged, or if the objective
             rose; the message says what to change.
         UninformativeUnitsWarning
-            If more than a tenth of the units is not active on the training set, or the
-            penalty has left nothing of it; the message says what to change.
+            If a few columns hold all the variance, the output cannot reach the data,
+            more than a tenth of the units is not active on the training set, or less
+            than a tenth of its variance is explained. The message, the first of these
+            that is due, says what to change.
         """
         context = fit_context(self, self.max_iter)
         # To a callback that scores, the target of an autoencoder is its input.
@@ -464,8 +472,10 @@ class SparseAutoencoderTransformer(
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = self.warm_start and hasattr(self, "coefs_")
             X = self._validate_training_data(X, continued)
-            checkpoint = self._fit(X, continued=continued, context=context, given=given)
-            self._warn_of_uninformative_units(X)
+            checkpoint, *ended = self._fit(
+                X, continued=continued, context=context, given=given
+            )
+            self._warn_of_uninformative_units(X, *ended)
             if context is not None:
                 context.call_on_fit_task_end(
                     estimator=self, reconstruction_attributes={}, **given
@@ -512,7 +522,17 @@ class SparseAutoencoderTransformer(
         return self
 
     def _fit(self, X, *, continued, partial=False, context=None, given=None):
-        """Train and set the fitted attributes; return the checkpoint to remove."""
+        """Train and set the fitted attributes.
+
+        Returns
+        -------
+        checkpoint : Checkpoint, EvaluationLog or None
+            To be removed.
+        moments : Moments
+            Of the rows.
+        converged : bool
+            By itself, not because it was told to stop.
+        """
         # scikit-learn validates the parameters of a partial_fit only before the first.
         self._validate_params()
         check_settings(self, X, partial=partial)
@@ -520,7 +540,11 @@ class SparseAutoencoderTransformer(
         if continued:
             check_continues(self, self._fitted_settings)
             earlier = EarlierFit(
-                self._parameters, self._scaling, self.rho_hat_, self._continuation
+                self._parameters,
+                self._scaling,
+                self.rho_hat_,
+                self.weight_decay_,
+                self._continuation,
             )
         else:
             self._fitted_settings = FittedSettings.of(self)
@@ -536,8 +560,11 @@ class SparseAutoencoderTransformer(
         self._set_curves(*training_curves(training, monitor), continued)
         self._continuation = continuation
         if not (converged or partial):
-            warnings.warn(monitor.reason(self), ConvergenceWarning, stacklevel=5)
-        return None if monitor.interrupted else checkpoint
+            message = monitor.reason(self) + little_explained(X, self._parameters)
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        checkpoint = None if monitor.interrupted else checkpoint
+        by_itself = converged and not (monitor.interrupted or monitor.stop_requested)
+        return checkpoint, training.moments, by_itself
 
     def _set_curves(self, curves, terms, continued):
         """Set the curves of a training, after those of the one that it continues."""
@@ -566,8 +593,10 @@ class SparseAutoencoderTransformer(
                 ensure_min_samples=1 if continued else 2,
             )
 
-    def _warn_of_uninformative_units(self, X):
-        message = warning_about_units(self, X, self._parameters, self._scaling)
+    def _warn_of_uninformative_units(self, X, moments, converged):
+        message = warning_about_fit(
+            self, X, self._parameters, self._scaling, moments.deviations, converged
+        )
         if message is not None:
             warnings.warn(message, UninformativeUnitsWarning, stacklevel=5)
 
@@ -580,7 +609,7 @@ class SparseAutoencoderTransformer(
 
     @property
     def _penalties(self):
-        return Penalties.of(self)
+        return Penalties.of(self, lambda: self.weight_decay_)
 
     @property
     def _parameters(self):

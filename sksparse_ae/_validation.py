@@ -1,9 +1,15 @@
 """What scikit-learn's validation of arrays leaves to be checked."""
 
 import contextlib
+import math
 
 import numpy as np
 from scipy import sparse
+
+from ._objective import OUTPUT_RANGES
+
+# Units in the last place by which data in [0, 1] may leave it.
+ROUNDING = 8
 
 
 @contextlib.contextmanager
@@ -22,18 +28,29 @@ def strict_validation():
         ) from error
 
 
-def check_range(X, loss):
-    """Raise if the loss does not take values of ``X``."""
-    if loss != "log_loss":
-        return
+def check_range(X, loss, output_activation=None):
+    """Raise if the loss does not take values of ``X``, or the output reaches none."""
     values = X.data if sparse.issparse(X) else X
-    low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
-            f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
-            "loss='squared_error'."
-        )
+    if loss == "log_loss":
+        low, high = values.min(initial=0), values.max(initial=0)
+        # A scaler that maps to [0, 1] may round to a little more.
+        margin = ROUNDING * np.finfo(values.dtype).eps
+        if low < -margin or high > 1 + margin:
+            raise ValueError(
+                f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
+                f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
+                "loss='squared_error'."
+            )
+    if output_activation in OUTPUT_RANGES and values.size == math.prod(X.shape):
+        low, high = OUTPUT_RANGES[output_activation]
+        least, largest = values.min(), values.max()
+        if largest < low or least > high:
+            raise ValueError(
+                f"No value of X, from {least:.6g} to {largest:.6g}, is among what "
+                f"output_activation={output_activation!r} can give, {low:g} to "
+                f"{high:g}. Scale X, e.g. with MinMaxScaler, or use "
+                "output_activation='linear'."
+            )
 
 
 def finite(result, what):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._coordinates import Coordinates
@@ -265,3 +265,79 @@ def test_a_rise_is_never_called_converged():
 def test_the_warning_of_max_iter_names_a_value_to_type(digits):
     with pytest.warns(ConvergenceWarning, match="Raise max_iter to 10, or raise tol="):
         SparseAutoencoderTransformer(5, max_iter=5, random_state=0).fit(digits)
+
+
+# ----------------------------------------------------------------- data as they come
+
+
+def message_of(X, **settings):
+    """Fit; return the one warning that it gives, or an empty string."""
+    estimator = SparseAutoencoderTransformer(20, max_iter=40, tol=0.01, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.set_params(**settings).fit(X)
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) <= 1, messages
+    return "".join(messages)
+
+
+def test_the_default_weight_decay_travels_with_the_setting(digits):
+    def default(X, **settings):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = SparseAutoencoderTransformer(5, max_iter=1, **settings).fit(X)
+        return fitted.weight_decay_
+
+    assert default(digits) == pytest.approx(3e-3)
+    assert default(1000 * digits) == pytest.approx(3e-3)
+    assert default(digits, rho=0.2) == pytest.approx(3e-3 * 0.16 / 0.0475)
+    assert default(digits, rho=0.2, activation="relu") == pytest.approx(3e-3)
+    assert default(digits, scale=False) == pytest.approx(
+        3e-3 * digits.var(axis=0).mean()
+    )
+    mean, variance = (digits / 16).mean(axis=0), (digits / 16).var(axis=0)
+    assert default(digits / 16, output_activation="sigmoid") == pytest.approx(
+        3e-3 * (mean * (1 - mean) * variance).mean()
+    )
+    assert default(digits, weight_decay=0.1) == 0.1
+
+
+def test_images_with_a_sigmoid_output_are_learnt_by_default():
+    X = load_digits().data / 16
+    fitted = SparseAutoencoderTransformer(
+        100, output_activation="sigmoid", random_state=0
+    ).fit(X)
+    assert fitted.score(X) > 0.9
+    assert (fitted.unit_states_ == "active").all()
+
+
+def test_values_that_the_output_cannot_give_are_named(digits):
+    message = message_of(digits, output_activation="sigmoid")
+    assert "of the values of X, from 0 to 16, are outside" in message
+    assert "use MinMaxScaler((0, 1)), or output_activation='linear'" in message
+    with pytest.raises(ValueError, match="No value of X, from 100 to 116, is among"):
+        message_of(digits + 100, output_activation="sigmoid")
+
+
+def test_a_column_that_holds_the_variance_is_named():
+    X = np.random.RandomState(0).normal(size=(200, 10))
+    X[:, 3] *= 50_000
+    assert "100.0% of the variance of X is in column 3, and" in message_of(X)
+    cancer = load_breast_cancer(as_frame=True).data
+    message = message_of(cancer)
+    assert "is in columns 'worst area', 'mean area', and the other 28" in message
+    assert "StandardScaler" in message
+    assert message_of(StandardScaler().fit_transform(cancer)) == ""
+
+
+def test_a_scaler_that_rounds_beyond_one_suits_log_loss():
+    X = MinMaxScaler().fit_transform(load_breast_cancer().data)
+    assert X.max() > 1
+    message = message_of(X, loss="log_loss", output_activation="sigmoid")
+    assert "needs data in" not in message
+
+
+def test_a_fit_that_is_cut_off_says_how_little_it_explains():
+    X = np.random.RandomState(0).normal(size=(100, 64))
+    with pytest.warns(ConvergenceWarning, match=r"So far .*% of the variance is"):
+        SparseAutoencoderTransformer(2, max_iter=1, random_state=0).fit(X)

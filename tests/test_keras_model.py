@@ -187,7 +187,9 @@ def test_another_loss_gives_what_keras_makes_of_it(networks, batch_size):
     model.compile(loss="mse")
     rho, beta = transformer.rho, transformer.beta
     mse = np.mean((transformer.reconstruct(X) - X) ** 2)
-    decay = transformer.weight_decay / 2 * sum(np.sum(W**2) for W in transformer.coefs_)
+    decay = (
+        transformer.weight_decay_ / 2 * sum(np.sum(W**2) for W in transformer.coefs_)
+    )
     # The penalty of each batch's own means, weighted by the batches' sizes.
     sparsity = 0.0
     for start in range(0, N_SAMPLES, batch_size):

@@ -15,6 +15,11 @@ from sksparse_ae._problem import Architecture, Penalties
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 40, 6, 4
 RHO, BETA, WEIGHT_DECAY = 0.1, 3.0, 1e-2
 
+# Trainings that are short on purpose explain little.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning"
+)
+
 ACTIVATIONS = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
