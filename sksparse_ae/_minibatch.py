@@ -312,9 +312,13 @@ class MiniBatchRun(Run):
     def _left(self, variables):
         weights = self._network.turned(copies(variables))
         if not self._network.models:
-            return self._coordinates.leave(weights)
-        left = map(self._coordinates.leave, zip(*weights, strict=True))
-        return list(map(np.stack, zip(*left, strict=True)))
+            left = self._coordinates.leave(weights)
+        else:
+            parts = map(self._coordinates.leave, zip(*weights, strict=True))
+            left = map(np.stack, zip(*parts, strict=True))
+        # They are no more exact than float32, and so the same to the last bit whatever
+        # the number of BLAS threads that turned them back.
+        return [w.astype(np.float32) for w in left]
 
     def get_weights(self):
         """Return copies of W1, b1, W2, b2: averages, where the program makes them."""
