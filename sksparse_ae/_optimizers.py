@@ -191,19 +191,6 @@ class AnnealedRate:
         progress = (epoch - self._hold + 1) / (self.end - self._hold + 1)
         return self._rate * (0.505 + 0.495 * math.cos(math.pi * progress))
 
-    @property
-    def is_falling_from(self):
-        """The epoch from which the rate falls."""
-        return self._hold
-
-    def state(self):
-        """Return what ``restore`` continues from."""
-        return [self._hold, self.end]
-
-    def restore(self, state):
-        """Continue from the state of another rate."""
-        self._hold, self.end = state
-
     def on_stall(self, n_epochs):
         """Begin to fall, unless that has begun. Return whether to stop instead."""
         if n_epochs < self._hold:

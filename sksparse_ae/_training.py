@@ -468,7 +468,11 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
         state=_starting_state(
             training, coordinates, earlier, past.n_batches if goes_on else 0.0
         ),
-        start_objective=_objective_on(training, SAMPLE_ROWS)(training.weights),
+        start_objective=(
+            _objective_on(training, SAMPLE_ROWS)(training.weights)
+            if automatic
+            else math.inf
+        ),
         reviver=_reviver(training) if settings.revive and not partial else None,
         checkpoint=checkpoint,
     )

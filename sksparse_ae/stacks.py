@@ -342,16 +342,16 @@ def fine_tune(
         of `max_iter`, or when the training stalls.
 
     batch_size : "auto" or int, default="auto"
-        Samples in a mini-batch. "auto" is a fortieth of the samples, but at least 32
-        and at most 256.
+        Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a
+        power of two, but at least 32 and at most 256.
 
     max_iter : int, default=50
         Number of epochs, unless the training stalls before.
 
     tol : float, default=1e-4
         The training stalls when the objective (with `early_stopping`, the
-        cross-entropy of the held-out samples) has not improved by `tol` for
-        `n_iter_no_change` epochs. It ends when the rate has fallen.
+        cross-entropy of the held-out samples) has not improved by `tol` of itself for
+        more than `n_iter_no_change` epochs. It ends when the rate has fallen.
 
     n_iter_no_change : int, default=10
         Epochs without improvement after which the training stalls.
