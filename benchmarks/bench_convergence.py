@@ -1,8 +1,8 @@
 """Measure whether fit with its defaults reaches the minimum of the objective.
 
 Run ``python benchmarks/bench_convergence.py [--group grid|real|all] [--only DATA ...]
-[--share I/N] [--sample N | --full] [--seed SEED] [--effort SHARE] [--references FILE]
-[--fashion-mnist DIR] [--verbose] [--json FILE]``.
+[--n-components S ...] [--share I/N] [--sample N | --full] [--seed SEED]
+[--effort SHARE] [--references FILE] [--fashion-mnist DIR] [--verbose] [--json FILE]``.
 
 grid
     Ten data sets, crossed with n_components, rho, activation, batch_size, solver and
@@ -79,7 +79,7 @@ REFERENCES = {
 # second.
 NEAR, FAR = 1.01, 1.05
 
-# A curve rises at its end if the mean of its last epochs exceeds the lowest such mean.
+# A training rises if its last objective exceeds the lowest mean of so many epochs.
 RISE_EPOCHS, RISE = 5, 1.02
 
 # Ten files, of which the first is in another unit, are read so many times.
@@ -208,11 +208,11 @@ def error_text(error):
     return f"{type(error).__name__}: {str(error)[:300]}"
 
 
-def rises(curve):
-    """Say whether a curve ends above its lowest part, beyond noise."""
-    width = min(RISE_EPOCHS, len(curve))
+def rises(estimator):
+    """Say whether a training ends above the lowest part of its curve, beyond noise."""
+    curve, width = estimator.loss_curve_, min(RISE_EPOCHS, estimator.n_iter_)
     means = np.convolve(curve, np.full(width, 1 / width), mode="valid")
-    return bool(means[-1] > RISE * means.min())
+    return bool(estimator.objective_.total > RISE * means.min())
 
 
 # ---------------------------------------------------------------------------- grid
@@ -249,11 +249,11 @@ class Case(NamedTuple):
         }
 
 
-def cases_of(name, data_folder):
+def cases_of(name, arguments):
     """Return every case of a data set."""
-    n_rows, n_features = training_rows(name, data_folder).shape
+    n_rows, n_features = training_rows(name, arguments.fashion_mnist).shape
     crossed = itertools.product(
-        [name], N_COMPONENTS, RHOS, ACTIVATIONS, BATCH_SIZES, SOLVERS, SEEDS
+        [name], arguments.n_components, RHOS, ACTIVATIONS, BATCH_SIZES, SOLVERS, SEEDS
     )
     return [
         case
@@ -265,7 +265,7 @@ def cases_of(name, data_folder):
 
 def chosen_cases(names, arguments):
     """Return the cases to run, those of one objective one after the other."""
-    cases = [case for n in names for case in cases_of(n, arguments.fashion_mnist)]
+    cases = [case for name in names for case in cases_of(name, arguments)]
     number, n_shares = arguments.share
     start, end = (len(cases) * n // n_shares for n in (number - 1, number))
     cases = cases[start:end]
@@ -361,7 +361,7 @@ def run_case(case, X):
         "objective": estimator.objective_.total,
         "converged": not any(issubclass(w.category, ConvergenceWarning) for w in found),
         "n_iter": estimator.n_iter_,
-        "rises": rises(estimator.loss_curve_),
+        "rises": rises(estimator),
         "warnings": texts(found),
         "seconds": seconds,
     }
@@ -529,7 +529,7 @@ def run_real(name, X):
         "median column": float(np.median(scores)),
         "sparseness": estimator.sparseness_,
         "n_iter": estimator.n_iter_,
-        "rises": rises(estimator.loss_curve_),
+        "rises": rises(estimator),
         "warnings": texts(found),
         "seconds": seconds,
     }
@@ -588,6 +588,14 @@ def parsed_arguments():
     )
     parser.add_argument("--group", choices=["grid", "real", "all"], default="all")
     parser.add_argument("--only", nargs="+", metavar="DATA", choices=[*GRID, *REAL])
+    parser.add_argument(
+        "--n-components",
+        nargs="+",
+        metavar="S",
+        type=int,
+        default=N_COMPONENTS,
+        help="of the grid; default: %(default)s",
+    )
     parser.add_argument(
         "--share",
         metavar="I/N",

@@ -7,9 +7,13 @@ from scipy.linalg import eigh
 
 from ._objective import ACTIVATION_RANGES
 
-# Most features, or rows where there are fewer of them, whose axes are found: that of
-# 784 takes 0.2 s, that of 1024 half a second.
+# Most features, or rows where there are fewer of them, whose axes are found: those of
+# 784 take 0.2 s, those of 1024 half a second.
 MOST_AXES = 1024
+
+# Most rows that are so few beside the features that to train along their axes takes a
+# fraction of the time: to find those of 2048 takes 3 s.
+MOST_FEW_ROWS, FEW_ROWS = 2048, 1 / 4
 
 # Rows that the axes are found from: so many, or four for each feature if that is more.
 AXES_ROWS = 2000
@@ -75,12 +79,15 @@ class Coordinates(NamedTuple):
             rows = _standardized(X, scaling, max(AXES_ROWS, 4 * n_features))
             variances, axes = eigh(rows.T @ rows / len(rows))
             may_drop = may_drop and len(rows) == n_samples
-        elif n_samples <= MOST_AXES and may_drop:
+        elif may_drop and n_samples <= min(
+            max(MOST_AXES, n_features // 4), 2 * MOST_AXES
+        ):
             rows = _standardized(X, scaling, n_samples)
             variances, axes = eigh(rows @ rows.T / n_samples)
         else:
             return plain
-        reached = variances > NEGLIGIBLE_VARIANCE * variances[-1]
+        least = max(NEGLIGIBLE_VARIANCE * variances[-1], scaling.rounding**2)
+        reached = variances > least
         if not reached.any():
             return plain
         if may_drop:

@@ -1,5 +1,7 @@
 """A network over data: the terms of its objective, and what a fit reports of it."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.utils import Bunch
 
@@ -43,10 +45,60 @@ def evaluate(X, parameters, loss, penalties, scaling, on_codes=None):
     return Bunch(total=sum(terms.values()), **terms), moments
 
 
-def fitted_attributes(X, parameters, loss, penalties, scaling):
+# Fewer samples than this tell little of the units: those of earlier calls count with
+# them, as this many at most.
+ENOUGH_SAMPLES = 100
+
+
+class Recent(NamedTuple):
+    """The samples that the fitted attributes tell of.
+
+    Attributes
+    ----------
+    n_samples : float
+    reconstruction : float
+        Their mean loss.
+    units : ndarray
+        ``UnitStatistics.table``.
+    """
+
+    n_samples: float
+    reconstruction: float
+    units: np.ndarray
+
+    @classmethod
+    def joined(cls, earlier, units, objective, penalties):
+        """Return those of a call, which too few are joined by those of earlier ones.
+
+        Parameters
+        ----------
+        earlier : Recent or None
+        units : UnitStatistics
+            Of the call. It takes in those of earlier ones.
+        objective : Bunch
+            Of the call. Its terms become those over all of them.
+        penalties : Penalties
+        """
+        if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
+            n_own = units.n_samples
+            share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
+            units.take_in(earlier.units, earlier.n_samples, share)
+            rho, beta, _ = penalties
+            own = n_own / units.n_samples
+            means = own * objective.reconstruction + (1 - own) * earlier.reconstruction
+            objective.reconstruction = means
+            objective.sparsity = float(sparsity_penalty(units.rho_hat, rho, beta, np))
+            objective.total = (
+                objective.reconstruction + objective.weight_decay + objective.sparsity
+            )
+        return cls(float(units.n_samples), objective.reconstruction, units.table)
+
+
+def fitted_attributes(X, parameters, loss, penalties, scaling, recent=None):
     """Return the attributes of an estimator with this network, trained on ``X``.
 
     The parameters are those of ``evaluate``; the network is cast to the dtype of ``X``.
+    They tell of ``recent`` samples of earlier calls, too, if ``X`` has too few.
     """
     parameters = parameters.astype(X.dtype)
     if not all(np.isfinite(array).all() for array in parameters.arrays):
@@ -56,16 +108,19 @@ def fitted_attributes(X, parameters, loss, penalties, scaling):
             "scale the data (StandardScaler)."
         )
     units = UnitStatistics(len(parameters.b1), parameters.activation)
-    objective, moments = evaluate(X, parameters, loss, penalties, scaling, units.update)
+    objective, _ = evaluate(X, parameters, loss, penalties, scaling, units.update)
+    recent = Recent.joined(recent, units, objective, penalties)
     finite(objective.total, "The objective of the trained network")
     return {
         "coefs_": [parameters.W1, parameters.W2],
         "intercepts_": [parameters.b1, parameters.b2],
         "offset_": scaling.offset,
         "scale_": scaling.scale,
+        "beta_": float(penalties.beta),
         "weight_decay_": float(penalties.weight_decay),
         "objective_": objective,
-        "rho_hat_": moments.rho_hat,
+        "rho_hat_": units.rho_hat,
         "unit_states_": units.states(penalties.rho),
         "sparseness_": float(units.sparseness.mean()),
+        "_recent": recent,
     }

@@ -295,32 +295,19 @@ def frobenius_norm(chunks):
     return float(total)
 
 
-def deviation_norm(X):
-    """Return the root of the summed squared deviations from the column means."""
-    # Deviations from the first row, not from 0: no digits are lost to a large mean.
-    pivot = dense(X[:1]).astype(np.float64)
-    mean = sum(
-        (dense(X[rows]) - pivot).sum(axis=0) / X.shape[0] for rows in row_chunks(X)
-    )
-    return frobenius_norm(dense(X[rows]) - pivot - mean for rows in row_chunks(X))
-
-
-def explained_variance(X, parameters):
-    """Return 1 - squared errors over squared deviations from the column means.
-
-    Without variance it is 1 for a perfect reconstruction and 0 for any other. Both
-    sums are taken as norms in float64, in the range of the data, not of its square.
-    """
-    deviation = deviation_norm(X)
-    residual = frobenius_norm(
+def residual_norm(X, parameters):
+    """Return the root of the summed squared errors, in the range of the data."""
+    return frobenius_norm(
         parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
         for rows in row_chunks(X, parameters.b1.shape[0])
     )
-    return explained_share(residual, deviation)
 
 
 def explained_share(residual, deviation):
-    """Return the share of the variance explained, from two norms."""
+    """Return the share of the variance explained, from two norms.
+
+    Without variance it is 1 for a perfect reconstruction and 0 for any other.
+    """
     if deviation == 0:
         return float(residual == 0)
     ratio = residual / deviation

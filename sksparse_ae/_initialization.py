@@ -48,6 +48,7 @@ def starting_weights(X, scaling, settings, rng):
             settings.rho,
             *activations,
             scaling.reconstruction_offset,
+            scaling.rounding,
             rng,
         )
     else:
@@ -74,7 +75,7 @@ def uniform_weights(n_features, n_components, rng):
 
 
 def balanced_weights(
-    sample, n_components, rho, activation, output_activation, mean, rng
+    sample, n_components, rho, activation, output_activation, mean, rounding, rng
 ):
     """Draw weights whose units start at rho_hat = rho and differ between samples.
 
@@ -91,6 +92,8 @@ def balanced_weights(
     activation, output_activation : str
     mean : ndarray of shape (n_features,)
         Mean of what the output reconstructs, in the units of the training.
+    rounding : float
+        Spread of an input that comes from rounding alone.
     rng : RandomState
 
     Returns
@@ -100,7 +103,7 @@ def balanced_weights(
     """
     W1, _, W2, _ = uniform_weights(sample.shape[1], n_components, rng)
     spread = (sample @ W1).std(axis=0)
-    W1 /= np.where(spread > 0, spread, 1.0)
+    W1 /= np.where(spread > rounding * np.linalg.norm(W1, axis=0), spread, 1.0)
     Z = sample @ W1
     b1 = bias_for_mean_activation(Z, rho, activation)
     codes = Parameters(W1, b1, W2, None, activation, None).encode(sample)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
-from sklearn.exceptions import ConvergenceWarning
 
 from ._monitor import Losses
 from ._network import Network
@@ -268,8 +267,6 @@ def minimize_objective(
             "too large for their dtype. Scale them (StandardScaler)."
         )
     if result.status == 2:
-        warnings.warn(
-            f"L-BFGS ended early: {result.message}", ConvergenceWarning, stacklevel=2
-        )
+        monitor.failure = f"L-BFGS ended early: {result.message}."
     # Status 1 is the limit of iterations; 99 a stop that the monitor asked for.
-    return program.split(result.x), result.status != 1
+    return program.split(result.x), result.status not in (1, 2)

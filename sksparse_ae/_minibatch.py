@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from ._checkpoint import Checkpoint
 from ._coordinates import Coordinates
+from ._course import Course
 from ._monitor import Losses, Monitor
 from ._network import Network
 from ._objective import weight_penalty
@@ -39,11 +40,7 @@ LARGEST_SHARE = 0.5
 # an estimate from some hundred samples does not know a mean that is smaller.
 LEAST_SHARE = 1 / 64
 
-# An epoch whose objective is this many times the lowest one is lost: the training
-# returns to earlier weights, kept at each so many epochs, at a quarter of its automatic
-# rate, up to so many times.
-LOST = 5
-MOST_RETURNS = 8
+# The weights to return to, should an epoch be lost, are kept at each so many epochs.
 SAFE_EPOCHS = 10
 
 # The averaged weights are those of about the last tenth of the steps.
@@ -470,6 +467,10 @@ class MiniBatchTraining(NamedTuple):
         """How fast the rate falls: see ``Pace``."""
         return self.optimizer.falls if self.automatic else 0.0
 
+    def course(self):
+        """Return what the training goes by."""
+        return Course(self.monitor, self.rate, self.automatic, self.start_objective)
+
     def pace(self, n_batches, rate, falls):
         """Return the pace after so many batches, as a program takes it."""
         constant = functools.partial(tf.constant, dtype=tf.float32)
@@ -555,14 +556,13 @@ def train(training):
     )
     penalties, offset = training.problem.penalties, training.offset()
     coefficients = Penalties(*(tf.constant(p, tf.float32) for p in penalties))
-    rate, n_batches = training.rate, training.state.n_batches
-    if rate is not None and not training.optimizer.takes_rate:
-        run.set_learning_rate(rate)
+    course, n_batches = training.course(), training.state.n_batches
+    if course.rate is not None and not training.optimizer.takes_rate:
+        run.set_learning_rate(course.rate)
 
-    epoch, converged, ended = 0, False, False
+    epoch = 0
     # Where an automatic rate proves too large for the data, the training returns here.
-    safe, safe_batches, n_returns = run.values(), n_batches, 0
-    lowest, least = training.start_objective, np.finfo(np.float32).tiny
+    safe, safe_batches = run.values(), n_batches
     generators = [rng, reviver.rng] if reviver else [rng]
 
     def save():
@@ -570,13 +570,9 @@ def train(training):
             "values": run.values(),
             "epoch": epoch,
             "n_batches": n_batches,
-            "rate": rate,
             "safe": safe,
             "safe_batches": safe_batches,
-            "lowest": lowest,
-            "n_returns": n_returns,
-            "converged": converged,
-            "ended": ended,
+            "course": course.state(),
             "random": [g.get_state(legacy=False) for g in generators],
             "monitor": monitor.state(),
         }
@@ -584,16 +580,16 @@ def train(training):
     monitor.start()
     if checkpoint is not None and (saved := checkpoint.load()):
         run.restore(saved["values"])
-        epoch, n_batches, rate = saved["epoch"], saved["n_batches"], saved["rate"]
-        converged, ended = saved["converged"], saved["ended"]
+        epoch, n_batches = saved["epoch"], saved["n_batches"]
         safe, safe_batches = saved["safe"], saved["safe_batches"]
-        lowest, n_returns = saved["lowest"], saved["n_returns"]
+        course.restore(saved["course"])
         for generator, random_state in zip(generators, saved["random"], strict=True):
             generator.set_state(random_state)
         monitor.restore(saved["monitor"])
     try:
-        while epoch < training.max_iter and not ended:
+        while epoch < training.max_iter and not course.ended:
             monitor.begin_iteration()
+            rate = course.rate
             if rate is not None:
                 monitor.note_rate(rate / math.sqrt(1 + training.falls * n_batches))
             total = np.zeros(3)
@@ -611,36 +607,28 @@ def train(training):
                 n_batches += n_rows / training.batch_size
             decay = run.decay(penalties.weight_decay)
             losses = Losses.from_terms(total / training.X.shape[0], decay)
-            if training.automatic and n_returns < MOST_RETURNS:
-                if not losses.objective < LOST * max(lowest, least):
-                    n_returns, rate = n_returns + 1, rate / 4
-                    run.restore(safe)
-                    n_batches = safe_batches
-                    continue
-                lowest = min(losses.objective, lowest)
-                if losses.objective == lowest and epoch % SAFE_EPOCHS == 0:
-                    safe, safe_batches = run.values(), n_batches
+            if course.loses(losses.objective):
+                run.restore(safe)
+                n_batches = safe_batches
+                continue
+            if course.is_lowest(losses.objective) and epoch % SAFE_EPOCHS == 0:
+                safe, safe_batches = run.values(), n_batches
             epoch += 1
-            monitor.update(losses, run.get_weights)
-            if monitor.stalled and monitor.rises and training.automatic:
-                rate /= 2
-                monitor.be_patient()
-            elif monitor.stalled:
-                converged, ended = not monitor.rises, True
-            if monitor.stop_requested:
-                converged = ended = True
-            if reviver and not ended and reviver.is_due(epoch, training.max_iter):
+            course.update(losses, run.get_weights)
+            if (
+                reviver
+                and not course.ended
+                and reviver.is_due(epoch, training.max_iter)
+            ):
                 new_weights, units = reviver.revive(run.get_weights())
                 if units.any():
                     monitor.be_patient()
                     run.replace_units(new_weights, units, penalties.rho)
             if checkpoint is not None:
                 checkpoint.save(save)
+        course.conclude(run.get_weights)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
-        monitor.interrupted = True
-        converged = True
+        course.interrupt()
     run.finalize()
-    if not ended and not converged:
-        converged = monitor.conclude(run.get_weights)
-    return Trained(run.get_weights(), run.state(n_batches), converged)
+    return Trained(run.get_weights(), run.state(n_batches), course.converged)

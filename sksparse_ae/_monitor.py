@@ -53,6 +53,8 @@ class Monitor:
         Maps weights to their objective, if that is not what the iterations report.
         It is asked after the first iteration and then every ``n_iter_no_change + 1``,
         and what it says has to improve, by ``tol`` for each of them.
+    negligible : float
+        Objective below which differences are rounding.
     progress : Progress, optional
     tasks : IterationTasks, optional
         Told of every iteration; may ask to stop.
@@ -64,10 +66,14 @@ class Monitor:
     best_weights : list of ndarray or None
     stalled, stop_requested : bool
         As of the latest iteration.
+    gains : bool
+        Whether the latest iteration was looked at, and has improved enough.
     rises : bool
         Whether it stalled because it rose.
     interrupted : bool
         Set by a solver that ends because the user has asked it to.
+    failure : str or None
+        Set by a solver that cannot go on: why.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Monitor:
         n_iter_no_change,
         evaluate=None,
         look=None,
+        negligible=0.0,
         progress=None,
         tasks=None,
     ):
@@ -84,8 +91,10 @@ class Monitor:
         self._evaluate, self._progress, self._tasks = evaluate, progress, tasks
         self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
         self._look, self._seen, self._lowest_seen = look, None, math.inf
-        self.rises = self._gains_nothing = False
+        self._negligible = negligible
+        self.rises = self._gains_nothing = self.gains = False
         self.losses, self.held_out, self.best_weights = [], [], None
+        self.failure = None
         self.stop_requested = self.interrupted = False
 
     @property
@@ -107,6 +116,10 @@ class Monitor:
         """Forget the stall: the training goes on in another way."""
         self._n_no_change, self._seen = 0, None
         self.rises = self._gains_nothing = False
+
+    def go_on(self):
+        """Forget the stall, but not where it was: it is to be improved upon."""
+        self._n_no_change, self._gains_nothing = 0, False
 
     def conclude(self, get_weights):
         """Say, of a training that ran out of epochs, whether it had stopped improving.
@@ -131,6 +144,8 @@ class Monitor:
         settings : SparseAutoencoderTransformer
             Whose parameters are read.
         """
+        if self.failure is not None:
+            return self.failure
         if self.rises:
             return (
                 f"The objective rose, from {self._lowest_seen:.6g} to "
@@ -147,11 +162,12 @@ class Monitor:
         objective, n_done = self._look(weights), len(self.losses)
         if self._seen is not None:
             n_seen, before = self._seen
-            least = self._tol * (n_done - n_seen) * abs(objective)
+            least = self._tol * (n_done - n_seen) * max(objective, self._negligible)
             self._gains_nothing = before - objective <= least
+            self.gains = not self._gains_nothing
         self._lowest_seen = min(self._lowest_seen, objective)
         excess = objective - self._lowest_seen
-        self.rises = excess > RISE * abs(self._lowest_seen)
+        self.rises = excess > max(RISE * self._lowest_seen, self._negligible)
         self._seen = n_done, objective
 
     def start(self):
@@ -185,6 +201,7 @@ class Monitor:
                 "or scale the data (StandardScaler)."
             )
         self.losses.append(losses)
+        self.gains = False
         watched = losses.objective
         if self._evaluate is not None:
             weights = get_weights()

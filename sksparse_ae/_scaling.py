@@ -1,14 +1,15 @@
 """The centring and scaling that training runs in, and the way back."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import norm
 
-from ._forward import column_means, dense, row_chunks
+from ._forward import column_means, dense, explained_share, residual_norm, row_chunks
 
-# A column whose deviation is below this share of its mean does not vary: that is what
-# rounding leaves.
+# What is below this share of the mean of a column is rounding: one that deviates by as
+# little does not vary.
 CONSTANT_COLUMN = 1e-12
 
 # Of a scale and an offset, for float32 to hold what is computed from them.
@@ -46,7 +47,9 @@ class Moments(NamedTuple):
             norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
         deviations = norms / np.sqrt(n_samples)
         # Rounding leaves a constant column a deviation from its mean.
-        deviations[deviations <= CONSTANT_COLUMN * np.abs(offset)] = 0
+        constant = deviations <= CONSTANT_COLUMN * np.abs(offset)
+        deviations[constant] = 0
+        offset[constant] = dense(X[:1])[0, constant]
         moments = cls(offset, deviations, n_samples)
         if not np.isfinite(moments.deviation):
             raise ValueError(
@@ -59,6 +62,11 @@ class Moments(NamedTuple):
     def deviation(self):
         """Root mean squared deviation of all values from the means of their columns."""
         return float(norm(self.deviations) / np.sqrt(len(self.deviations)))
+
+    @property
+    def norm(self):
+        """Root of the summed squares of all values less the means of their columns."""
+        return self.deviation * math.sqrt(self.n_samples * len(self.deviations))
 
     def joined_with(self, other):
         """Return those of the rows of both.
@@ -75,6 +83,11 @@ class Moments(NamedTuple):
         return Moments(
             self.offset + share * apart, np.hypot(within, between), n_samples
         )
+
+
+def explained_variance(X, parameters):
+    """Return 1 - squared errors over squared deviations from the column means."""
+    return explained_share(residual_norm(X, parameters), Moments.of(X).norm)
 
 
 class Scaling(NamedTuple):
@@ -101,12 +114,19 @@ class Scaling(NamedTuple):
         """
         if not (scale and linear_output):
             return cls(moments.offset, 1.0, linear_output)
-        return cls(moments.offset, moments.deviation or 1.0, linear_output)
+        # Rows that are all equal are in the units of their values.
+        size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
+        return cls(moments.offset, size, linear_output)
 
     def equals(self, other):
         """Say whether another one is the same map."""
         same = self.scale == other.scale and self.linear_output == other.linear_output
         return same and np.array_equal(self.offset, other.offset)
+
+    @property
+    def rounding(self):
+        """What rounding leaves, in the units of the training, where nothing varies."""
+        return CONSTANT_COLUMN * float(np.abs(self.offset).max()) / self.scale
 
     @property
     def reconstruction_offset(self):

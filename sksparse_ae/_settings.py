@@ -1,6 +1,8 @@
 """Settings that contradict each other, the data, or the training to be continued."""
 
+import inspect
 import math
+import warnings
 from typing import NamedTuple
 
 from ._objective import KL_MARGIN
@@ -67,6 +69,36 @@ def check_settings(settings, X, *, partial):
             f"batch_size={settings.batch_size} is larger than the number of samples, "
             f"{n_samples}; use at most {n_samples}, or 'auto'."
         )
+
+
+# Parameters that a full batch does not use.
+NOT_OF_LBFGS = ("batch_size", "learning_rate", "revive", "rho_hat", "shuffle")
+
+
+def warn_of_unused(settings):
+    """Warn of parameters that are not their defaults and that ``fit`` does not read.
+
+    A search over one would find all its candidates alike.
+    """
+    defaults = inspect.signature(type(settings)).parameters
+    unused = {}
+    if settings.solver == "lbfgs":
+        unused |= dict.fromkeys(NOT_OF_LBFGS, "solver='lbfgs'")
+        if not settings.early_stopping:
+            reason = "solver='lbfgs' and early_stopping=False"
+            unused["n_iter_no_change"] = reason
+    elif not isinstance(settings.solver, str):
+        reason = "a Keras optimizer, which brings its own"
+        unused["learning_rate"] = reason
+    if not settings.early_stopping:
+        unused["validation_fraction"] = "early_stopping=False"
+    told = [
+        f"{name}={value!r} has no effect with {reason}"
+        for name, reason in sorted(unused.items())
+        if (value := getattr(settings, name)) != defaults[name].default
+    ]
+    if told:
+        warnings.warn(f"{'; '.join(told)}.", UserWarning, stacklevel=6)
 
 
 def check_continues(settings, fitted_settings):

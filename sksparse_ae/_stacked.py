@@ -74,46 +74,64 @@ class _Model:
 
     Attributes
     ----------
+    course : Course
     result : tuple, Exception or None
         What the training ended with: weights, and whether it converged, or the
         exception that ended it. None as long as it goes on.
+    is_lost : bool
+        Whether its rate proves too large, so that it has to begin again by itself.
     """
 
     def __init__(self, training):
-        self.training, self.result, self._converged = training, None, False
-        self._rate = training.rate
+        self.training, self.course = training, training.course()
+        self.result, self.is_lost = None, False
+        self._start = training.rng.get_state(legacy=False), training.monitor.state()
+
+    @property
+    def trains(self):
+        """Whether it goes on beside the others."""
+        return self.result is None and not self.is_lost
 
     @property
     def rate(self):
         """The learning rate at the start, 0 after the training has ended."""
-        return 0.0 if self.result is not None else self._rate
+        return self.course.rate if self.trains else 0.0
 
     def update(self, n_epochs, losses, get_weights):
         """Take note of an epoch; end the training if it was the last one."""
-        training, monitor = self.training, self.training.monitor
+        if self.course.loses(losses.objective):
+            self.is_lost = True
+            return
         try:
-            monitor.update(losses, get_weights)
+            self.course.update(losses, get_weights)
         except ValueError as error:  # diverged
             self.result = error
             return
-        if monitor.stalled and monitor.rises and training.automatic:
-            self._rate /= 2
-            monitor.be_patient()
-        elif monitor.stalled:
-            self._converged = not monitor.rises
-            self.end(get_weights)
-        elif n_epochs >= training.max_iter:
-            self._converged = monitor.conclude(get_weights)
+        if n_epochs >= self.training.max_iter:
+            self.course.conclude(get_weights)
+        if self.course.ended:
             self.end(get_weights)
 
     def interrupt(self, get_weights):
         """End the training because the user has asked for it."""
-        self.training.monitor.interrupted = self._converged = True
+        self.course.interrupt()
         self.end(get_weights)
 
     def end(self, get_weights):
         """End the training with what it has reached."""
-        self.result = get_weights(), self._converged
+        self.result = get_weights(), self.course.converged
+
+    def train_alone(self):
+        """Train from the start, where returns to earlier weights are made."""
+        random_state, monitor_state = self._start
+        self.training.rng.set_state(random_state)
+        self.training.monitor.restore(monitor_state)
+        try:
+            trained = train(self.training)
+        except ValueError as error:  # diverged
+            self.result = error
+        else:
+            self.result = trained.weights, trained.converged
 
 
 class _Snapshot:
@@ -185,7 +203,7 @@ def train_together(trainings):
     falls = [training.falls for training in trainings]
     n_epochs, n_batches, snapshot = 0, 0.0, _Snapshot(run)
     try:
-        while any(model.result is None for model in models):
+        while any(model.trains for model in models):
             rates = [model.rate for model in models]
             total = np.zeros((3, n_models))
             for data, n_rows in stream:
@@ -202,12 +220,15 @@ def train_together(trainings):
             n_epochs, snapshot = n_epochs + 1, _Snapshot(run)
             means, decays = total.T / first.X.shape[0], run.decay(weight_decay)
             for number, model in enumerate(models):
-                if model.result is None:
+                if model.trains:
                     losses = Losses.from_terms(means[number], decays[number])
                     model.update(n_epochs, losses, snapshot.of(number))
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
         for number, model in enumerate(models):
-            if model.result is None:
+            if model.trains or model.is_lost:
                 model.interrupt(snapshot.of(number))
+    for model in models:
+        if model.result is None:
+            model.train_alone()
     return [model.result for model in models]

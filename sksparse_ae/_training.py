@@ -18,11 +18,11 @@ from sklearn.utils import Bunch, check_random_state
 from . import _forward
 from ._checkpoint import Checkpoint, EvaluationLog, fingerprint
 from ._coordinates import Coordinates
-from ._evaluation import evaluate, fitted_attributes
-from ._forward import Parameters, deviation_norm, explained_share, is_streamed
+from ._evaluation import Recent, evaluate, fitted_attributes
+from ._forward import Parameters, explained_share, is_streamed
 from ._initialization import SAMPLE_ROWS, standardized_sample, starting_weights
 from ._monitor import HeldOut, Monitor, Progress
-from ._problem import Architecture, Penalties, Problem, automatic_weight_decay
+from ._problem import Architecture, Penalties, Problem, automatic_penalties
 from ._revival import Reviver
 from ._scaling import Moments, Scaling
 from ._settings import n_held_out, rows_of_a_batch
@@ -44,6 +44,9 @@ STREAMED_PASSES = 4
 
 # Rows, evenly spaced, on which a training looks whether its averaged weights improve.
 WATCHED_ROWS = 10_000
+
+# Times beta and the number of units: what rounding in float32 leaves of the penalty.
+ROUNDED_PENALTY = 1e-7
 
 # Rows of a call of ``partial_fit``, evenly spaced, that it is evaluated on.
 PARTIALLY_EVALUATED_ROWS = 5_000
@@ -112,7 +115,8 @@ class EarlierFit(NamedTuple):
     parameters : Parameters
     scaling : Scaling
     rho_hat : ndarray of shape (n_components,)
-    weight_decay : float
+    penalties : Penalties
+    recent : Recent
     continuation : Continuation or None
         None if only the weights were kept.
     """
@@ -120,7 +124,8 @@ class EarlierFit(NamedTuple):
     parameters: Parameters
     scaling: Scaling
     rho_hat: np.ndarray
-    weight_decay: float
+    penalties: Penalties
+    recent: Recent
     continuation: Continuation | None
 
     @property
@@ -191,8 +196,9 @@ class Training(NamedTuple):
                 n_products = 2 * X.shape[0] * parameters.W1.size
                 if n_products <= SINGLE_THREAD_PRODUCTS:
                     limits.enter_context(single_blas_thread())
+            recent = self.earlier.recent if self.partial and self.earlier else None
             return fitted_attributes(
-                X, parameters, architecture.loss, penalties, scaling
+                X, parameters, architecture.loss, penalties, scaling, recent
             )
 
 
@@ -252,9 +258,9 @@ def prepare(settings, X, earlier, *, partial):
     penalties = Penalties.of(
         settings,
         lambda: (
-            earlier.weight_decay
+            earlier.penalties
             if earlier
-            else automatic_weight_decay(moments, scaling, settings)
+            else automatic_penalties(moments, scaling, settings)
         ),
     )
     return Training(
@@ -335,6 +341,11 @@ def make_monitor(training, settings, tasks):
         n_iter_no_change=settings.n_iter_no_change,
         evaluate=evaluate_held_out,
         look=look,
+        negligible=(
+            ROUNDED_PENALTY
+            * training.problem.penalties.beta
+            * training.problem.architecture.n_components
+        ),
         progress=progress,
         tasks=tasks,
     )
@@ -370,7 +381,7 @@ def _held_out_evaluation(training):
 
 def _spread(X, scaling):
     """Return the root mean squared deviation of a row, in the training's units."""
-    return deviation_norm(X) / math.sqrt(X.shape[0]) / scaling.scale
+    return Moments.of(X).norm / math.sqrt(X.shape[0]) / scaling.scale
 
 
 def minimize(training, settings, monitor, checkpoint):

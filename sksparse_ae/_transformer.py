@@ -14,7 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils import Bunch, check_array
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -27,14 +27,19 @@ from ._callbacks import (
     iteration_tasks,
     with_callbacks,
 )
-from ._evaluation import evaluate
+from ._evaluation import Recent, evaluate
 from ._extras import import_extra
-from ._forward import Parameters, explained_variance, squared_errors
+from ._forward import Parameters, squared_errors
 from ._notebook import FittedSummaryMixin
 from ._problem import Penalties
 from ._saving import from_plain, to_plain
-from ._scaling import Scaling
-from ._settings import FittedSettings, check_continues, check_settings
+from ._scaling import Scaling, explained_variance
+from ._settings import (
+    FittedSettings,
+    check_continues,
+    check_settings,
+    warn_of_unused,
+)
 from ._startup import starting_tensorflow
 from ._training import (
     CURVES,
@@ -56,6 +61,7 @@ RECORDS = {
     "loss_terms_": Bunch,
     "_fitted_settings": FittedSettings,
     "_continuation": Continuation,
+    "_recent": Recent,
 }
 
 
@@ -105,9 +111,13 @@ class SparseAutoencoderTransformer(
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
         give sparser codes. For tanh units it is compared with (mean + 1) / 2.
 
-    beta : float, default=3.0
+    beta : "auto" or float, default="auto"
         Weight of the sparsity penalty. Larger values hold the mean activations
         closer to `rho`, at the cost of the reconstruction; 0 turns the penalty off.
+        "auto" is 3, Ng's value, and for scaled data of more than 64 features grows in
+        proportion to them, as the reconstruction term does; for data that are not
+        scaled, in proportion to the summed variances of the features. `beta_` is what
+        it came to.
 
     weight_decay : "auto" or float, default="auto"
         Weight :math:`\lambda` of the squared weights; biases are exempt. Larger values
@@ -245,8 +255,9 @@ class SparseAutoencoderTransformer(
 
     rho_hat_ : ndarray of shape (n_components,)
         Mean activation of each unit over the training set, on [0, 1] for tanh units;
-        after `partial_fit`, over the samples of the last call, of more than 5000
-        over as many at most, evenly spaced.
+        after `partial_fit`, over the samples of the last call: of more than 5000 over
+        as many at most, evenly spaced, and of fewer than 100 with those of earlier
+        calls, as 100 at most.
 
     objective_ : Bunch
         The objective over the training set, in the units that `scale` sets: `total`
@@ -267,6 +278,9 @@ class SparseAutoencoderTransformer(
         Mean of the training set, in `partial_fit` of all rows so far. Training runs on
         centred data, which leaves the objective as it is since the biases carry no
         weight decay.
+
+    beta_ : float
+        The weight of the sparsity penalty that the training had.
 
     weight_decay_ : float
         The weight decay that the training had.
@@ -340,7 +354,7 @@ class SparseAutoencoderTransformer(
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "rho": [Interval(Real, 0, 1, closed="neither")],
-        "beta": [Interval(Real, 0, None, closed="left")],
+        "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "activation": [StrOptions({"sigmoid", "tanh", "relu"})],
         "output_activation": [StrOptions({"linear", "sigmoid", "tanh", "relu"})],
@@ -378,7 +392,7 @@ class SparseAutoencoderTransformer(
         n_components=200,
         *,
         rho=0.05,
-        beta=3.0,
+        beta="auto",
         weight_decay="auto",
         activation="sigmoid",
         output_activation="linear",
@@ -475,7 +489,7 @@ class SparseAutoencoderTransformer(
             checkpoint, *ended = self._fit(
                 X, continued=continued, context=context, given=given
             )
-            self._warn_of_uninformative_units(X, *ended)
+            self._warn_of_what_ended(X, *ended)
             if context is not None:
                 context.call_on_fit_task_end(
                     estimator=self, reconstruction_attributes={}, **given
@@ -530,12 +544,15 @@ class SparseAutoencoderTransformer(
             To be removed.
         moments : Moments
             Of the rows.
-        converged : bool
-            By itself, not because it was told to stop.
+        open_end : str or None
+            Why the training has not converged; "" if it was told to stop; None if it
+            has.
         """
         # scikit-learn validates the parameters of a partial_fit only before the first.
         self._validate_params()
         check_settings(self, X, partial=partial)
+        if not partial:
+            warn_of_unused(self)
         earlier, checkpoint = None, None
         if continued:
             check_continues(self, self._fitted_settings)
@@ -543,7 +560,8 @@ class SparseAutoencoderTransformer(
                 self._parameters,
                 self._scaling,
                 self.rho_hat_,
-                self.weight_decay_,
+                Penalties(self.rho, self.beta_, self.weight_decay_),
+                self._recent,
                 self._continuation,
             )
         else:
@@ -559,12 +577,12 @@ class SparseAutoencoderTransformer(
         vars(self).update(training.fitted_attributes(weights))
         self._set_curves(*training_curves(training, monitor), continued)
         self._continuation = continuation
-        if not (converged or partial):
-            message = monitor.reason(self) + little_explained(X, self._parameters)
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
-        checkpoint = None if monitor.interrupted else checkpoint
-        by_itself = converged and not (monitor.interrupted or monitor.stop_requested)
-        return checkpoint, training.moments, by_itself
+        open_end = None if converged else monitor.reason(self)
+        if monitor.interrupted:
+            checkpoint, open_end = None, ""
+        elif monitor.stop_requested:
+            open_end = ""
+        return checkpoint, training.moments, open_end
 
     def _set_curves(self, curves, terms, continued):
         """Set the curves of a training, after those of the one that it continues."""
@@ -593,12 +611,20 @@ class SparseAutoencoderTransformer(
                 ensure_min_samples=1 if continued else 2,
             )
 
-    def _warn_of_uninformative_units(self, X, moments, converged):
-        message = warning_about_fit(
-            self, X, self._parameters, self._scaling, moments.deviations, converged
+    def _warn_of_what_ended(self, X, moments, open_end):
+        """Warn once, of the data and the units before the number of iterations."""
+        message, category = open_end, ConvergenceWarning
+        about = warning_about_fit(
+            self, X, self._parameters, self._scaling, moments, open_end is None
         )
-        if message is not None:
-            warnings.warn(message, UninformativeUnitsWarning, stacklevel=5)
+        if about is not None:
+            if moments.deviation == 0:
+                open_end = None
+            message, category = f"{about} {open_end or ''}", UninformativeUnitsWarning
+        elif open_end:
+            message += little_explained(X, self._parameters)
+        if message:
+            warnings.warn(message.rstrip(), category, stacklevel=5)
 
     # -------------------------------------------------------------- fitted network
 
@@ -609,7 +635,9 @@ class SparseAutoencoderTransformer(
 
     @property
     def _penalties(self):
-        return Penalties.of(self, lambda: self.weight_decay_)
+        return Penalties.of(
+            self, lambda: Penalties(self.rho, self.beta_, self.weight_decay_)
+        )
 
     @property
     def _parameters(self):
@@ -758,9 +786,18 @@ class SparseAutoencoderTransformer(
             1 minus the squared errors over the squared deviations from the mean of
             `X`, both summed over samples and features: 1 is perfect, 0 no better than
             the mean. Data without variance score 1 if they are reconstructed exactly
-            and 0 if not, as in :func:`sklearn.metrics.r2_score`.
+            and 0 if not, and a single sample NaN, with an UndefinedMetricWarning, as in
+            :func:`sklearn.metrics.r2_score`.
         """
         X = self._validate(X)
+        if X.shape[0] < 2:
+            warnings.warn(
+                "score is not defined on fewer than two samples, which have no "
+                "variance; score_samples is.",
+                UndefinedMetricWarning,
+                stacklevel=2,
+            )
+            return math.nan
         with np.errstate(all="ignore"):
             score = explained_variance(X, self._parameters.astype(X.dtype))
         if not math.isfinite(score):

@@ -20,36 +20,52 @@ class UnitStatistics:
 
     def __init__(self, n_units, activation):
         self._range = ACTIVATION_RANGES[activation]
-        self._n_samples = 0
-        self._total, self._absolute, self._square = np.zeros((3, n_units))
+        self.n_samples = 0
+        self._sums = np.zeros((3, n_units))  # values, absolute values, squares
         self.maximum = np.full(n_units, -np.inf)
         self.minimum = np.full(n_units, np.inf)
 
     def update(self, codes):
         """Take in the activations of some rows, (n_rows, n_units)."""
         codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
-        self._n_samples += len(codes)
-        self._total += codes.sum(axis=0)
-        self._absolute += np.abs(codes).sum(axis=0)
-        self.maximum = np.maximum(self.maximum, codes.max(axis=0))
-        self.minimum = np.minimum(self.minimum, codes.min(axis=0))
-        self._square += np.square(codes, out=codes).sum(axis=0)
+        self.n_samples += len(codes)
+        self._extend(codes.min(axis=0), codes.max(axis=0))
+        total, absolute, square = self._sums
+        total += codes.sum(axis=0)
+        absolute += np.abs(codes).sum(axis=0)
+        square += np.square(codes, out=codes).sum(axis=0)
+
+    def _extend(self, minimum, maximum):
+        self.minimum = np.minimum(self.minimum, minimum)
+        self.maximum = np.maximum(self.maximum, maximum)
+
+    @property
+    def table(self):
+        """All of it but ``n_samples``, as one array, for ``take_in``."""
+        return np.vstack([self._sums, self.minimum, self.maximum])
+
+    def take_in(self, table, n_samples, share):
+        """Take in another one's table, as if of ``share`` of its samples."""
+        *sums, minimum, maximum = table
+        self.n_samples += share * n_samples
+        self._sums += share * np.array(sums)
+        self._extend(minimum, maximum)
 
     @property
     def rho_hat(self):
         """Mean activation."""
-        return self._total / self._n_samples
+        return self._sums[0] / self.n_samples
 
     @property
     def std(self):
         """Standard deviation over the samples."""
-        variance = self._square / self._n_samples - self.rho_hat**2
+        variance = self._sums[2] / self.n_samples - self.rho_hat**2
         return np.sqrt(np.maximum(variance, 0))
 
     @property
     def sparseness(self):
         """Hoyer's lifetime sparseness."""
-        return hoyer_sparseness(self._absolute, self._square, self._n_samples)
+        return hoyer_sparseness(*self._sums[1:], self.n_samples)
 
     def states(self, rho):
         """Say of each unit whether it is active, dead, saturated or collapsed."""

@@ -16,7 +16,7 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.model_selection import train_together
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-FEW = SparseAutoencoderTransformer(3, max_iter=4, batch_size=100, random_state=0)
+FEW = SparseAutoencoderTransformer(3, max_iter=4, random_state=0)
 
 
 class Recorder:

@@ -70,7 +70,7 @@ TRAININGS = {
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_training_that_died_ends_as_one_that_did_not(digits, dying, tmp_path, name):
-    settings = {"n_components": 5, "max_iter": 8, "batch_size": 100, "random_state": 0}
+    settings = {"n_components": 5, "max_iter": 8, "random_state": 0}
     undisturbed = SparseAutoencoderTransformer(**settings | TRAININGS[name])
     survivor = clone(undisturbed).set_params(checkpoint_dir=tmp_path)
     undisturbed.fit(digits)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 MIXED = [
     SparseAutoencoderTransformer(
-        n_components, solver=solver, max_iter=4, batch_size=100, random_state=seed
+        n_components, solver=solver, max_iter=4, random_state=seed
     )
     for n_components in (3, 4)
     for solver in ("adam", "lbfgs")

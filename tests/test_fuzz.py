@@ -197,7 +197,8 @@ def outcome(function, *args, **kwargs):
         warnings.simplefilter("ignore", UninformativeUnitsWarning)
         # scikit-learn's, of frames: the networks were fitted to arrays.
         warnings.filterwarnings("ignore", "X has feature names")
-        # Ours, of a stream whose scale changes.
+        # Ours, of settings that go unused, and of a stream whose scale changes.
+        warnings.filterwarnings("ignore", ".* has no effect with")
         warnings.filterwarnings("ignore", "The rows of this call lie")
         try:
             result = function(*args, **kwargs)

@@ -185,7 +185,7 @@ def test_another_loss_gives_what_keras_makes_of_it(networks, batch_size):
     transformer, X, _ = networks["sigmoid output"]
     model = transformer.to_keras()
     model.compile(loss="mse")
-    rho, beta = transformer.rho, transformer.beta
+    rho, beta = transformer.rho, transformer.beta_
     mse = np.mean((transformer.reconstruct(X) - X) ** 2)
     decay = (
         transformer.weight_decay_ / 2 * sum(np.sum(W**2) for W in transformer.coefs_)

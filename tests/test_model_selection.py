@@ -190,7 +190,7 @@ def test_as_many_train_at_once_as_cores_and_memory_allow(
     [
         {"random_state": [0, 1]},
         {"solver": ["adam", "sgd"]},
-        {"solver": ["adam", "lbfgs"]},
+        {"solver": ["adam", "lbfgs"], "batch_size": ["auto"]},
         {"batch_size": [50, 100]},
         {"activation": ["sigmoid", "tanh"]},
         {"scale": ["auto", False]},
@@ -357,7 +357,7 @@ def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch, heeding_ctrl_c):
                 time.sleep(0.01)
 
     monkeypatch.setattr(Monitor, "update", interrupting)
-    transformer = few(solver="lbfgs", max_iter=20)
+    transformer = few(solver="lbfgs", batch_size="auto", max_iter=20)
     with pytest.warns(UserWarning, match="interrupted by user"):
         (one,) = fitted_together([transformer], digits)
     assert one.n_iter_ == 3
