@@ -64,6 +64,8 @@ class Monitor:
     losses : list of Losses
     held_out : list of HeldOut
     best_weights : list of ndarray or None
+        Those of the lowest objective on held-out rows; if the training has risen, those
+        before it did.
     stalled, stop_requested : bool
         As of the latest iteration.
     gains : bool
@@ -91,9 +93,10 @@ class Monitor:
         self._evaluate, self._progress, self._tasks = evaluate, progress, tasks
         self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
         self._look, self._seen, self._lowest_seen = look, None, math.inf
+        self._lowest_weights = None
         self._negligible = negligible
         self.rises = self._gains_nothing = self.gains = False
-        self.losses, self.held_out, self.best_weights = [], [], None
+        self.losses, self.held_out, self._best_weights = [], [], None
         self.failure = None
         self.stop_requested = self.interrupted = False
 
@@ -101,6 +104,11 @@ class Monitor:
     def is_silent(self):
         """Whether nobody is told of the iterations."""
         return self._progress is None and self._tasks is None
+
+    @property
+    def best_weights(self):
+        """See the class."""
+        return self._lowest_weights if self.rises else self._best_weights
 
     def note_rate(self, rate):
         """Let the progress show the learning rate of the iteration to come."""
@@ -149,8 +157,8 @@ class Monitor:
         if self.rises:
             return (
                 f"The objective rose, from {self._lowest_seen:.6g} to "
-                f"{self._seen[1]:.6g}: the steps are too long. Lower "
-                f"learning_rate={settings.learning_rate!r}."
+                f"{self._seen[1]:.6g}: the steps are too long. The weights from "
+                f"before are returned. Lower learning_rate={settings.learning_rate!r}."
             )
         return (
             f"The training reached max_iter={settings.max_iter} before it converged. "
@@ -165,7 +173,8 @@ class Monitor:
             least = self._tol * (n_done - n_seen) * max(objective, self._negligible)
             self._gains_nothing = before - objective <= least
             self.gains = not self._gains_nothing
-        self._lowest_seen = min(self._lowest_seen, objective)
+        if objective < self._lowest_seen:
+            self._lowest_seen, self._lowest_weights = objective, weights
         excess = objective - self._lowest_seen
         self.rises = excess > max(RISE * self._lowest_seen, self._negligible)
         self._seen = n_done, objective
@@ -178,7 +187,8 @@ class Monitor:
     def begin_with(self, weights):
         """Take the weights of an earlier training for the best so far."""
         if self._evaluate is not None:
-            self._lowest, self.best_weights = self._evaluate(weights).objective, weights
+            objective = self._evaluate(weights).objective
+            self._lowest, self._best_weights = objective, weights
 
     def begin_iteration(self):
         """Take note that an iteration begins, unless one has."""
@@ -209,7 +219,7 @@ class Monitor:
             self.held_out.append(held_out)
             watched = held_out.objective
             if watched < self._lowest:
-                self._lowest, self.best_weights = watched, weights
+                self._lowest, self._best_weights = watched, weights
         if self._progress is not None:
             self._progress.update(len(self.losses), losses.objective)
         if self._look is not None:
@@ -234,9 +244,10 @@ class Monitor:
             "n_no_change": self._n_no_change,
             "seen": None if self._seen is None else list(self._seen),
             "lowest_seen": self._lowest_seen,
+            "lowest_weights": self._lowest_weights,
             "rises": self.rises,
             "gains_nothing": self._gains_nothing,
-            "best_weights": self.best_weights,
+            "best_weights": self._best_weights,
         }
 
     def restore(self, state):
@@ -247,8 +258,9 @@ class Monitor:
         self._n_no_change = state["n_no_change"]
         self._seen = state["seen"] and tuple(state["seen"])
         self._lowest_seen, self.rises = state["lowest_seen"], state["rises"]
+        self._lowest_weights = state["lowest_weights"]
         self._gains_nothing = state["gains_nothing"]
-        self.best_weights = state["best_weights"]
+        self._best_weights = state["best_weights"]
 
     def close(self):
         """End the line of progress, and an iteration that was not finished."""

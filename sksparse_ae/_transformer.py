@@ -180,9 +180,10 @@ class SparseAutoencoderTransformer(
 
     n_iter_no_change : int, default=10
         Epochs in a row without such an improvement that are still no stall. "adam"
-        and "sgd" look every `n_iter_no_change` + 1 epochs. A stalled training has
-        converged and ends, unless the objective has risen: then an automatic rate is
-        halved, and a given one ends the training with a warning.
+        and "sgd" look every `n_iter_no_change` + 1 epochs. At a stall an automatic rate
+        is quartered; if that gains nothing, or the rate was given, the training has
+        converged and ends. If the objective has risen, an automatic rate is halved, and
+        a given one ends the training with a warning.
 
     early_stopping : bool, default=False
         Whether to hold out samples, stop when the objective on them stalls, and keep
@@ -473,10 +474,14 @@ class SparseAutoencoderTransformer(
             If the training reached `max_iter` before it converged, or if the objective
             rose; the message says what to change.
         UninformativeUnitsWarning
-            If a few columns hold all the variance, the output cannot reach the data,
-            more than a tenth of the units is not active on the training set, or less
-            than a tenth of its variance is explained. The message, the first of these
-            that is due, says what to change.
+            If all rows are equal, the output cannot reach the data, a few rows or
+            columns hold all the variance, more than a tenth of the units is not active
+            on the training set, or less than a tenth of its variance is explained. The
+            message, the first of these that is due, says what to change, and takes the
+            place of a ConvergenceWarning.
+        UserWarning
+            If a parameter that is not its default has no effect, such as `batch_size`
+            with "lbfgs".
         """
         context = fit_context(self, self.max_iter)
         # To a callback that scores, the target of an autoencoder is its input.

@@ -460,6 +460,16 @@ def test_settings_with_an_effect_are_not_told(digits):
 # ------------------------------------------------------------------ stalls and rates
 
 
+def test_a_rate_that_is_too_large_returns_the_weights_before_the_rise(digits):
+    estimator = SparseAutoencoderTransformer(
+        20, learning_rate=0.3, n_iter_no_change=3, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="The objective rose, from") as caught:
+        estimator.fit(digits)
+    lowest = float(str(caught[0].message).split()[4])
+    assert_allclose(estimator.objective_.total, lowest, rtol=1e-5)
+
+
 def test_a_stall_lowers_an_automatic_rate_and_ends_where_that_gains_nothing():
     class Told:
         rises = stop_requested = interrupted = False
