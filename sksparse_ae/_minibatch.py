@@ -562,7 +562,7 @@ def train(training):
 
     epoch = 0
     # Where an automatic rate proves too large for the data, the training returns here.
-    safe, safe_batches = run.values(), n_batches
+    safe = run.values(), n_batches
     generators = [rng, reviver.rng] if reviver else [rng]
 
     def save():
@@ -570,8 +570,7 @@ def train(training):
             "values": run.values(),
             "epoch": epoch,
             "n_batches": n_batches,
-            "safe": safe,
-            "safe_batches": safe_batches,
+            "safe": list(safe),
             "course": course.state(),
             "random": [g.get_state(legacy=False) for g in generators],
             "monitor": monitor.state(),
@@ -581,7 +580,7 @@ def train(training):
     if checkpoint is not None and (saved := checkpoint.load()):
         run.restore(saved["values"])
         epoch, n_batches = saved["epoch"], saved["n_batches"]
-        safe, safe_batches = saved["safe"], saved["safe_batches"]
+        safe = tuple(saved["safe"])
         course.restore(saved["course"])
         for generator, random_state in zip(generators, saved["random"], strict=True):
             generator.set_state(random_state)
@@ -589,7 +588,9 @@ def train(training):
     try:
         while epoch < training.max_iter and not course.ended:
             monitor.begin_iteration()
-            rate = course.rate
+            rate, before = course.rate, None
+            if epoch % SAFE_EPOCHS == 0:
+                before = run.values(), n_batches
             if rate is not None:
                 monitor.note_rate(rate / math.sqrt(1 + training.falls * n_batches))
             total = np.zeros(3)
@@ -608,11 +609,12 @@ def train(training):
             decay = run.decay(penalties.weight_decay)
             losses = Losses.from_terms(total / training.X.shape[0], decay)
             if course.loses(losses.objective):
-                run.restore(safe)
-                n_batches = safe_batches
+                values, n_batches = safe
+                run.restore(values)
                 continue
-            if course.is_lowest(losses.objective) and epoch % SAFE_EPOCHS == 0:
-                safe, safe_batches = run.values(), n_batches
+            # Where an epoch has gone well its start is safe; its end need not be.
+            if before is not None and course.is_lowest(losses.objective):
+                safe = before
             epoch += 1
             course.update(losses, run.get_weights)
             if (
