@@ -1,17 +1,17 @@
 """Checkpoints of a training: files that are whole, or are not read."""
 
-import contextlib
 import hashlib
 import json
 import os
 import struct
 import time
-import uuid
 import warnings
 from pathlib import Path
 
 import joblib
 import numpy as np
+
+from ._files import remove_parts, replacing
 
 try:
     import fcntl
@@ -39,15 +39,6 @@ class _Files:
     def _path(self, suffix):
         return self._folder / f"sksparse_ae-{self._name}.{suffix}"
 
-    def _sync_folder(self):
-        # A renamed file is safe from a loss of power once its folder is written.
-        with contextlib.suppress(OSError):  # Windows opens no folders
-            descriptor = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
 
 class Checkpoint(_Files):
     """The latest state of a training, in a file that replaces the one before.
@@ -67,8 +58,7 @@ class Checkpoint(_Files):
 
     def load(self):
         """Return the latest state, or None."""
-        for left_over in self._folder.glob(f"{self._file.name}.*.part"):
-            left_over.unlink(missing_ok=True)
+        remove_parts(self._file)
         try:
             with (
                 self._file.open("rb") as file,
@@ -92,24 +82,16 @@ class Checkpoint(_Files):
         arrays = []
         state = json.dumps(_without_arrays(get_state(), arrays))
         named = {f"a{i}": array for i, array in enumerate(arrays)}
-        part = Path(f"{self._file}.{uuid.uuid4().hex}.part")
         try:
-            with part.open("xb") as file:
+            with replacing(self._file) as file:
                 np.savez(file, state=np.array(state), **named)
-                file.flush()
-                os.fsync(file.fileno())
-            # An equal training beside this one may have taken it for a left-over.
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(part, self._file)
-                self._sync_folder()
         except OSError as error:
-            part.unlink(missing_ok=True)
-            warnings.warn(
-                f"The training goes on without a new checkpoint: {error}", stacklevel=2
-            )
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+            # An equal training beside this one may have taken it for a left-over.
+            if not (isinstance(error, FileNotFoundError) and self._folder.is_dir()):
+                warnings.warn(
+                    f"The training goes on without a new checkpoint: {error}",
+                    stacklevel=2,
+                )
         self._written_at = time.perf_counter()
         self._writing = self._written_at - start
 

@@ -8,8 +8,11 @@ this takes 15 ms, and two to four times the space.
 import base64
 import keyword
 import pprint
+import sys
 from pathlib import Path
 from string import Template
+
+from ._files import replacing
 
 MODULE = Template('''\
 """Sparse autoencoder: $n_features features, $n_components $activation units.
@@ -123,6 +126,12 @@ def write_module(path, parameters, feature_names=None):
             f"path={str(path)!r} does not name a module that can be imported, such as "
             "'encoder.py'."
         )
+    if name == "numpy" or name in sys.stdlib_module_names:
+        raise ValueError(
+            f"path={str(path)!r} has the name of a module that Python or NumPy may "
+            "import; beside it, the new one would be imported instead. Use another "
+            "name, such as 'encoder.py'."
+        )
     n_features, n_components = parameters.W1.shape
     activations = dict.fromkeys((parameters.activation, parameters.output_activation))
     dtype = parameters.W1.dtype.newbyteorder("<")
@@ -142,7 +151,8 @@ def write_module(path, parameters, feature_names=None):
             for name, array in zip(names, parameters.arrays, strict=True)
         ),
     )
-    path.write_text(source, encoding="utf-8", newline="\n")
+    with replacing(path) as file:
+        file.write(source.encode())
 
 
 def _feature_names(names):

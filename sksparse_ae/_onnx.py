@@ -1,8 +1,7 @@
 """The fitted network in ONNX: as a model, and as a step of what skl2onnx converts."""
 
-from pathlib import Path
-
 from ._extras import import_extra
+from ._files import replacing
 
 # What onnxruntime has read since 1.6, of 2020. Left alone, onnx writes the newest form
 # that it knows, which a runtime of the same day may not read.
@@ -67,7 +66,9 @@ def network_model(parameters, *, reconstruct):
 
 def write_model(model, path):
     """Write an ``onnx.ModelProto`` to a file."""
-    Path(path).write_bytes(model.SerializeToString())
+    content = model.SerializeToString()
+    with replacing(path) as file:
+        file.write(content)
 
 
 # ------------------------------------------------------------ called by skl2onnx alone

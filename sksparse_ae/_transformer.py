@@ -1007,7 +1007,8 @@ class SparseAutoencoderTransformer(
         Raises
         ------
         ValueError
-            If the name is not one that can be imported.
+            If the name is not one that can be imported, or is that of a module of
+            Python or NumPy, which the new one would hide.
         """
         check_is_fitted(self)
         from ._export import write_module

@@ -477,6 +477,13 @@ def test_generated_module_is_to_have_a_name_that_can_be_imported(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["numpy.py", "base64.py", "random.py"])
+def test_generated_module_is_not_to_hide_one_that_is_imported(networks, tmp_path, name):
+    with pytest.raises(ValueError, match=f"{name}' has the name of a module that"):
+        networks["sigmoid, linear", np.float64].generate_function(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "export",
     [

@@ -254,6 +254,14 @@ def test_names_cannot_bring_markup_into_the_page(fitted, digits, path):
     )
 
 
+def test_names_may_hold_what_utf_8_cannot(fitted, digits, path):
+    page = Page(
+        fitted.report(digits, path, feature_names=[f"\ud800{i}" for i in range(64)])
+    )
+    names = {element["text"] for element in page.find("span", **{"class": "feature"})}
+    assert all(name[2:].startswith("\\ud800") for name in names)
+
+
 def test_parameters_cannot_bring_markup_into_the_page(fitted, digits, path):
     class Hostile(type(fitted)):
         def get_params(self, deep=True):

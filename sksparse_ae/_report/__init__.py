@@ -2,12 +2,12 @@
 
 import base64
 import hashlib
-from pathlib import Path
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from .._files import check_folder, replacing
 from .._forward import dense, dense_chunks
 from ._figures import loss_figure, rho_hat_figure
 from ._images import Encoder, check_image_shape
@@ -21,13 +21,11 @@ NORMS = ("encoder_norm", "decoder_norm")
 
 def write_report(estimator, X, path, image_shape, feature_names):
     """Write the page that ``SparseAutoencoderTransformer.report`` describes."""
-    path = Path(path)
+    path = check_folder(path)
     n_features = estimator.n_features_in_
     if image_shape is not None:
         image_shape = check_image_shape(image_shape, n_features)
     names = _feature_names(estimator, image_shape, feature_names)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write to.")
 
     table = estimator.unit_report(X)
     page = {
@@ -84,7 +82,10 @@ def write_report(estimator, X, path, image_shape, feature_names):
         ),
         "rho_hat_figure": Markup(rho_hat_figure(measures["rho_hat"], estimator.rho)),
     }
-    path.write_text(_render(page), encoding="utf-8")
+    # A name may hold what UTF-8 cannot: half of a surrogate pair.
+    content = _render(page).encode("utf-8", "backslashreplace")
+    with replacing(path) as file:
+        file.write(content)
     return path
 
 
