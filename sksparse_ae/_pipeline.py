@@ -15,9 +15,10 @@ class LocatedAutoencoder:
     Parameters
     ----------
     estimator : estimator instance
-        Fitted; the autoencoder itself or a Pipeline, nested or not, that has it as a
-        step. Of several steps that qualify, the last one is meant, and one that can
-        `reconstruct` rather than one that cannot.
+        Fitted; the autoencoder itself, a Pipeline, nested or not, that has it as a
+        step, or a search over one of these, whose best estimator is meant. Of several
+        steps that qualify, the last one is meant, and one that can `reconstruct` rather
+        than one that cannot.
     *attributes : str
         What the autoencoder must have.
 
@@ -30,7 +31,7 @@ class LocatedAutoencoder:
 
     def __init__(self, estimator, *attributes):
         check_is_fitted(estimator)
-        steps = list(_flat(estimator))
+        steps = [step for _, step in flat_steps(estimator)]
         qualified = [
             # Rather an autoencoder than a PCA of its codes, or a network on them.
             (hasattr(step, "reconstruct"), hasattr(step, "transform"), i)
@@ -43,6 +44,11 @@ class LocatedAutoencoder:
         # Samplers of imbalanced-learn have no transform: they act in fit only.
         self.steps = [s for s in steps[:position] if hasattr(s, "transform")]
         self.autoencoder = steps[position]
+
+    @property
+    def settings(self):
+        """What it was fitted with; of an estimator without a record, its parameters."""
+        return getattr(self.autoencoder, "_fitted_settings", self.autoencoder)
 
     def transform(self, X):
         """Return `X` as it reaches the autoencoder."""
@@ -130,13 +136,20 @@ class LocatedAutoencoder:
             )
 
 
-def _flat(estimator):
-    if not isinstance(estimator, Pipeline):
-        yield estimator
-        return
-    for _, step in estimator.steps:
-        if step is not None and not isinstance(step, str):  # "passthrough"
-            yield from _flat(step)
+def flat_steps(estimator, name=""):
+    """Yield (name, step) of the steps of a Pipeline and of those nested in it.
+
+    A fitted search stands for its best estimator. Steps that do nothing are left out.
+    """
+    if isinstance(estimator, Pipeline):
+        for step_name, step in estimator.steps:
+            if step is not None and not isinstance(step, str):  # "passthrough"
+                full_name = f"{name}__{step_name}" if name else step_name
+                yield from flat_steps(step, full_name)
+    elif hasattr(estimator, "best_estimator_"):
+        yield from flat_steps(estimator.best_estimator_, name)
+    else:
+        yield name, estimator
 
 
 def _what_is_missing(steps, attributes):
@@ -144,7 +157,10 @@ def _what_is_missing(steps, attributes):
     if len(steps) == 1:
         missing = [a for a in attributes if not hasattr(steps[0], a)]
         found = f"{type(steps[0]).__name__} without {', '.join(missing)}"
+        if hasattr(steps[0], "cv_results_"):
+            found = f"{type(steps[0]).__name__} with refit=False"
     return (
         f"Expected a fitted estimator with {', '.join(attributes)}, such as "
-        f"SparseAutoencoderTransformer, or a Pipeline with such a step; got {found}."
+        "SparseAutoencoderTransformer, a Pipeline with such a step, or a search over "
+        f"one of these; got {found}."
     )

@@ -31,8 +31,8 @@ def variance_explained(estimator, X, y=None):
     Parameters
     ----------
     estimator : estimator instance
-        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
-        one; of several in a Pipeline, the last.
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
+        (of several, the last is meant), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes.
@@ -67,8 +67,8 @@ def active_units(estimator, X, y=None):
     Parameters
     ----------
     estimator : estimator instance
-        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
-        one; of several in a Pipeline, the last.
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
+        (of several, the last is meant), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes.
@@ -94,8 +94,8 @@ def neg_mean_kl(estimator, X, y=None):
     Parameters
     ----------
     estimator : estimator instance
-        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
-        one; of several in a Pipeline, the last.
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
+        (of several, the last is meant), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes. With few rows the divergences are those of noisy
@@ -121,8 +121,8 @@ def hoyer_sparseness(estimator, X, y=None):
     Parameters
     ----------
     estimator : estimator instance
-        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, or a Pipeline with
-        one; of several in a Pipeline, the last.
+        Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
+        (of several, the last is meant), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes.

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._evaluation import fitted_attributes
 from ._monitor import Monitor, Progress
+from ._pipeline import flat_steps
 from ._settings import rows_of_a_batch
 from ._startup import starting_tensorflow
 from ._transformer import SparseAutoencoderTransformer
@@ -82,8 +83,9 @@ class _Stack(NamedTuple):
     @classmethod
     def from_pipeline(cls, pipeline):
         """Take a pipeline apart; raise for a step that cannot be part of it."""
-        *steps, (last_name, classifier) = pipeline.steps
-        if not isinstance(classifier, LogisticRegression):
+        *steps, (last_name, classifier) = flat_steps(pipeline)
+        # By exact type: LogisticRegressionCV is one too, with another objective.
+        if type(classifier) is not LogisticRegression:
             raise ValueError(
                 "The last step of the pipeline must be a LogisticRegression; "
                 f"{last_name!r} is a {type(classifier).__name__}."
@@ -91,11 +93,9 @@ class _Stack(NamedTuple):
         _check_classifier(last_name, classifier)
         before, encoders, maps = [], [], []
         for name, step in steps:
-            if isinstance(step, SparseAutoencoderTransformer):
+            if _is_encoder(step):
                 encoders.append(step)
                 maps.append(_Map())
-            elif step is None or isinstance(step, str):  # "passthrough"
-                continue
             elif not encoders:
                 before.append((name, step))
             else:
@@ -103,7 +103,7 @@ class _Stack(NamedTuple):
         if not encoders:
             raise ValueError(
                 "The pipeline has no SparseAutoencoderTransformer to fine-tune; its "
-                f"steps are {[name for name, _ in pipeline.steps]}."
+                f"steps are {[*(name for name, _ in steps), last_name]}."
             )
         return cls(before, encoders, maps, classifier)
 
@@ -168,14 +168,21 @@ class _Stack(NamedTuple):
             classifier.intercept_ = intercept[0].astype(classifier.intercept_.dtype)
 
 
+def _is_encoder(step):
+    """Say whether a step is an autoencoder that transforms as the class says."""
+    cls = SparseAutoencoderTransformer
+    return isinstance(step, cls) and type(step).transform is cls.transform
+
+
 def _evaluate_again(pipeline, X):
     """Bring what the autoencoders report of the training set up to date.
 
     `X` is what the first of them reads.
     """
     n_seen = 0
-    for _, step in pipeline.steps[:-1]:
-        if isinstance(step, SparseAutoencoderTransformer):
+    *steps, _ = flat_steps(pipeline)
+    for _, step in steps:
+        if _is_encoder(step):
             n_seen += 1
             attributes = fitted_attributes(
                 step._validate(X),
@@ -186,7 +193,7 @@ def _evaluate_again(pipeline, X):
             )
             for name in attributes.keys() - {"coefs_", "intercepts_"}:
                 setattr(step, name, attributes[name])
-        if n_seen and not (step is None or isinstance(step, str)):
+        if n_seen:
             X = step.transform(X)
 
 
@@ -324,7 +331,7 @@ def fine_tune(
         :class:`~sklearn.linear_model.LogisticRegression` with an L2 penalty or none.
         Before the first autoencoder any transformers may stand; after it only
         StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler. All these stay as
-        they are.
+        they are. Steps may be pipelines themselves.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Training data, as for the pipeline's `fit`.
@@ -354,7 +361,7 @@ def fine_tune(
         more than `n_iter_no_change` epochs. It ends when the rate has fallen.
 
     n_iter_no_change : int, default=10
-        Epochs without improvement after which the training stalls.
+        Epochs in a row without such an improvement that are still no stall.
 
     early_stopping : bool, default=False
         Whether to hold out samples, in the proportions of the classes, and keep the

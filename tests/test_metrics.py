@@ -8,7 +8,11 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -131,6 +135,39 @@ def test_a_scorer_is_scoring_of_cross_val_score(digits):
     assert_allclose(
         cross_val_score(autoencoder, digits, scoring=variance_explained, cv=2), default
     )
+
+
+@pytest.mark.parametrize("scorer", get_scorers().values())
+def test_a_search_is_scored_by_what_it_has_chosen(scorer, digits):
+    autoencoder = SparseAutoencoderTransformer(4, tol=100, random_state=0)
+    pipeline = make_pipeline(StandardScaler(with_std=False), autoencoder)
+    grid = {"sparseautoencodertransformer__rho": [0.1, 0.3]}
+    search = GridSearchCV(pipeline, grid, cv=2)
+    nested = cross_validate(
+        search, digits, scoring=scorer, cv=2, return_estimator=True, return_indices=True
+    )
+    for score, fitted_search, rows in zip(
+        nested["test_score"],
+        nested["estimator"],
+        nested["indices"]["test"],
+        strict=True,
+    ):
+        assert score == scorer(fitted_search.best_estimator_, digits[rows])
+
+
+def test_errors_out_of_sample_are_those_of_the_other_folds(digits):
+    """The recipe of the user guide."""
+    autoencoder = SparseAutoencoderTransformer(20, tol=1, random_state=0)
+    folds = cross_validate(
+        autoencoder, digits, cv=3, return_estimator=True, return_indices=True
+    )
+    scores = np.empty(len(digits))
+    for fitted, rows in zip(folds["estimator"], folds["indices"]["test"], strict=True):
+        scores[rows] = fitted.score_samples(digits[rows])
+    others = clone(autoencoder).fit(digits[:200])
+    assert_allclose(scores[200:], others.score_samples(digits[200:]))
+    # Rows trained on are reconstructed better than new ones.
+    assert scores.mean() < clone(autoencoder).fit(digits).score_samples(digits).mean()
 
 
 def results(explained, sparseness):

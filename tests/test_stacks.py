@@ -18,7 +18,11 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    RidgeClassifier,
+)
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -41,6 +45,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 # Since scikit-learn 1.8 l1_ratio alone chooses the penalty.
 OLD = parse_version(sklearn.__version__) < parse_version("1.8")
+CV = {"cv": 2, "Cs": 2, "max_iter": 500, "scoring": "accuracy"}
+CV |= {} if OLD else {"l1_ratios": (0,), "use_legacy_attributes": False}
 L1 = {"penalty": "l1"} if OLD else {"l1_ratio": 1}
 
 
@@ -274,6 +280,24 @@ def test_what_stands_before_the_first_autoencoder_is_only_applied(data):
 # ------------------------------------------------------------ early stopping
 
 
+def test_steps_may_be_pipelines(data):
+    first, second, scaler, classifier = (step for _, step in make_stack().steps)
+    flat = make_pipeline(first, second, scaler, classifier).fit(*data[:2])
+    nested = make_pipeline(
+        make_pipeline(clone(first)),
+        "passthrough",
+        make_pipeline(clone(second), make_pipeline(clone(scaler), clone(classifier))),
+    ).fit(*data[:2])
+    before = nested.predict_proba(data[2])
+    one, other = (
+        fine_tune(pipeline, *data[:2], max_iter=2, random_state=0)
+        for pipeline in (flat, nested)
+    )
+    assert_array_equal(one.predict_proba(data[2]), other.predict_proba(data[2]))
+    assert other[-1][0].objective_ == one[1].objective_
+    assert_array_equal(nested.predict_proba(data[2]), before)
+
+
 def test_early_stopping_keeps_the_best_weights_for_samples_held_out(stack, data):
     X, y, *_ = data
     tuned = fine_tune(
@@ -345,6 +369,13 @@ def test_progress_is_shown_in_one_line(stack, data, capsys):
 # ------------------------------------------------------------ errors
 
 
+class Doubled(SparseAutoencoderTransformer):
+    """An autoencoder with a transform of its own."""
+
+    def transform(self, X):
+        return 2 * super().transform(X)
+
+
 def fitted_to(data, *steps):
     return make_pipeline(*steps).fit(data[0][:100], data[1][:100])
 
@@ -363,6 +394,14 @@ def fitted_to(data, *steps):
         (
             (autoencoder(5), RidgeClassifier()),
             "last step .* 'ridgeclassifier' is a RidgeClassifier",
+        ),
+        (
+            (autoencoder(5), LogisticRegressionCV(**CV)),
+            "last step .* 'logisticregressioncv' is a LogisticRegressionCV",
+        ),
+        (
+            (autoencoder(5), Doubled(5, max_iter=5), LogisticRegression()),
+            r"step 'doubled' \(Doubled\) cannot be fine-tuned through",
         ),
         (
             (StandardScaler(), LogisticRegression(max_iter=500)),
