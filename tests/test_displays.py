@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -195,6 +196,20 @@ def test_steps_that_bend_the_space_are_refused(kind, digits):
     assert ComponentsDisplay.from_estimator(pipeline[-1], kind=kind).components.size
 
 
+def test_features_may_have_the_name_of_another_column(digits):
+    X = pd.DataFrame(digits[:, :4], columns=["use", "unit", "sample", "x0"])
+    autoencoder = SparseAutoencoderTransformer(2, tol=10, random_state=0).fit(X)
+    display = ComponentsDisplay.from_estimator(autoencoder)
+    frame = display.frame()
+    assert list(frame) == ["use", *X]
+    assert_array_equal(frame, np.column_stack([display.use, display.components]))
+
+
+def test_names_of_features_may_be_an_array():
+    display = ComponentsDisplay([[1.0, 2.0]], feature_names=np.array(["a", "b"]))
+    assert list(display.frame()) == ["a", "b"]
+
+
 def test_an_estimator_with_components_alone_is_shown_in_its_order(digits):
     pca = PCA(4).fit(digits)
     display = ComponentsDisplay.from_estimator(pca, kind="encoder")
@@ -228,8 +243,13 @@ def test_colour_images_have_zero_in_the_middle_and_transparent_gaps():
     )
 
 
+def test_one_channel_is_grey(fitted):
+    display = ComponentsDisplay.from_estimator(fitted, image_shape=(8, 8, 1))
+    assert display.image_shape == (8, 8)
+
+
 @pytest.mark.parametrize(
-    "image_shape", [(8, 7), (64,), (4, 4, 4), (2, 2, 2, 8), (-8, -8)]
+    "image_shape", [(8, 7), (64,), 64, (8.0, 8), (4, 4, 4), (2, 2, 2, 8), (-8, -8)]
 )
 def test_an_image_shape_that_does_not_fit_is_refused(image_shape, fitted):
     with pytest.raises(ValueError, match=r"image_shape must be .* features, 64; got"):
@@ -263,6 +283,19 @@ def test_reconstructions_and_errors_are_those_of_the_estimator(fitted, digits):
     squared = frame["error"].pow(2).groupby(frame["sample"]).sum()
     assert_allclose(squared, fitted.reconstruction_error(digits[:4]))
     assert_allclose(frame["input"] + frame["error"], frame["reconstruction"])
+
+
+@pytest.mark.parametrize("kind", ["coo_array", "csr_matrix", "lil_array"])
+def test_the_first_of_sparse_rows_are_shown(kind, fitted, digits):
+    X = getattr(sparse, kind)(digits)
+    display = ReconstructionDisplay.from_estimator(fitted, X, n_samples=3)
+    assert_array_equal(display.inputs, digits[:3])
+
+
+def test_the_first_rows_of_a_frame_are_shown_whatever_its_index(fitted, digits):
+    frame = pd.DataFrame(digits, index=np.arange(300, 0, -1.0))
+    display = ReconstructionDisplay.from_estimator(fitted, frame, n_samples=3)
+    assert_array_equal(display.inputs, digits[:3])
 
 
 def test_a_pipeline_is_reconstructed_in_the_units_of_its_input(whitened, digits):
@@ -346,7 +379,101 @@ def test_two_pictures_need_two_axes(fitted, digits, ax):
     assert list(display.ax_) == list(axes)
 
 
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+def test_displays_show_what_was_fitted_and_not_what_the_parameters_are(digits):
+    autoencoder = SparseAutoencoderTransformer(
+        4, activation="tanh", solver="lbfgs", tol=1, random_state=0
+    ).fit(digits)
+
+    def shown():
+        activations = ActivationDisplay.from_estimator(autoencoder, digits)
+        return (
+            activations.frame(),
+            activations.frame("distribution"),
+            ComponentsDisplay.from_estimator(autoencoder, digits).frame(),
+            LossCurveDisplay.from_estimator(autoencoder).ax_.get_xlabel(),
+        )
+
+    before = shown()
+    autoencoder.set_params(activation="sigmoid", rho=0.5, solver="adam")
+    for after, expected in zip(shown(), before, strict=True):
+        if isinstance(expected, str):
+            assert after == expected == "iteration"
+        else:
+            pd.testing.assert_frame_equal(after, expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_displays_show_what_a_search_has_chosen(nested, digits):
+    autoencoder = SparseAutoencoderTransformer(4, tol=100, random_state=0)
+    pipeline = make_pipeline(StandardScaler(with_std=False), autoencoder)
+    grid = {"sparseautoencodertransformer__rho": [0.1, 0.2]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(digits)
+    shown = make_pipeline(search) if nested else search
+    best = search.best_estimator_
+    for display, *data in (
+        (ComponentsDisplay,),
+        (LossCurveDisplay,),
+        (ReconstructionDisplay, digits),
+        (ActivationDisplay, digits),
+    ):
+        pd.testing.assert_frame_equal(
+            display.from_estimator(shown, *data).frame(),
+            display.from_estimator(best, *data).frame(),
+        )
+
+
+def test_a_search_without_a_choice_is_told(digits):
+    autoencoder = SparseAutoencoderTransformer(2, tol=100, random_state=0)
+    search = GridSearchCV(autoencoder, {"rho": [0.1]}, cv=2, refit=False).fit(digits)
+    with pytest.raises(TypeError, match="got GridSearchCV with refit=False"):
+        ComponentsDisplay.from_estimator(search)
+
+
 # -------------------------------------------------------------- LossCurveDisplay
+
+
+def test_curves_of_some_calls_only_keep_their_epochs(digits):
+    autoencoder = SparseAutoencoderTransformer(
+        5, early_stopping=True, tol=100, n_iter_no_change=1, random_state=0
+    ).fit(digits)
+    n_before, curve = autoencoder.n_iter_, autoencoder.validation_loss_curve_
+    autoencoder.partial_fit(digits)
+    frame = LossCurveDisplay.from_estimator(autoencoder).frame()
+    assert_array_equal(frame["validation"], [*curve, np.nan])
+    assert len(autoencoder.train_scores_) == autoencoder.n_iter_ == n_before + 1
+
+    later = SparseAutoencoderTransformer(5, random_state=0).partial_fit(digits)
+    later.set_params(early_stopping=True, warm_start=True, tol=100, n_iter_no_change=1)
+    later.fit(digits)
+    validation = LossCurveDisplay.from_estimator(later).frame()["validation"]
+    assert validation.isna().tolist() == [True] + [False] * (later.n_iter_ - 1)
+
+
+def test_a_curve_that_lacks_iterations_is_named():
+    for curves in (
+        {"validation_loss_curve": [1.0]},
+        {"terms": {"validation": [1.0]}},
+    ):
+        display = LossCurveDisplay([3.0, 2.0], **curves)
+        for method in (display.plot, display.frame):
+            with pytest.raises(ValueError, match="curve 'validation' has 1 values, bu"):
+                method()
+
+
+def test_a_term_may_have_the_name_of_another_curve():
+    display = LossCurveDisplay([3.0, 2.0], terms={"training": [1.0, 0.5]})
+    assert_array_equal(display.frame(), [[3.0, 1.0], [2.0, 0.5]])
+
+
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+def test_a_training_without_iterations_shows_the_terms_at_its_start(digits):
+    autoencoder = SparseAutoencoderTransformer(
+        3, solver="lbfgs", tol=1e9, early_stopping=True, random_state=0
+    ).fit(digits)
+    display = LossCurveDisplay.from_estimator(autoencoder)
+    assert len(display.frame()) == autoencoder.n_iter_ == 0
+    assert autoencoder.validation_loss_curve_ == []
 
 
 def test_curves_and_terms_are_those_of_the_estimator(digits):
@@ -450,6 +577,86 @@ def test_the_best_over_other_parameters_is_shown_for_each_pair():
     assert_array_equal(frame, [[0.1, 1.0, 0.5, 0.1], [0.2, 1.0, 0.4, 0.2]])
     frame = SearchDisplay.from_cv_results(results, x="n").frame()
     assert_array_equal(frame, [[1, 1.0, 0.4, 0.2], [2, 1.0, 0.5, 0.1]])
+
+
+def cv_results(n_candidates, **parameters):
+    results = {f"param_{name}": values for name, values in parameters.items()}
+    scores = np.linspace(0.1, 0.9, n_candidates)
+    return results | {"mean_test_score": scores, "std_test_score": scores / 10}
+
+
+def test_parameters_of_two_steps_may_have_one_name():
+    results = cv_results(
+        4, a__rho=np.array([0.1, 0.1, 0.2, 0.2]), b__rho=np.array([1.0, 2.0, 1.0, 2.0])
+    )
+    display = SearchDisplay.from_cv_results(results, x="a__rho", y="b__rho")
+    frame = display.frame()
+    assert list(frame) == ["a__rho", "b__rho", "score", "std"]
+    assert_array_equal(frame["a__rho"], results["param_a__rho"])
+    assert display.ax_.get_xlabel() == r"a: $\rho$"
+    assert display.ax_.get_ylabel() == r"b: $\rho$"
+
+
+def test_a_score_may_have_the_name_of_a_parameter():
+    frame = SearchDisplay([1, 2], [3, 4], [5, 6], std=[7, 8], names=("a", "std", "a"))
+    assert_array_equal(frame.frame(), [[1, 3, 5, 7], [2, 4, 6, 8]])
+
+
+def test_a_best_candidate_without_the_parameters_is_not_marked():
+    rho = np.ma.array([0.1, 0.2, 0.3], mask=[0, 0, 1])
+    results = cv_results(3, rho=rho, beta=np.array([1.0, 1.0, 2.0]))
+    display = SearchDisplay.from_cv_results(results, best_index=2)
+    assert display.chosen is None
+    assert len(display.frame()) == 2
+    assert len(display.ax_.lines) == 0
+
+
+def test_a_search_whose_candidates_lack_one_or_the_other_is_told():
+    one = np.ma.array([0.1, 0.2], mask=[0, 1])
+    other = np.ma.array([0.1, 0.2], mask=[1, 0])
+    with pytest.raises(ValueError, match="No candidate of the search has both 'rho'"):
+        SearchDisplay.from_cv_results(cv_results(2, rho=one, beta=other))
+
+
+class Unnamed:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        (["auto", 0.01, None, 0.001], ["0.001", "0.01", "auto", "None"]),
+        ([Unnamed(), Unnamed(), "adam"], ["Unnamed", "Unnamed", "adam"]),
+        ([(10,), (5, 5), (5, 6)], ["(10,)", "(5, 5)", "(5, 6)"]),
+        ([True, False], ["True", "False"]),
+        ([np.nan, 1, 2], ["1", "2", "nan"]),
+        ([[1], {"a": 1}, np.ones(2)], ["[1]", "{'a': 1}", "[1. 1.]"]),
+    ],
+)
+@pytest.mark.parametrize("full", [True, False])
+def test_values_may_be_of_any_type(values, labels, full):
+    column = np.fromiter(values * 2, dtype=object)
+    beta = np.repeat([1, 100], len(values))
+    results = cv_results(len(column), rho=np.ma.array(column), beta=beta)
+    if not full:
+        results = {name: column[1:] for name, column in results.items()}
+    display = SearchDisplay.from_cv_results(results, best_index=len(column) - 2)
+    if full:
+        assert [t.get_text() for t in display.ax_.get_xticklabels()] == labels
+    else:
+        assert display.mappable_.get_offsets().shape == (len(column) - 1, 2)
+    frame = display.frame()
+    assert_array_equal(frame["score"], results["mean_test_score"])
+    for value, expected in zip(frame.iloc[:, 0], results["param_rho"], strict=True):
+        assert value is expected or value == expected or np.isnan(value)
+
+
+def test_a_table_of_results_is_taken_too(search):
+    table = pd.DataFrame(search.cv_results_)
+    expected = SearchDisplay.from_estimator(search).frame()
+    for results in (table, table.to_dict("list")):
+        frame = SearchDisplay.from_cv_results(results).frame()
+        pd.testing.assert_frame_equal(frame, expected)
 
 
 def test_random_draws_are_shown_as_points_on_logarithmic_axes():

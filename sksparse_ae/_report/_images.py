@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-from numbers import Integral
 
 import numpy as np
 from PIL import Image
@@ -11,26 +10,6 @@ from PIL import Image
 # Bytes of all pixels of a page together. Base64 adds a third, and noise, which PNG does
 # not compress, about a tenth: 8 MB stay under 15 MB with everything else.
 PIXEL_BUDGET = 8_000_000
-
-
-def check_image_shape(image_shape, n_features):
-    """Return the shape of an image: (height, width) or (height, width, 3)."""
-    shape = tuple(image_shape)
-    if (
-        len(shape) not in (2, 3)
-        or not all(isinstance(size, Integral) and size > 0 for size in shape)
-        or (len(shape) == 3 and shape[2] not in (1, 3))
-    ):
-        raise ValueError(
-            "image_shape must be (height, width), or (height, width, 3) for colour; "
-            f"got {image_shape!r}."
-        )
-    if math.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape={image_shape!r} has {math.prod(shape)} values, but a sample "
-            f"has {n_features} features."
-        )
-    return shape[:2] if shape[2:] == (1,) else shape
 
 
 class Encoder:

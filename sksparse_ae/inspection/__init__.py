@@ -1,9 +1,10 @@
 """Pictures of what an autoencoder has learned, in the form of scikit-learn's Displays.
 
 Each class holds the numbers of one picture. `from_estimator` computes them from the
-public attributes and methods of a fitted estimator, or of the step of a Pipeline that
-has them, and draws; `plot` draws; `frame` returns them as a table. Drawing needs
-matplotlib and tables need pandas, which the extra "displays" installs.
+attributes and methods of a fitted estimator, of the step of a Pipeline that has them,
+or of what a search over one of these has chosen, and draws; `plot` draws; `frame`
+returns them as a table. Drawing needs matplotlib and tables need pandas, which the
+extra "displays" installs.
 """
 
 from ._activation import ActivationDisplay

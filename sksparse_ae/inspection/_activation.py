@@ -84,7 +84,7 @@ class ActivationDisplay(DisplayMixin):
         ----------
         estimator : estimator instance
             Fitted, with `unit_report`, `transform` and `rho`, or a Pipeline with such a
-            step.
+            step, or a search over one of these.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data that `estimator` takes. All activations are held in memory.
@@ -106,13 +106,14 @@ class ActivationDisplay(DisplayMixin):
         located = LocatedAutoencoder(estimator, "unit_report", "transform", "rho")
         X, autoencoder = located.transform(X), located.autoencoder
         report = autoencoder.unit_report(X)
-        activation_range = ACTIVATION_RANGES[autoencoder.activation]
+        activation, rho = located.settings.activation, located.settings.rho
+        activation_range = ACTIVATION_RANGES[activation]
         codes = mean_to_rho_hat(np.asarray(autoencoder.transform(X)), activation_range)
-        largest = (codes.max() or 1) if autoencoder.activation == "relu" else 1
+        largest = (codes.max() or 1) if activation == "relu" else 1
         counts, edges = np.histogram(codes, bins=n_bins, range=(0, largest))
         display = cls(
             np.asarray(report["rho_hat"]),
-            rho=autoencoder.rho,
+            rho=rho,
             counts=counts,
             edges=edges,
             state=np.asarray(report["state"]),

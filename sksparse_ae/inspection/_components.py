@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
+from .._image_shape import checked_image_shape
 from .._objective import ACTIVATION_RANGES
 from .._pipeline import LocatedAutoencoder
 from ._display import DisplayMixin, check_option, feature_columns
 from ._drawing import (
-    checked_image_shape,
     montage,
     new_axes_for_image,
     with_transparent_gaps,
@@ -101,8 +101,9 @@ class ComponentsDisplay(DisplayMixin):
         ----------
         estimator : estimator instance
             Fitted, with `components_` (with `coefs_` for the decoder), or a Pipeline
-            with such a step. The weights are then those on the Pipeline's input, if
-            the steps before are affine, as scalers and PCA are.
+            with such a step, or a search over one of these. The weights are then those
+            on the Pipeline's input, if the steps before are affine, as scalers and PCA
+            are.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             Data on which the use of the units is measured, by `unit_report`. None for
@@ -211,7 +212,8 @@ class ComponentsDisplay(DisplayMixin):
         -------
         frame : pandas.DataFrame
             One row a unit, indexed by its number, in the order shown: `use`, if it is
-            known, then its component, one column a feature.
+            known, then its component, one column a feature. A feature that is called
+            "use" as well comes after it.
         """
         pd = self._import_pandas()
         components = np.asarray(self.components)
@@ -224,7 +226,8 @@ class ComponentsDisplay(DisplayMixin):
             ),
         )
         if self.use is not None:
-            frame.insert(0, "use", np.asarray(self.use))
+            use = np.asarray(self.use)
+            frame.insert(0, "use", use, allow_duplicates=True)
         return frame
 
 
@@ -236,5 +239,5 @@ def _use_of_units(located, X):
     rho_hat = autoencoder.rho_hat_
     if X is not None:
         rho_hat = np.asarray(located.unit_report(X)["rho_hat"])
-    low, high = ACTIVATION_RANGES[autoencoder.activation]
+    low, high = ACTIVATION_RANGES[located.settings.activation]
     return (high - low) * rho_hat * np.linalg.norm(autoencoder.coefs_[1], axis=1)

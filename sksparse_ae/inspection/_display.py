@@ -34,4 +34,12 @@ def check_option(name, value, options):
 
 def feature_columns(feature_names, n_features):
     """Return the names of the features; without them x0, x1, ..."""
-    return feature_names or [f"x{i}" for i in range(n_features)]
+    if feature_names is None:
+        return [f"x{i}" for i in range(n_features)]
+    return list(feature_names)
+
+
+def named_columns(pd, columns, *, index=None):
+    """Return a table of (name, values) pairs, in which names may coincide."""
+    frame = pd.DataFrame({i: v for i, (_, v) in enumerate(columns)}, index=index)
+    return frame.set_axis([name for name, _ in columns], axis=1)

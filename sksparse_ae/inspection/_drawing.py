@@ -1,35 +1,9 @@
 """The arrangement of images, which some Displays share."""
 
-import math
-
 import numpy as np
 
 # Inches: the width of a column of text in most journals' two-column layouts is 3.5.
 FIGURE_WIDTH = 4.5
-
-
-def checked_image_shape(image_shape, n_features):
-    """Return the shape, (height, width) or (height, width, 3), of n_features pixels."""
-    if image_shape is None:
-        side = math.isqrt(n_features)
-        if side**2 != n_features:
-            raise ValueError(
-                f"{n_features} features are no square grey image; pass image_shape, "
-                "(height, width) or (height, width, 3)."
-            )
-        return side, side
-    image_shape = tuple(int(length) for length in image_shape)
-    if (
-        len(image_shape) not in (2, 3)
-        or image_shape[2:] not in ((), (3,))
-        or min(image_shape) < 1
-        or math.prod(image_shape) != n_features
-    ):
-        raise ValueError(
-            "image_shape must be (height, width) or (height, width, 3) with as many "
-            f"values as there are features, {n_features}; got {image_shape}."
-        )
-    return image_shape
 
 
 def montage(images, n_columns):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._pipeline import LocatedAutoencoder
-from ._display import DisplayMixin
+from ._display import DisplayMixin, named_columns
 from ._drawing import FIGURE_WIDTH
 
 # Colours of the Okabe-Ito palette, and line styles for print in grey.
@@ -31,7 +31,7 @@ class LossCurveDisplay(DisplayMixin):
         Objective of the training samples.
 
     validation_loss_curve : array-like of shape (n_iter,), default=None
-        Objective of samples held out.
+        Objective of samples held out; NaN where there were none.
 
     unit : str, default="iteration"
         What an iteration is called on the axis, e.g. "epoch".
@@ -80,7 +80,8 @@ class LossCurveDisplay(DisplayMixin):
         Parameters
         ----------
         estimator : estimator instance
-            Fitted, with `loss_curve_`, or a Pipeline with such a step.
+            Fitted, with `loss_curve_`, or a Pipeline with such a step, or a search
+            over one of these.
             `validation_loss_curve_` and `loss_terms_`, the curves of the terms, are
             drawn if it has them; instead of the latter `objective_`, the terms at the
             end.
@@ -103,10 +104,11 @@ class LossCurveDisplay(DisplayMixin):
         if terms is None:
             terms = getattr(autoencoder, "objective_", {})
         solver = getattr(autoencoder, "solver", "lbfgs")
+        step = "iteration" if solver == "lbfgs" else "epoch"
         display = cls(
             autoencoder.loss_curve_,
             validation_loss_curve=getattr(autoencoder, "validation_loss_curve_", None),
-            unit="iteration" if solver == "lbfgs" else "epoch",
+            unit=getattr(located.settings, "step", step),
             terms={name: terms[name] for name in terms if name != "total"},
         )
         return display.plot(ax=ax, **kwargs)
@@ -129,6 +131,7 @@ class LossCurveDisplay(DisplayMixin):
             The display itself.
         """
         plt = self._import_pyplot()
+        curves, terms = self._curves(), self.terms or {}
         if ax is None:
             _, ax = plt.subplots(
                 figsize=(1.2 * FIGURE_WIDTH, 0.65 * FIGURE_WIDTH), layout="constrained"
@@ -136,21 +139,27 @@ class LossCurveDisplay(DisplayMixin):
         ax.set_yscale(yscale)
         iterations = np.arange(1, len(self.loss_curve) + 1)
         self.lines_ = []
-        for (name, curve), style in zip(self._curves(), CURVE_STYLES, strict=False):
-            self.lines_ += ax.plot(iterations, curve, label=name, **style)
-        for i, (name, values) in enumerate((self.terms or {}).items()):
+        # A line through one point would not be seen.
+        marker = "o" if len(iterations) == 1 else None
+        for (name, curve), style in zip(curves, CURVE_STYLES, strict=False):
+            self.lines_ += ax.plot(
+                iterations, curve, label=name, marker=marker, **style
+            )
+        for i, (name, values) in enumerate(terms.items()):
             style = TERM_STYLES[i % len(TERM_STYLES)]
             name = name.replace("_", " ")
             if np.ndim(values) == 0:
                 name = f"{name}, at the end: {values:.3g}"
                 style = style | {"linestyle": "none"}
             values = np.atleast_1d(values)
+            last = len(values) - 1
             self.lines_ += ax.plot(
-                iterations[-len(values) :],
+                # Without an iteration, the values are those of the start.
+                iterations[-len(values) :] if len(iterations) else [0] * len(values),
                 values,
                 label=name,
                 markersize=5,
-                markevery=[len(values) - 1],
+                markevery=[last] if last > -1 else None,
                 clip_on=False,
                 **style,
             )
@@ -177,12 +186,21 @@ class LossCurveDisplay(DisplayMixin):
             at the end only.
         """
         pd = self._import_pandas()
-        curves = dict(self._curves())
-        curves |= {k: v for k, v in (self.terms or {}).items() if np.ndim(v) == 1}
+        curves = self._curves()
+        curves += [(k, v) for k, v in (self.terms or {}).items() if np.ndim(v) == 1]
         index = pd.RangeIndex(1, len(self.loss_curve) + 1, name="iteration")
-        return pd.DataFrame(curves, index=index)
+        return named_columns(pd, curves, index=index)
 
     def _curves(self):
-        yield "training", self.loss_curve
+        """Return the curves and their names; raise if one lacks iterations."""
+        curves = [("training", self.loss_curve)]
         if self.validation_loss_curve is not None:
-            yield "validation", self.validation_loss_curve
+            curves.append(("validation", self.validation_loss_curve))
+        n_iter = len(self.loss_curve)
+        for name, values in (*curves, *(self.terms or {}).items()):
+            if np.ndim(values) == 1 and len(values) != n_iter:
+                raise ValueError(
+                    f"The curve {name!r} has {len(values)} values, but loss_curve has "
+                    f"{n_iter}; put NaN for iterations without a value."
+                )
+        return curves

@@ -1,13 +1,14 @@
 """Samples, what an autoencoder makes of them, and the difference."""
 
 import numpy as np
+from sklearn.utils import indexable
 
 from .._forward import dense
+from .._image_shape import checked_image_shape
 from .._pipeline import LocatedAutoencoder
 from ._display import DisplayMixin, feature_columns
 from ._drawing import (
     FIGURE_WIDTH,
-    checked_image_shape,
     gap_between,
     montage,
     new_axes_for_image,
@@ -89,9 +90,9 @@ class ReconstructionDisplay(DisplayMixin):
         Parameters
         ----------
         estimator : estimator instance
-            Fitted, with `reconstruct`, or a Pipeline with such a step. Reconstructions
-            are then taken back to the Pipeline's input by the `inverse_transform` of
-            the steps before.
+            Fitted, with `reconstruct`, or a Pipeline with such a step, or a search over
+            one of these. Reconstructions are then taken back to the Pipeline's input by
+            the `inverse_transform` of the steps before.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
@@ -114,7 +115,8 @@ class ReconstructionDisplay(DisplayMixin):
             The display, drawn.
         """
         located = LocatedAutoencoder(estimator, "reconstruct")
-        X = X[:n_samples]
+        (X,) = indexable(X)
+        X = X.head(n_samples) if hasattr(X, "head") else X[:n_samples]
         reconstructions = located.inverse_transform(
             located.autoencoder.reconstruct(located.transform(X))
         )

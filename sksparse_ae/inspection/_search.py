@@ -1,10 +1,12 @@
 """A score over two parameters of a search."""
 
+from numbers import Integral, Real
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._search_results import score_names
-from ._display import DisplayMixin, check_option
+from ._display import DisplayMixin, check_option, named_columns
 from ._drawing import FIGURE_WIDTH
 
 # Names in a picture, where they are not those in `cv_results_` with blanks.
@@ -177,28 +179,34 @@ class SearchDisplay(DisplayMixin):
         """
         score = _score_name(cv_results, score)
         columns = [
-            np.ma.asarray(cv_results[_parameter_key(cv_results, name)])
+            _parameter_column(cv_results[_parameter_key(cv_results, name)])
             for name in (x, y)
         ]
         mean = np.asarray(cv_results[f"mean_test_{score}"], dtype=np.float64)
         std = np.asarray(cv_results[f"std_test_{score}"], dtype=np.float64)
         # Of a list of grids, some may lack a parameter.
         known = ~(np.ma.getmaskarray(columns[0]) | np.ma.getmaskarray(columns[1]))
-        pairs = list(zip(*(column.tolist() for column in columns), strict=True))
+        if not known.any():
+            raise ValueError(f"No candidate of the search has both {x!r} and {y!r}.")
+        candidates = np.flatnonzero(known)
+        codes = [_codes(column.data[known])[1].tolist() for column in columns]
         best = {}
-        for i in np.flatnonzero(known):
-            earlier = best.setdefault(pairs[i], i)
+        for i, pair in zip(candidates, zip(*codes, strict=True), strict=True):
+            earlier = best.setdefault(pair, i)
             if mean[i] > mean[earlier] or np.isnan(mean[earlier]):
-                best[pairs[i]] = i
+                best[pair] = i
         rows = list(best.values())
-        xs, ys = zip(*best, strict=True)
+        xs, ys = (_as_column([column.data[i] for i in rows]) for column in columns)
+        chosen = None
+        if best_index is not None and known[best_index]:
+            chosen = tuple(column.data[best_index] for column in columns)
         display = cls(
-            np.asarray(xs),
-            np.asarray(ys),
+            xs,
+            ys,
             mean[rows],
             std=std[rows],
-            names=(x.rpartition("__")[2], y.rpartition("__")[2], score),
-            chosen=None if best_index is None else pairs[best_index],
+            names=(*_short_names(x, y), score),
+            chosen=chosen,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -232,20 +240,18 @@ class SearchDisplay(DisplayMixin):
             _, ax = plt.subplots(
                 figsize=(FIGURE_WIDTH, 0.8 * FIGURE_WIDTH), layout="constrained"
             )
-        columns, column = np.unique(self.x, return_inverse=True)
-        rows, row = np.unique(self.y, return_inverse=True)
+        columns, column = _codes(self.x)
+        rows, row = _codes(self.y)
         if len(columns) * len(rows) == len(self.scores):
             self._plot_grid(ax, columns, column, rows, row, cmap, values_format)
         else:
-            self._plot_points(ax, cmap)
-        x_label, y_label, score_label = (
-            LABELS.get(name, name.replace("_", " ")) for name in self.names
-        )
+            self._plot_points(ax, columns, column, rows, row, cmap)
+        x_label, y_label = map(_parameter_label, self.names[:2])
         ax.set(xlabel=x_label, ylabel=y_label)
         self.colorbar_ = None
         if colorbar:
             self.colorbar_ = ax.figure.colorbar(
-                self.mappable_, ax=ax, label=score_label
+                self.mappable_, ax=ax, label=_label(self.names[2])
             )
         return self._drawn_on(ax)
 
@@ -260,9 +266,9 @@ class SearchDisplay(DisplayMixin):
                 text = format(grid[i, j], values_format)
                 colour = _readable_on(self.mappable_, grid[i, j])
                 ax.text(j, i, text, ha="center", va="center", color=colour)
-        if self.chosen is not None:
-            left = np.searchsorted(columns, self.chosen[0]) - 0.5
-            bottom = np.searchsorted(rows, self.chosen[1]) - 0.5
+        place = self._chosen_place(columns, rows)
+        if place is not None:
+            left, bottom = place[0] - 0.5, place[1] - 0.5
             ax.plot(
                 [left, left + 1, left + 1, left, left],
                 [bottom, bottom, bottom + 1, bottom + 1, bottom],
@@ -271,17 +277,38 @@ class SearchDisplay(DisplayMixin):
                 clip_on=False,
             )
 
-    def _plot_points(self, ax, cmap):
+    def _plot_points(self, ax, columns, column, rows, row, cmap):
+        chosen = self._chosen_place(columns, rows)
+        points, chosen_point = [], []
+        for i, (axis, values, places) in enumerate(
+            (("x", columns, column), ("y", rows, row))
+        ):
+            if all(map(_is_number, values)):
+                values = np.asarray(values)
+                points.append(values[places])
+                chosen_point.append(None if chosen is None else values[chosen[i]])
+                if values.min() > 0 and values.max() / values.min() > 10:
+                    ax.set(**{f"{axis}scale": "log"})
+            else:
+                points.append(places)
+                chosen_point.append(None if chosen is None else chosen[i])
+                ticks = {f"{axis}ticks": range(len(values))}
+                ax.set(**ticks, **{f"{axis}ticklabels": [_short(v) for v in values]})
         self.mappable_ = ax.scatter(
-            self.x, self.y, c=self.scores, cmap=cmap, s=40, edgecolors="0.3"
+            *points, c=self.scores, cmap=cmap, s=40, edgecolors="0.3"
         )
-        for axis, values in (("x", self.x), ("y", self.y)):
-            values = np.asarray(values)
-            positive = values.dtype.kind in "if" and values.min() > 0
-            if positive and values.max() / values.min() > 10:
-                ax.set(**{f"{axis}scale": "log"})
-        if self.chosen is not None:
-            ax.scatter(*self.chosen, s=130, facecolors="none", edgecolors="#D55E00")
+        if chosen is not None:
+            ax.scatter(*chosen_point, s=130, facecolors="none", edgecolors="#D55E00")
+
+    def _chosen_place(self, columns, rows):
+        """Return the numbers of the column and the row of the chosen pair, if any."""
+        if self.chosen is None:
+            return None
+        place = tuple(
+            next((i for i, other in enumerate(values) if _same(value, other)), None)
+            for values, value in zip((columns, rows), self.chosen, strict=True)
+        )
+        return None if None in place else place
 
     def frame(self):
         """Return the numbers that are drawn.
@@ -290,13 +317,14 @@ class SearchDisplay(DisplayMixin):
         -------
         frame : pandas.DataFrame
             One row a pair of values: the two parameters, the score and, if it is
-            known, `std`, all but the last by their `names`.
+            known, `std`, in this order, all but the last by their `names`.
         """
         pd = self._import_pandas()
-        columns = dict(zip(self.names, (self.x, self.y, self.scores), strict=True))
+        values = self.x, self.y, self.scores
+        columns = list(zip(self.names, values, strict=True))
         if self.std is not None:
-            columns["std"] = self.std
-        return pd.DataFrame(columns)
+            columns.append(("std", self.std))
+        return named_columns(pd, columns)
 
 
 def _score_name(cv_results, score):
@@ -321,8 +349,79 @@ def _parameter_key(cv_results, name):
     return matches[0]
 
 
+def _short_names(*names):
+    """Return the names without the steps before, if that leaves them different."""
+    short = [name.rpartition("__")[2] for name in names]
+    return short if len(set(short)) == len(names) else names
+
+
+def _label(name):
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def _parameter_label(name):
+    step, _, name = name.rpartition("__")
+    return f"{step}: {_label(name)}" if step else _label(name)
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _same(value, other):
+    """Say whether two values of a parameter, of any type, are the same one."""
+    if _is_number(value) and _is_number(other):
+        return value == other or (value != value and other != other)
+    if value is other or type(value) is not type(other):
+        return value is other
+    try:
+        return bool(np.all(value == other))
+    except ValueError:  # arrays of different shapes
+        return False
+
+
+def _codes(values):
+    """Return the different values, and for each of all the number of its own.
+
+    Numbers are in ascending order. Other values, such as None or an optimizer, come
+    after them in the order in which they are first met.
+    """
+    is_number = np.array([_is_number(value) for value in values])
+    numbers, codes_of_numbers = np.unique(
+        [value for value in values if _is_number(value)], return_inverse=True
+    )
+    others, codes = [], np.empty(len(values), dtype=int)
+    codes[is_number] = codes_of_numbers
+    for i in np.flatnonzero(~is_number):
+        places = (n for n, other in enumerate(others) if _same(values[i], other))
+        place = next(places, len(others))
+        if place == len(others):
+            others.append(values[i])
+        codes[i] = len(numbers) + place
+    return [*numbers, *others], codes
+
+
+def _as_column(values):
+    """Return an array of values of a parameter, each of the type that it had."""
+    if all(map(_is_number, values)):
+        return np.asarray(values)
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def _parameter_column(values):
+    """Return the values of a parameter as a masked array."""
+    is_array = isinstance(values, np.ndarray)
+    return np.ma.asarray(values if is_array else _as_column(values))
+
+
 def _short(value):
-    return f"{value:g}" if isinstance(value, np.floating) else str(value)
+    if _is_number(value) and not isinstance(value, Integral):
+        return f"{value:g}"
+    text = str(value)
+    # What Python shows of an object without a representation is its address.
+    return (
+        getattr(value, "__name__", type(value).__name__) if " at 0x" in text else text
+    )
 
 
 def _readable_on(mappable, value):

@@ -1,0 +1,41 @@
+"""The shape of samples that are images."""
+
+import math
+from numbers import Integral
+
+
+def checked_image_shape(image_shape, n_features):
+    """Return the shape of images: (height, width), or (height, width, 3) for colour.
+
+    Parameters
+    ----------
+    image_shape : tuple of int or None
+        (height, width, 1) is (height, width), and None the shape of square grey images.
+    n_features : int
+        Which are the pixels.
+    """
+    if image_shape is None:
+        side = math.isqrt(n_features)
+        if side**2 != n_features:
+            raise ValueError(
+                f"{n_features} features are no square grey image; pass image_shape, "
+                "(height, width) or (height, width, 3)."
+            )
+        return side, side
+    try:
+        shape = tuple(image_shape)
+    except TypeError:
+        shape = ()
+    if (
+        len(shape) not in (2, 3)
+        or not all(isinstance(size, Integral) and size > 0 for size in shape)
+        or shape[2:] not in ((), (1,), (3,))
+        or math.prod(shape) != n_features
+    ):
+        raise ValueError(
+            "image_shape must be (height, width), or (height, width, 3) for colour, "
+            f"with as many values as there are features, {n_features}; got "
+            f"{image_shape!r}."
+        )
+    shape = tuple(map(int, shape))
+    return shape[:2] if shape[2:] == (1,) else shape
