@@ -25,17 +25,19 @@ def _summary(estimator):
     if not hasattr(estimator, "coefs_"):
         return ""
     objective, rho_hat = estimator.objective_, estimator.rho_hat_
+    settings = estimator._fitted_settings
     n_features, n_units = estimator.coefs_[0].shape
-    step = "iteration" if estimator.solver == "lbfgs" else "epoch"
     plural = "" if estimator.n_iter_ == 1 else "s"
-    return (
-        '<p style="margin: 0.5em 0; font-size: 0.9em">'
+    lines = (
         f"{n_units} units of {n_features} features, "
-        f"after {estimator.n_iter_} {step}{plural}.<br>"
+        f"after {estimator.n_iter_} {settings.step}{plural}.",
         f"Objective {objective.total:.4g} = "
         f"{objective.reconstruction:.4g} reconstruction "
         f"+ {objective.weight_decay:.4g} weight decay "
-        f"+ {objective.sparsity:.4g} sparsity.<br>"
+        f"+ {objective.sparsity:.4g} sparsity.",
         f"Mean activations from {rho_hat.min():.3g} to {rho_hat.max():.3g}; "
-        f"rho is {escape(str(estimator.rho))}.</p>"
+        f"rho is {settings.rho}.",
     )
+    # All that a file of another's making may hold is text here, never markup.
+    text = "<br>".join(map(escape, lines))
+    return f'<p style="margin: 0.5em 0; font-size: 0.9em">{text}</p>'

@@ -8,20 +8,37 @@ from typing import NamedTuple
 from ._objective import KL_MARGIN
 from ._validation import check_range
 
+# What a training that continues another one has to have in common with it.
+CONTINUED = ("n_components", "activation", "output_activation", "loss", "scale")
+
 
 class FittedSettings(NamedTuple):
-    """The parameters that the meaning of the fitted arrays depends on."""
+    """What the parameters were in the latest training.
+
+    Whatever says something of a fit reads them here: the parameters may have been set
+    since, for the next one. The weight decay is in ``weight_decay_``.
+
+    Attributes
+    ----------
+    step : {"epoch", "iteration"}
+        What an iteration of the solver is.
+    """
 
     n_components: int
     activation: str
     output_activation: str
     loss: str
     scale: str | bool
+    rho: float
+    beta: float
+    step: str
 
     @classmethod
     def of(cls, estimator):
         """Take them from the parameters of an estimator."""
-        return cls(*(getattr(estimator, name) for name in cls._fields))
+        step = "iteration" if estimator.solver == "lbfgs" else "epoch"
+        *parameters, _ = cls._fields
+        return cls(*(getattr(estimator, name) for name in parameters), step)
 
 
 def check_settings(settings, X, *, partial):
@@ -103,7 +120,8 @@ def warn_of_unused(settings):
 
 def check_continues(settings, fitted_settings):
     """Raise if a parameter differs from that of the training to be continued."""
-    for name, value in fitted_settings._asdict().items():
+    for name in CONTINUED:
+        value = getattr(fitted_settings, name)
         if getattr(settings, name) != value:
             raise ValueError(
                 f"{name}={getattr(settings, name)!r} differs from the {value!r} of the "

@@ -25,7 +25,7 @@ from ._monitor import HeldOut, Monitor, Progress
 from ._problem import Architecture, Penalties, Problem, automatic_penalties
 from ._revival import Reviver
 from ._scaling import Moments, Scaling
-from ._settings import n_held_out, rows_of_a_batch
+from ._settings import FittedSettings, n_held_out, rows_of_a_batch
 from ._startup import starting_tensorflow
 from ._threads import single_blas_thread
 from ._together import Task
@@ -273,7 +273,7 @@ def prepare(settings, X, earlier, *, partial):
         rng=rng,
         earlier=earlier,
         partial=partial,
-        unit="iteration" if settings.solver == "lbfgs" else "epoch",
+        unit=FittedSettings.of(settings).step,
         max_iter=1 if partial else int(settings.max_iter),
     )
 
@@ -602,7 +602,7 @@ def training_curves(training, monitor):
     """
     losses = monitor.losses
     curves = {"loss_curve_": [loss.objective for loss in losses]}
-    if monitor.held_out:
+    if training.X_held_out is not None:
         spread = _spread(training.X, training.problem.scaling)
         curves |= {
             "validation_loss_curve_": [h.objective for h in monitor.held_out],

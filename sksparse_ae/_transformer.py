@@ -299,15 +299,16 @@ class SparseAutoencoderTransformer(
 
     validation_loss_curve_ : list of float
         Objective of the held-out samples after each iteration. Only with
-        `early_stopping`.
+        `early_stopping`; NaN for iterations of other calls that were continued without
+        it.
 
     validation_scores_ : list of float
         Share of the variance of the held-out samples that is explained, as `score`
-        gives it, after each iteration. Only with `early_stopping`.
+        gives it, after each iteration, as `validation_loss_curve_`.
 
     train_scores_ : list of float
         The same for the samples trained on: with mini-batches the mean over those of
-        an epoch. Only with `early_stopping`.
+        an epoch.
 
     n_iter_ : int
         Number of iterations, over all calls that continued each other.
@@ -569,8 +570,7 @@ class SparseAutoencoderTransformer(
                 self._recent,
                 self._continuation,
             )
-        else:
-            self._fitted_settings = FittedSettings.of(self)
+        self._fitted_settings = FittedSettings.of(self)
         if self.checkpoint_dir is not None and not partial:
             checkpoint = find_checkpoint(self, X, earlier)
         training = prepare(self, X, earlier, partial=partial)
@@ -591,15 +591,18 @@ class SparseAutoencoderTransformer(
 
     def _set_curves(self, curves, terms, continued):
         """Set the curves of a training, after those of the one that it continues."""
+        n_before, n_new = self.n_iter_ if continued else 0, len(curves["loss_curve_"])
         if continued:
             terms = Bunch(**{k: self.loss_terms_[k] + v for k, v in terms.items()})
         self.loss_terms_ = terms
         for name in CURVES:
-            curve = curves.get(name, [])
-            if continued:
-                curve = getattr(self, name, []) + curve
-            if curve or name == "loss_curve_":
-                setattr(self, name, curve)
+            earlier = getattr(self, name, None) if continued else None
+            latest = curves.get(name)
+            if earlier is not None or latest is not None:
+                # One that only some of the calls record keeps its iterations.
+                earlier = [math.nan] * n_before if earlier is None else earlier
+                latest = [math.nan] * n_new if latest is None else latest
+                setattr(self, name, earlier + latest)
             elif hasattr(self, name):
                 delattr(self, name)
         self.n_iter_ = len(self.loss_curve_)
@@ -640,9 +643,7 @@ class SparseAutoencoderTransformer(
 
     @property
     def _penalties(self):
-        return Penalties.of(
-            self, lambda: Penalties(self.rho, self.beta_, self.weight_decay_)
-        )
+        return Penalties(self._fitted_settings.rho, self.beta_, self.weight_decay_)
 
     @property
     def _parameters(self):
@@ -825,10 +826,10 @@ class SparseAutoencoderTransformer(
         objective : Bunch
             `total` and its terms `reconstruction`, `weight_decay` and `sparsity` as
             floats, with the mean activations taken over all rows of `X`, in the units
-            that `scale` sets.
+            that `scale` sets, and with the `rho`, `beta` and `weight_decay_` of the
+            training.
         """
         X = self._validate(X)
-        self._validate_params()
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
             objective, _ = evaluate(
@@ -853,7 +854,8 @@ class SparseAutoencoderTransformer(
         -------
         report : pandas.DataFrame or structured ndarray of n_components rows
             A structured array if pandas is not installed. Activations are measured
-            on [0, 1]: those of tanh units are (a + 1) / 2.
+            on [0, 1]: those of tanh units are (a + 1) / 2. `rho` is that of the
+            training.
 
             - `rho_hat`: mean activation.
             - `std`: standard deviation of the activation over the samples.
@@ -869,9 +871,9 @@ class SparseAutoencoderTransformer(
               that and its mean is not within half of `rho` from `rho`.
         """
         X = self._validate(X)
-        self._validate_params()
+        rho = self._fitted_settings.rho
         with np.errstate(all="ignore"):
-            return unit_table(X, self._parameters.astype(X.dtype), self.rho)
+            return unit_table(X, self._parameters.astype(X.dtype), rho)
 
     def report(self, X, path, image_shape=None, feature_names=None):
         """Write a page that shows what each unit has learned and does on data.
@@ -930,8 +932,9 @@ class SparseAutoencoderTransformer(
         model : sksparse_ae.keras_model.SparseAutoencoder
             A functional `keras.Model` in float32 with layers named "encoder" and
             "decoder", on data as given. Its `evaluate(X, X)` is the objective on `X`,
-            at any batch size. The optimizer is that of the estimator, Adam for "lbfgs",
-            with `learning_rate` if that is a number and else with Keras' default.
+            at any batch size. The optimizer, for a training that goes on from here, is
+            that of the parameter `solver` as it is now, Adam for "lbfgs", with
+            `learning_rate` if that is a number and else with Keras' default.
         """
         check_is_fitted(self)
         self._validate_params()

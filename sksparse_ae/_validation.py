@@ -26,6 +26,12 @@ def strict_validation():
         raise ValueError(
             f"X holds numbers beyond the range of float64: {error}."
         ) from error
+    except ValueError as error:
+        if not str(error).startswith("Found array with dim"):
+            raise
+        raise ValueError(
+            f"{error} A sample is one row: pass X.reshape(len(X), -1)."
+        ) from error
 
 
 def check_range(X, loss, output_activation=None):

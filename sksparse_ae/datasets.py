@@ -30,7 +30,8 @@ def load_natural_image_patches(
     Parameters
     ----------
     n_patches : int, default=10000
-        Number of patches.
+        Number of patches, at most that of the places: 2 (428 - p) (641 - p) for a
+        `patch_size` of p.
 
     patch_size : int, default=8
         Height and width of a patch in pixels, from 2 to 427.
@@ -46,6 +47,11 @@ def load_natural_image_patches(
     patches : ndarray of shape (n_patches, patch_size**2), float64
         One patch a row.
 
+    Raises
+    ------
+    ValueError
+        If there are not so many places.
+
     Examples
     --------
     >>> from sksparse_ae.datasets import load_natural_image_patches
@@ -57,6 +63,15 @@ def load_natural_image_patches(
     """
     rng = check_random_state(random_state)
     images = [image.mean(axis=2) for image in load_sample_images().images]
+    n_places = sum(
+        (image.shape[0] - patch_size + 1) * (image.shape[1] - patch_size + 1)
+        for image in images
+    )
+    if n_patches > n_places:
+        raise ValueError(
+            f"n_patches={n_patches} is more than the photographs have places for "
+            f"patch_size={patch_size}, {n_places}."
+        )
     shares = np.array_split(np.arange(n_patches), len(images))
     patches = [
         extract_patches_2d(

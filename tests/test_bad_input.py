@@ -73,7 +73,7 @@ BAD_DATA = [
     ({}, np.empty((4, 0)), "0 feature"),
     ({}, GOOD[:1], "1 sample.* minimum of 2"),
     ({}, GOOD[0], "Expected 2D array, got 1D array"),
-    ({}, GOOD[None], "dim 3"),
+    ({}, GOOD[None], "dim 3.* pass X.reshape\\(len\\(X\\), -1\\)"),
     ({}, GOOD + 1j, "Complex data"),
     (LOG_LOSS, GOOD + 0.5, "needs data in \\[0, 1\\]; X has values from"),
     (LOG_LOSS, -GOOD, "needs data in \\[0, 1\\]; X has values from -"),

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import io
 import json
 import subprocess
@@ -311,6 +312,28 @@ def test_a_training_of_one_step_without_spread_can_be_reported(path):
     assert {decoded(png).max() for png in page.data["images"].values()} == {0}
 
 
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_a_training_without_iterations_can_be_reported(activation, digits, path):
+    estimator = SparseAutoencoderTransformer(
+        3, activation=activation, solver="lbfgs", tol=1e9, random_state=0
+    ).fit(digits)
+    assert estimator.n_iter_ == 0
+    page = Page(estimator.report(digits, path))
+    (training,) = (e for e in page.find("p") if "converged" in e["text"])
+    assert training["text"] == "The training had converged before its first iteration."
+    assert f"{estimator.objective_.total:.4g}" in [e["text"] for e in page.find("td")]
+
+
+def test_the_page_says_what_the_fit_was_and_not_what_the_parameters_are(digits, path):
+    estimator = briefly_fitted(digits, 3, activation="tanh")
+    before = estimator.report(digits, path).read_bytes()
+    estimator.set_params(activation="relu", rho=0.5, beta=9.0, solver="lbfgs")
+    assert estimator.report(digits, path).read_bytes().count(b"iteration") == 0
+    estimator.set_params(solver="adam")
+    assert estimator.report(digits, path).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
@@ -343,7 +366,8 @@ def test_memory_does_not_grow_with_samples_times_units(path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_shape": (8, 9)}, "image_shape=\\(8, 9\\) has 72 values.* 64 features"),
+        ({"image_shape": (8, 9)}, "values as there are features, 64; got \\(8, 9\\)"),
+        ({"image_shape": 64}, "image_shape must be \\(height, width\\).* got 64"),
         ({"image_shape": (64,)}, "image_shape must be \\(height, width\\)"),
         ({"image_shape": (4, 4, 4)}, "or \\(height, width, 3\\) for colour"),
         ({"image_shape": (8.0, 8)}, "image_shape must be"),
@@ -399,11 +423,11 @@ assert not {"tensorflow", "keras", "matplotlib.pyplot"} & sys.modules.keys()
 
 def test_a_notebook_shows_a_summary_of_the_fit(fitted):
     objective = fitted.objective_
-    for html in (fitted._repr_html_(), fitted._repr_mimebundle_()["text/html"]):
-        assert "20 units of 64 features" in html
-        assert f"Objective {objective.total:.4g} = " in html
-        assert f"{objective.sparsity:.4g} sparsity" in html
-        assert "sk-container" in html
+    for page in (fitted._repr_html_(), fitted._repr_mimebundle_()["text/html"]):
+        assert "20 units of 64 features" in page
+        assert f"Objective {objective.total:.4g} = " in page
+        assert f"{objective.sparsity:.4g} sparsity" in page
+        assert "sk-container" in page
 
 
 def test_a_notebook_shows_no_summary_before_the_fit():
@@ -423,7 +447,14 @@ def test_a_pipeline_shows_its_own_diagram(fitted):
     assert "SparseAutoencoderTransformer" in pipeline._repr_html_()
 
 
-def test_the_summary_escapes_what_a_parameter_was_set_to(digits):
-    estimator = briefly_fitted(digits, 2).set_params(rho="<b>")
-    summary = estimator._repr_html_().partition("rho is ")[2]
-    assert summary.startswith("&lt;b&gt;")
+@pytest.mark.parametrize("name", ["n_iter_", "rho"])
+def test_the_summary_escapes_what_a_file_may_hold(name, digits):
+    estimator = briefly_fitted(digits, 2)
+    if name == "rho":
+        settings = estimator._fitted_settings
+        estimator._fitted_settings = settings._replace(rho=HOSTILE)
+    else:
+        setattr(estimator, name, HOSTILE)
+    page = estimator._repr_html_()
+    assert html.escape(HOSTILE) in page
+    assert HOSTILE not in page

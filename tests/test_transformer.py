@@ -26,6 +26,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer, _forward
+from sksparse_ae.datasets import load_natural_image_patches
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Trainings that are short on purpose stop at max_iter.
@@ -376,3 +377,30 @@ def test_searches_nest_and_halve_and_take_the_transformers_own_score(labelled_di
 
 def test_callbacks_can_be_set_where_scikit_learn_has_them(fitted, has_callbacks):
     assert hasattr(fitted, "set_callbacks") == has_callbacks
+
+
+@pytest.mark.parametrize("setting", [{"activation": "tanh"}, {"weight_decay": 1.0}])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_what_is_said_of_a_fit_is_not_changed_by_parameters_set_since(
+    setting, solver, digits
+):
+    autoencoder = few(solver=solver).fit(digits)
+
+    def said():
+        return (
+            autoencoder.transform(digits[:5]),
+            autoencoder.unit_report(digits).drop(columns="state"),
+            list(autoencoder.evaluate_objective(digits).values()),
+            autoencoder.to_keras().evaluate(digits, digits, verbose=0),
+            [len(autoencoder._repr_html_().split("<p style")[1])],
+        )
+
+    before = said()
+    autoencoder.set_params(rho=0.3, beta=9.0, **setting)
+    for after, expected in zip(said(), before, strict=True):
+        assert_allclose(after, expected, rtol=1e-6)
+
+
+def test_patches_are_at_most_as_many_as_there_are_places():
+    with pytest.raises(ValueError, match=r"n_patches=429 is more than .*=427, 428\."):
+        load_natural_image_patches(429, patch_size=427)

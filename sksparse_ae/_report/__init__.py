@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from .._files import check_folder, replacing
 from .._forward import dense, dense_chunks
+from .._image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
-from ._images import Encoder, check_image_shape
+from ._images import Encoder
 from ._profile import N_TOP_SAMPLES, unit_profiles
 
 N_TOP_FEATURES = 8
@@ -24,9 +25,10 @@ def write_report(estimator, X, path, image_shape, feature_names):
     path = check_folder(path)
     n_features = estimator.n_features_in_
     if image_shape is not None:
-        image_shape = check_image_shape(image_shape, n_features)
+        image_shape = checked_image_shape(image_shape, n_features)
     names = _feature_names(estimator, image_shape, feature_names)
 
+    settings = estimator._fitted_settings
     table = estimator.unit_report(X)
     page = {
         "objective": estimator.evaluate_objective(X),
@@ -36,7 +38,7 @@ def write_report(estimator, X, path, image_shape, feature_names):
     measures = {name: np.asarray(table[name]) for name in (*MEASURES, *NORMS)}
     states = [str(state) for state in table["state"]]
     upper = np.ones(len(states))
-    if estimator._parameters.activation == "relu":
+    if settings.activation == "relu":
         upper = np.where(measures["maximum"] > 0, measures["maximum"], 1.0)
     profiles = unit_profiles(X, estimator._parameters.astype(X.dtype), upper)
 
@@ -61,10 +63,10 @@ def write_report(estimator, X, path, image_shape, feature_names):
             end = np.abs(weights).max() or 1.0
             unit["image"] = encode(weights, -end, end)
         images = _sample_images(X, np.unique(profiles.samples), encode)
-    step = "iteration" if estimator.solver == "lbfgs" else "epoch"
     page |= {
         "estimator": estimator,
-        "step": step,
+        "settings": settings,
+        "parameters": _parameters_of_fit(estimator),
         "n_samples": X.shape[0],
         "units": units,
         "images": images,
@@ -77,16 +79,22 @@ def write_report(estimator, X, path, image_shape, feature_names):
                 estimator.loss_curve_,
                 estimator.loss_terms_,
                 getattr(estimator, "validation_loss_curve_", []),
-                step,
+                settings.step,
             )
         ),
-        "rho_hat_figure": Markup(rho_hat_figure(measures["rho_hat"], estimator.rho)),
+        "rho_hat_figure": Markup(rho_hat_figure(measures["rho_hat"], settings.rho)),
     }
     # A name may hold what UTF-8 cannot: half of a surrogate pair.
     content = _render(page).encode("utf-8", "backslashreplace")
     with replacing(path) as file:
         file.write(content)
     return path
+
+
+def _parameters_of_fit(estimator):
+    """Return the parameters, as they were in the training where that is known."""
+    parameters, settings = estimator.get_params(deep=False), estimator._fitted_settings
+    return {n: getattr(settings, n, value) for n, value in parameters.items()}
 
 
 def _feature_names(estimator, image_shape, feature_names):

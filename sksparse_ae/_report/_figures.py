@@ -44,7 +44,7 @@ def loss_figure(loss_curve, loss_terms, validation_curve, step):
     with matplotlib.style.context(["default", STYLE]):
         figure, axes = _axes()
         # A line through one point would not be seen.
-        marker = "o" if len(loss_curve) == 1 else None
+        marker = "o" if len(loss_curve) < 2 else None
         curves = [
             ("objective", loss_curve, ACCENT, "-"),
             ("held out", validation_curve, SECOND, "--"),
@@ -52,15 +52,20 @@ def loss_figure(loss_curve, loss_terms, validation_curve, step):
         lines = ["-.", ":", (0, (3, 1, 1, 1))]
         for (name, curve), *style in zip(loss_terms.items(), TERMS, lines, strict=True):
             curves.append((name.replace("_", " "), curve, *style))
-        curves = [curve for curve in curves if any(curve[1])]
+        curves = [
+            (label, np.asarray(values), *style)
+            for label, values, *style in curves
+            if np.nan_to_num(values).any()
+        ]
         for label, values, color, line in curves:
             steps = np.arange(1, len(values) + 1)
             axes.plot(
                 steps, values, color=color, linestyle=line, label=label, marker=marker
             )
-        if all(min(values) > 0 for _, values, *_ in curves):
+        if not any((values <= 0).any() for _, values, *_ in curves):
             axes.set_yscale("log")
-        figure.legend(loc="outside upper left", ncols=3, fontsize=9)
+        if curves:
+            figure.legend(loc="outside upper left", ncols=3, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel=step.capitalize(), ylabel="Objective")
         return _svg(figure, "loss")
