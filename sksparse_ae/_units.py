@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from ._forward import row_chunks
+from ._forward import norms, row_chunks
 from ._objective import ACTIVATION_RANGES, kl_divergence, mean_to_rho_hat
+
+# In the order in which they are listed everywhere.
+STATES = ("active", "dead", "saturated", "collapsed")
 
 # "collapsed" is a spread below this share of that of a perfect on/off code.
 NEGLIGIBLE_SPREAD = 0.05
@@ -68,15 +71,14 @@ class UnitStatistics:
         return hoyer_sparseness(*self._sums[1:], self.n_samples)
 
     def states(self, rho):
-        """Say of each unit whether it is active, dead, saturated or collapsed."""
+        """Say of each unit which of ``STATES`` it is in."""
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
-        return np.select(
-            # A unit that is constant just below rho has collapsed to it, not died.
-            [constant & at_rho, self.maximum < rho, self.minimum > 0.5, constant],
-            ["collapsed", "dead", "saturated", "collapsed"],
-            "active",
-        )
+        dead, saturated = self.maximum < rho, self.minimum > 0.5
+        # A unit that is constant just below rho has collapsed to it, not died.
+        elsewhere = ~(constant & at_rho)
+        found = [dead & elsewhere, saturated & elsewhere, constant]
+        return np.select(found, STATES[1:], STATES[0])
 
 
 def unit_table(X, parameters, rho):
@@ -91,8 +93,8 @@ def unit_table(X, parameters, rho):
         "kl": kl_divergence(rho, statistics.rho_hat, np),
         "maximum": statistics.maximum,
         "sparseness": statistics.sparseness,
-        "encoder_norm": np.linalg.norm(parameters.W1, axis=0),
-        "decoder_norm": np.linalg.norm(parameters.W2, axis=1),
+        "encoder_norm": norms(parameters.W1, axis=0),
+        "decoder_norm": norms(parameters.W2, axis=1),
     }
     if not all(np.isfinite(column).all() for column in columns.values()):
         raise ValueError(

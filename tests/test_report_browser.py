@@ -15,6 +15,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._units import STATES
 
 pytestmark = pytest.mark.browser
 
@@ -187,7 +188,7 @@ def test_states_filter_and_the_count_is_announced(reader, pages):
     reader.load(pages["images"])
     states = [unit["state"] for unit in reader.data["units"]]
     assert {states[3], states[7], states[11]} == {"dead", "saturated", "collapsed"}
-    for state in ("active", "collapsed", "dead", "saturated"):
+    for state in STATES:
         reader.find("#state").send_keys(Keys.DOWN)
         expected = [unit for unit in range(30) if states[unit] == state]
         assert reader.shown == expected

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from sksparse_ae import SparseAutoencoderTransformer, _forward
 from sksparse_ae._advice import TOLERATED_SHARE, weight_decay_limit
 from sksparse_ae._scaling import Moments, Scaling
+from sksparse_ae._units import STATES, UnitStatistics
 from sksparse_ae.exceptions import UninformativeUnitsWarning
+from sksparse_ae.inspection import ActivationDisplay
+from sksparse_ae.inspection._activation import STATE_STYLES
 
 # Trainings that are short on purpose stop at max_iter.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -333,3 +337,39 @@ def test_activations_whose_squares_overflow_are_refused(digits, n_rows):
     estimator = SparseAutoencoderTransformer(**FEW, activation="relu").fit(digits)
     with pytest.raises(ValueError, match="squared activations overflow"):
         estimator.unit_report(1e200 * X)
+
+
+# ------------------------------------------------------------ one order of states
+
+ROOT = Path(__file__).parents[1]
+LISTS = {
+    "user guide": (ROOT / "docs/user_guide.rst", r"^ *- \*(\w+)\*: "),
+    "sparse features": (ROOT / "docs/sparse_features.rst", r"^ *- \*(\w+)\*: "),
+    "unit_report": (SparseAutoencoderTransformer.unit_report, r'"(\w+)"\s+if'),
+    "unit_states_": (SparseAutoencoderTransformer, r'"(\w+)"(?:,| or|\s+as `unit_r)'),
+    "ActivationDisplay": (ActivationDisplay, r'"(\w+)"(?:,| or| for each unit)'),
+    "report": (
+        ROOT / "sksparse_ae/_report/templates/page.html",
+        r"\b(Active|Dead|Saturated|Collapsed): ",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", LISTS)
+def test_states_are_listed_in_one_order(place):
+    source, pattern = LISTS[place]
+    text = source.read_text("utf-8") if isinstance(source, Path) else source.__doc__
+    listed = [name.lower() for name in re.findall(pattern, text, re.MULTILINE)]
+    named = [name for name in listed if name in STATES]
+    assert named[-3:] == list(STATES[1:])
+    assert named[:-3] in ([], [STATES[0]])
+
+
+def test_states_are_told_by_their_definitions():
+    statistics = UnitStatistics(5, "sigmoid")
+    on_off = np.repeat([[1.0], [0.0]], [5, 95], axis=0)
+    always = np.full((100, 4), [0.0, 0.9, 0.3, 0.04])
+    statistics.update(np.hstack([on_off, always]))
+    # The last is just below rho: it has collapsed to it.
+    assert statistics.states(0.05).tolist() == [*STATES, "collapsed"]
+    assert list(STATE_STYLES) == list(STATES)

@@ -10,12 +10,12 @@ from markupsafe import Markup
 from .._files import check_folder, replacing
 from .._forward import dense, dense_chunks
 from .._image_shape import checked_image_shape
+from .._units import STATES
 from ._figures import loss_figure, rho_hat_figure
 from ._images import Encoder
 from ._profile import N_TOP_SAMPLES, unit_profiles
 
 N_TOP_FEATURES = 8
-STATES = ("active", "collapsed", "dead", "saturated")
 MEASURES = ("rho_hat", "sparseness", "maximum", "std", "kl")
 NORMS = ("encoder_norm", "decoder_norm")
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from .._objective import ACTIVATION_RANGES, mean_to_rho_hat
 from .._pipeline import LocatedAutoencoder
+from .._units import STATES
 from ._display import DisplayMixin, check_option
 from ._drawing import FIGURE_WIDTH
 
@@ -11,9 +12,9 @@ from ._drawing import FIGURE_WIDTH
 # (M. Okabe and K. Ito, "Color universal design", 2008).
 STATE_STYLES = {
     "active": {"color": "#0072B2", "marker": "o"},
-    "collapsed": {"color": "#E69F00", "marker": "s"},
-    "saturated": {"color": "#D55E00", "marker": "^"},
     "dead": {"color": "#000000", "marker": "x"},
+    "saturated": {"color": "#D55E00", "marker": "^"},
+    "collapsed": {"color": "#E69F00", "marker": "s"},
 }
 
 
@@ -39,7 +40,7 @@ class ActivationDisplay(DisplayMixin):
         Ends of the bins.
 
     state : array-like of shape (n_units,), default=None
-        "active", "collapsed", "saturated" or "dead" for each unit, as `unit_report`
+        "active", "dead", "saturated" or "collapsed" for each unit, as `unit_report`
         has it.
 
     Attributes
@@ -170,10 +171,11 @@ class ActivationDisplay(DisplayMixin):
         rank[order] = np.arange(1, len(order) + 1)
         line = ax.axhline(self.rho, color="0.4", linestyle="--", linewidth=1)
         line.set_label(rf"$\rho = {self.rho:g}$")
-        for name, style in STATE_STYLES.items():
+        for name in STATES:
             chosen = state == name if state is not None else np.full(len(rank), True)
             if chosen.any():
                 label = f"{name} ({chosen.sum()})" if state is not None else "unit"
+                style = STATE_STYLES[name]
                 ax.scatter(rank[chosen], rho_hat[chosen], s=14, label=label, **style)
             if state is None:
                 break

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from .._forward import norms, of_norm_one
 from .._image_shape import checked_image_shape
 from .._objective import ACTIVATION_RANGES
 from .._pipeline import LocatedAutoencoder
@@ -146,8 +147,7 @@ class ComponentsDisplay(DisplayMixin):
         else:
             components = located.functionals_on_input(autoencoder.components_)
         if kind == "maximal_inputs":
-            norms = np.linalg.norm(components, axis=1, keepdims=True)
-            components = components / np.where(norms > 0, norms, 1)
+            components = of_norm_one(components)
         use = _use_of_units(located, X)
         units = np.arange(len(components))
         if order == "use" and use is not None:
@@ -240,4 +240,4 @@ def _use_of_units(located, X):
     if X is not None:
         rho_hat = np.asarray(located.unit_report(X)["rho_hat"])
     low, high = ACTIVATION_RANGES[located.settings.activation]
-    return (high - low) * rho_hat * np.linalg.norm(autoencoder.coefs_[1], axis=1)
+    return (high - low) * rho_hat * norms(autoencoder.coefs_[1], axis=1)

@@ -51,6 +51,10 @@ class LossCurveDisplay(DisplayMixin):
     lines_ : list of matplotlib Line2D
         The curves, and the terms at the end.
 
+    See Also
+    --------
+    SparseAutoencoderTransformer.fit : Warns of a training that has not converged.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
