@@ -262,19 +262,55 @@ def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
     return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 
 
-def squared_errors(X, parameters, per_feature):
-    """Return the squared error of each row, or of each value, in the dtype of ``X``."""
-    errors = np.empty(X.shape if per_feature else X.shape[0], dtype=X.dtype)
+def squared_errors(X, parameters, per_feature, scale):
+    """Return the squared error of each row, or of each value.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    parameters : Parameters
+    per_feature : bool
+    scale : float
+        Unit of the errors. They are in the dtype of ``X``, or, where that does not hold
+        the square of this, in float64.
+    """
+    dtype = X.dtype if holds_square(scale, X.dtype) else np.float64
+    errors = np.empty(X.shape if per_feature else X.shape[0], dtype=dtype)
     for rows in row_chunks(X, parameters.b1.shape[0]):
-        errors[rows] = _squared_residuals(X[rows], parameters, per_feature)
+        residual = parameters.reconstruct(X[rows])
+        residual -= dense(X[rows])
+        residual = residual.astype(dtype, copy=False)
+        squared = np.square(residual, out=residual)
+        errors[rows] = squared if per_feature else squared.sum(axis=1)
     return errors
 
 
-def _squared_residuals(X, parameters, per_feature):
-    residual = parameters.reconstruct(X)
-    residual -= dense(X)
-    squared = np.square(residual, out=residual)
-    return squared if per_feature else squared.sum(axis=1)
+def holds_square(scale, dtype):
+    """Say whether a dtype holds the square of a number with a range about it."""
+    limits = np.finfo(dtype)
+    low, high = limits.tiny / limits.eps, limits.max * limits.eps
+    return float(np.sqrt(low)) < scale < float(np.sqrt(high))
+
+
+def norms(values, axis=None, keepdims=False):
+    """Return the Euclidean norms along an axis, or of all values, in float64.
+
+    The values may be of any size: they are divided by a power of two, which is exact,
+    before they are squared.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    largest = np.abs(values).max(axis=axis, keepdims=True, initial=0)
+    # Farther than this a power of two, or its inverse, is no number any more.
+    unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1000, 1000))
+    result = unit * np.linalg.norm(values / unit, axis=axis, keepdims=True)
+    return result if keepdims else result.squeeze(axis)
+
+
+def of_norm_one(weights):
+    """Return each row divided by its norm, in its dtype; rows of 0 stay."""
+    norm = norms(weights, axis=1, keepdims=True)
+    scaled = np.divide(weights, norm, out=np.zeros(weights.shape), where=norm > 0)
+    return scaled.astype(weights.dtype)
 
 
 def column_means(X):
@@ -289,9 +325,7 @@ def frobenius_norm(chunks):
     """Return the root of the summed squares, which may overflow, of arrays."""
     total = 0.0
     for chunk in chunks:
-        largest = np.abs(chunk).max(initial=0.0)
-        if largest > 0:
-            total = np.hypot(total, largest * np.linalg.norm(chunk / largest))
+        total = np.hypot(total, norms(chunk))
     return float(total)
 
 

@@ -29,7 +29,7 @@ from ._callbacks import (
 )
 from ._evaluation import Recent, evaluate
 from ._extras import import_extra
-from ._forward import Parameters, squared_errors
+from ._forward import Parameters, of_norm_one, squared_errors
 from ._notebook import FittedSummaryMixin
 from ._problem import Penalties
 from ._saving import from_plain, to_plain
@@ -661,8 +661,7 @@ class SparseAutoencoderTransformer(
     @property
     def maximal_inputs_(self):
         """For each unit the input of norm 1 that activates it most."""
-        norms = np.linalg.norm(self.components_, axis=1, keepdims=True)
-        return self.components_ / np.where(norms > 0, norms, 1)
+        return of_norm_one(self.components_)
 
     @property
     def _n_features_out(self):
@@ -749,11 +748,14 @@ class SparseAutoencoderTransformer(
         -------
         errors : ndarray of shape (n_samples,) or (n_samples, n_features)
             Squared errors in the squared units of the data, summed over the features
-            unless `per_feature`.
+            unless `per_feature`. They are in the dtype of `X`, or in float64 if data of
+            the size of `scale_` have squares beyond float32.
         """
         X = self._validate(X)
         with np.errstate(all="ignore"):
-            errors = squared_errors(X, self._parameters.astype(X.dtype), per_feature)
+            errors = squared_errors(
+                X, self._parameters.astype(X.dtype), per_feature, self.scale_
+            )
         return finite(errors, "A squared error")
 
     def score_samples(self, X):
@@ -767,7 +769,9 @@ class SparseAutoencoderTransformer(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the squared reconstruction error of each row.
+            Minus the squared reconstruction error of each row. Rows trained on score
+            higher than new ones: thresholds need rows held out, see the
+            :ref:`user guide <scorers>`.
         """
         errors = self.reconstruction_error(X)
         return np.negative(errors, out=errors)
@@ -864,11 +868,11 @@ class SparseAutoencoderTransformer(
             - `sparseness`: Hoyer's lifetime sparseness, 0 for a constant activation
               and 1 - sqrt(rho) for one that is on for a share `rho` and off else.
             - `encoder_norm`, `decoder_norm`: norms of the weights.
-            - `state`: "collapsed" if `std` is below a twentieth of
-              sqrt(rho (1 - rho)), that of a perfect on/off code, "dead" if no
-              activation reaches `rho`, "saturated" if none falls below 1/2, and
-              "active" else. A constant unit counts as dead or saturated if it is
-              that and its mean is not within half of `rho` from `rho`.
+            - `state`: "active" if none of the others, "dead" if no activation reaches
+              `rho`, "saturated" if all are above 1/2, and "collapsed" if `std` is below
+              a twentieth of sqrt(rho (1 - rho)), that of a perfect on/off code. A unit
+              of which several are true has collapsed if its mean is within half of
+              `rho` from `rho`, and is dead or saturated else.
         """
         X = self._validate(X)
         rho = self._fitted_settings.rho
@@ -983,13 +987,25 @@ class SparseAutoencoderTransformer(
         return model
 
     def onnx_shape_calculator(self):
-        """Return how to tell the shape of the output; called by skl2onnx."""
+        """Return how to tell the shape of the output; called by skl2onnx.
+
+        Returns
+        -------
+        shape_calculator : callable
+            Takes what skl2onnx passes, an operator.
+        """
         from ._onnx import set_output_shape
 
         return set_output_shape
 
     def onnx_converter(self):
-        """Return how to add the encoder to an ONNX graph; called by skl2onnx."""
+        """Return how to add the encoder to an ONNX graph; called by skl2onnx.
+
+        Returns
+        -------
+        converter : callable
+            Takes what skl2onnx passes: a scope, an operator and a container.
+        """
         check_is_fitted(self)
         from ._onnx import add_encoder
 

@@ -8,6 +8,10 @@ class UninformativeUnitsWarning(UserWarning):
     trainings, whose `ConvergenceWarning` is often silenced on purpose, should still
     tell of units that are constant.
 
+    See Also
+    --------
+    SparseAutoencoderTransformer.unit_report : More about each unit, as a table.
+
     Examples
     --------
     To accept such features, e.g. in a search that explores extreme settings:

@@ -8,13 +8,18 @@ from ._objective import (
     mean_to_rho_hat,
     reconstruction_loss,
     sparsity_penalty,
+    weight_penalty,
 )
+from ._problem import USUAL_WEIGHT_DECAY
 from .regularizers import KLSparsity
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
 class ReconstructionLoss(keras.losses.Loss):
     """Reconstruction loss of Ng's objective: summed over features, not averaged.
+
+    Keras' own losses average over the features, so that with them `beta` and
+    `weight_decay` would mean something else for every number of features.
 
     Parameters
     ----------
@@ -30,6 +35,17 @@ class ReconstructionLoss(keras.losses.Loss):
 
     reduction : str, default="sum_over_batch_size"
         How Keras reduces the losses of the samples; the default is their mean.
+
+    See Also
+    --------
+    SparseAutoencoder : The model that is to be compiled with it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksparse_ae.keras_model import ReconstructionLoss
+    >>> float(ReconstructionLoss()(np.zeros((2, 3)), np.ones((2, 3))))
+    1.5
     """
 
     def __init__(
@@ -43,7 +59,21 @@ class ReconstructionLoss(keras.losses.Loss):
         self.loss, self.scale = loss, scale
 
     def call(self, y_true, y_pred):
-        """Return the loss of each sample."""
+        """Return the loss of each sample.
+
+        Parameters
+        ----------
+        y_true : tensor of shape (n_samples, n_features)
+            Samples.
+
+        y_pred : tensor of shape (n_samples, n_features)
+            Their reconstructions.
+
+        Returns
+        -------
+        losses : tensor of shape (n_samples,)
+            Not reduced.
+        """
         y_true = ops.cast(y_true, y_pred.dtype)
         if self.loss == "log_loss":
             # Back to logits, as exact as the sigmoid's own rounding: in float32 it
@@ -51,17 +81,49 @@ class ReconstructionLoss(keras.losses.Loss):
             epsilon = keras.config.epsilon()
             h = ops.clip(y_pred, epsilon, 1 - epsilon)
             y_pred = ops.log(h) - ops.log1p(-h)
-        losses = reconstruction_loss(y_true, y_pred, self.loss, ops)
-        return losses / self.scale**2
+            losses = reconstruction_loss(y_true, y_pred, self.loss, ops)
+            return losses / self.scale**2
+        # Scaled before they are squared, which may leave the range of float32.
+        y_true, y_pred = y_true / self.scale, y_pred / self.scale
+        return reconstruction_loss(y_true, y_pred, self.loss, ops)
 
     def get_config(self):
-        """Return the arguments of the constructor."""
+        """Return the arguments of the constructor.
+
+        Returns
+        -------
+        config : dict
+            By their names.
+        """
         return {
             "loss": self.loss,
             "scale": self.scale,
             "name": self.name,
             "reduction": self.reduction,
         }
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
+class WeightDecay(keras.regularizers.Regularizer):
+    """Half the weight decay times the squared norm of weights, in other units.
+
+    Parameters
+    ----------
+    weight_decay : float
+    scale : float
+        By which the weights are multiplied before they are squared.
+    """
+
+    def __init__(self, weight_decay, scale):
+        self.weight_decay, self.scale = weight_decay, scale
+
+    def __call__(self, weights):
+        """Return the penalty."""
+        return weight_penalty([weights * self.scale], self.weight_decay, ops)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {"weight_decay": self.weight_decay, "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
@@ -83,14 +145,45 @@ class SparseAutoencoder(keras.Model):
     n_components : int
         Number of hidden units.
 
-    rho, beta, weight_decay, activation, output_activation
-        As in :class:`sksparse_ae.SparseAutoencoderTransformer`.
+    rho : float, default=0.05
+        Mean activation that the penalty asks of each unit, in (0, 1).
+
+    beta : float, default=3.0
+        Weight of the sparsity penalty.
+
+    weight_decay : float, default=3e-3
+        Weight of the squared weights. The default is what `weight_decay="auto"` of
+        :class:`~sksparse_ae.SparseAutoencoderTransformer` comes to with the default
+        `rho` and a linear output on data of unit variance.
+
+    activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
+        Activation of the hidden units.
+
+    output_activation : {"linear", "sigmoid", "tanh", "relu"}, default="linear"
+        Activation of the reconstruction.
 
     scale : float, default=1.0
         The objective is that of the data divided by this number.
 
     **kwargs : dict
         Arguments of `keras.Model`, such as `name`.
+
+    See Also
+    --------
+    sksparse_ae.SparseAutoencoderTransformer.to_keras : Such a model with the weights of
+        a fit.
+    ReconstructionLoss : The loss to compile it with.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksparse_ae.keras_model import ReconstructionLoss, SparseAutoencoder
+    >>> model = SparseAutoencoder(n_features=4, n_components=3)
+    >>> model.compile(optimizer="adam", loss=ReconstructionLoss())
+    >>> X = np.random.default_rng(0).normal(size=(20, 4))
+    >>> history = model.fit(X, X, epochs=2, verbose=0)
+    >>> len(history.history["loss"])
+    2
     """
 
     def __init__(
@@ -100,20 +193,20 @@ class SparseAutoencoder(keras.Model):
         *,
         rho=0.05,
         beta=3.0,
-        weight_decay=1e-4,
+        weight_decay=USUAL_WEIGHT_DECAY,
         activation="sigmoid",
         output_activation="linear",
         scale=1.0,
         **kwargs,
     ):
         # What weighs in the objective are the weights on the scaled data: scale W1
-        # and W2 / scale. Keras adds L2(l) as l ||W||^2. An initializer without a seed
-        # would draw one from Python's global generator.
+        # and W2 / scale. An initializer without a seed would draw one from Python's
+        # global generator.
         encoder = keras.layers.Dense(
             n_components,
             activation=activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=0),
-            kernel_regularizer=keras.regularizers.L2(0.5 * weight_decay * scale**2),
+            kernel_regularizer=WeightDecay(weight_decay, scale),
             dtype="float32",
             name="encoder",
         )
@@ -121,7 +214,7 @@ class SparseAutoencoder(keras.Model):
             n_features,
             activation=output_activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=1),
-            kernel_regularizer=keras.regularizers.L2(0.5 * weight_decay / scale**2),
+            kernel_regularizer=WeightDecay(weight_decay, 1 / scale),
             dtype="float32",
             name="decoder",
         )
@@ -149,7 +242,18 @@ class SparseAutoencoder(keras.Model):
         self._means = _Means(n_components, name="means")
 
     def test_step(self, data):
-        """Take note of a batch, for the objective on all batches."""
+        """Take note of a batch, for the objective on all batches.
+
+        Parameters
+        ----------
+        data : tuple of tensors
+            Inputs and targets, and weights of the samples if there are any.
+
+        Returns
+        -------
+        metrics : dict
+            Their values so far.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if sample_weight is not None or not isinstance(self.loss, ReconstructionLoss):
             return super().test_step(data)
@@ -159,7 +263,13 @@ class SparseAutoencoder(keras.Model):
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def get_metrics_result(self):
-        """Return the metrics; in an evaluation with the exact objective as the loss."""
+        """Return the metrics; in an evaluation with the exact objective as the loss.
+
+        Returns
+        -------
+        metrics : dict
+            By their names.
+        """
         results = super().get_metrics_result()
         results.pop(self._means.name, None)
         loss = ops.where(self._means.count > 0, self._objective(), results["loss"])
@@ -184,12 +294,29 @@ class SparseAutoencoder(keras.Model):
         )
 
     def get_config(self):
-        """Return the arguments of the constructor."""
+        """Return the arguments of the constructor.
+
+        Returns
+        -------
+        config : dict
+            By their names.
+        """
         return {**self._settings, "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config):
-        """Build the model from the arguments of its constructor."""
+        """Build the model from the arguments of its constructor.
+
+        Parameters
+        ----------
+        config : dict
+            As `get_config` returns them.
+
+        Returns
+        -------
+        model : SparseAutoencoder
+            With new weights.
+        """
         return cls(**config)
 
 

@@ -62,7 +62,7 @@ def variance_explained(estimator, X, y=None):
 
 
 def active_units(estimator, X, y=None):
-    """Share of the units that are neither dead nor saturated nor collapsed.
+    """Share of the units that are neither dead, saturated nor collapsed.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def active_units(estimator, X, y=None):
 
 
 def neg_mean_kl(estimator, X, y=None):
-    r"""Minus the mean over the units of :math:`\mathrm{KL}(\rho\,\|\,\hat\rho_j)`.
+    r"""Negative mean over the units of :math:`\mathrm{KL}(\rho\,\|\,\hat\rho_j)`.
 
     How well the mean activations on `X` keep to `rho`. Each candidate is measured by
     its own `rho`, and units that are constantly `rho` have a divergence of 0: read it
@@ -221,6 +221,10 @@ class SparsestWithin:
     ValueError
         If `tolerance` is negative or not finite, and, when it is called, if a score is
         not among the results or no candidate has both.
+
+    See Also
+    --------
+    get_scorers : The scores that it weighs.
 
     Notes
     -----

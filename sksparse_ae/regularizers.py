@@ -132,7 +132,13 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         return penalty
 
     def get_config(self):
-        """Return the arguments of the constructor."""
+        """Return the arguments of the constructor.
+
+        Returns
+        -------
+        config : dict
+            By their names.
+        """
         return {
             "rho": self.rho,
             "beta": self.beta,
@@ -222,7 +228,13 @@ class KLSparsity(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Create the running mean, one value a unit."""
+        """Create the running mean, one value a unit.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Shape of the activations.
+        """
         if self.momentum is not None:
             self.rho_hat = self.add_weight(
                 shape=(input_shape[-1],),
@@ -235,7 +247,21 @@ class KLSparsity(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=False):
-        """Add the penalty to the losses and return the inputs."""
+        """Add the penalty to the losses and return the inputs.
+
+        Parameters
+        ----------
+        inputs : tensor
+            Activations, with the units along the last axis.
+
+        training : bool, default=False
+            Whether the running mean, if there is one, is to take them in.
+
+        Returns
+        -------
+        inputs : tensor
+            As they were given.
+        """
         rho_hat = mean_to_rho_hat(_mean_over_samples(inputs), self.activation_range)
         if training and self.momentum is not None:
             kept = ops.cast(self.rho_hat, rho_hat.dtype)
@@ -246,11 +272,28 @@ class KLSparsity(keras.layers.Layer):
         return inputs
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
+        """Return the shape of the input.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Shape of the activations.
+
+        Returns
+        -------
+        output_shape : tuple
+            The same.
+        """
         return input_shape
 
     def get_config(self):
-        """Return the arguments of the constructor."""
+        """Return the arguments of the constructor.
+
+        Returns
+        -------
+        config : dict
+            By their names.
+        """
         return {
             **super().get_config(),
             "rho": self.rho,

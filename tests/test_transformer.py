@@ -404,3 +404,40 @@ def test_what_is_said_of_a_fit_is_not_changed_by_parameters_set_since(
 def test_patches_are_at_most_as_many_as_there_are_places():
     with pytest.raises(ValueError, match=r"n_patches=429 is more than .*=427, 428\."):
         load_natural_image_patches(429, patch_size=427)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-20, 1e20, 1e30])
+def test_what_is_said_of_data_of_any_size_is_what_is_said_of_them_in_other_units(
+    size, digits
+):
+    X = digits.astype(np.float32) / 16
+    small = np.float32(size) * X
+    known, other = few(solver="lbfgs").fit(X), few(solver="lbfgs").fit(small)
+    # The same network in other units, not one that rounding has led elsewhere.
+    (W1, W2), (b1, b2) = known.coefs_, known.intercepts_
+    unit = np.float32(size)
+    other.coefs_, other.intercepts_ = [W1 / unit, W2 * unit], [b1, b2 * unit]
+    other.scale_, other.offset_ = known.scale_ * size, known.offset_ * size
+
+    assert_allclose(other.maximal_inputs_, known.maximal_inputs_, atol=1e-6)
+    expected, report = known.unit_report(X), other.unit_report(small)
+    assert_allclose(report["encoder_norm"], expected["encoder_norm"] / size, rtol=1e-5)
+    assert_allclose(report["decoder_norm"], expected["decoder_norm"] * size, rtol=1e-5)
+    scores = other.score_samples(small)
+    assert_allclose(scores / size**2, known.score_samples(X), rtol=1e-4)
+    errors = other.reconstruction_error(small, per_feature=True)
+    assert_allclose(errors.sum(axis=1), -scores, rtol=1e-5)
+    total = known.evaluate_objective(X).total
+    assert_allclose(other.evaluate_objective(small).total, total, rtol=1e-5)
+    loss = other.to_keras().evaluate(small, small, verbose=0)
+    assert_allclose(loss, total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("size", [1e-300, 1e-320, 1.0, 1e300])
+def test_norms_of_numbers_of_any_size(axis, size):
+    values = size * np.array([[3.0, 4.0], [0.0, 0.0], [6.0, 8.0]])
+    expected = {None: np.sqrt(125), 0: np.sqrt([45, 80]), 1: [5, 0, 10]}[axis]
+    # Numbers near 1e-320 have three digits.
+    rtol = 1e-3 if size < 1e-308 else 1e-14
+    assert_allclose(_forward.norms(values, axis) / size, expected, rtol=rtol)
