@@ -473,6 +473,9 @@ def test_a_training_without_iterations_shows_the_terms_at_its_start(digits):
     ).fit(digits)
     display = LossCurveDisplay.from_estimator(autoencoder)
     assert len(display.frame()) == autoencoder.n_iter_ == 0
+    terms = autoencoder.objective_
+    ends = [line.get_xydata().tolist() for line in display.lines_[2:]]
+    assert ends == [[[0, v]] for name, v in terms.items() if name != "total"]
     assert autoencoder.validation_loss_curve_ == []
 
 

@@ -103,9 +103,9 @@ class LossCurveDisplay(DisplayMixin):
         """
         located = LocatedAutoencoder(estimator, "loss_curve_")
         autoencoder = located.autoencoder
-        # Of an estimator that records no curves of the terms, their values at the end.
+        # Where there are no curves of the terms, their values at the end.
         terms = getattr(autoencoder, "loss_terms_", None)
-        if terms is None:
+        if terms is None or len(autoencoder.loss_curve_) == 0:
             terms = getattr(autoencoder, "objective_", {})
         solver = getattr(autoencoder, "solver", "lbfgs")
         step = "iteration" if solver == "lbfgs" else "epoch"
@@ -156,19 +156,20 @@ class LossCurveDisplay(DisplayMixin):
                 name = f"{name}, at the end: {values:.3g}"
                 style = style | {"linestyle": "none"}
             values = np.atleast_1d(values)
-            last = len(values) - 1
             self.lines_ += ax.plot(
-                # Without an iteration, the values are those of the start.
-                iterations[-len(values) :] if len(iterations) else [0] * len(values),
+                # Without an iteration the end is the start.
+                iterations[-len(values) :] if len(iterations) else [0],
                 values,
                 label=name,
                 markersize=5,
-                markevery=[last] if last > -1 else None,
+                markevery=[len(values) - 1],
                 clip_on=False,
                 **style,
             )
         ax.set(xlabel=self.unit, ylabel="objective")
         ax.xaxis.set_major_locator(plt.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        if len(iterations) == 0:
+            ax.set_xticks([0])
         ax.legend(
             frameon=False,
             fontsize="small",
