@@ -146,7 +146,8 @@ def flat_steps(estimator, name=""):
             if step is not None and not isinstance(step, str):  # "passthrough"
                 full_name = f"{name}__{step_name}" if name else step_name
                 yield from flat_steps(step, full_name)
-    elif hasattr(estimator, "best_estimator_"):
+    # Its own, not one that a FrozenEstimator lends: what is frozen is not looked into.
+    elif "best_estimator_" in vars(estimator):
         yield from flat_steps(estimator.best_estimator_, name)
     else:
         yield name, estimator

@@ -18,13 +18,14 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
     LogisticRegression,
     LogisticRegressionCV,
     RidgeClassifier,
 )
 from sklearn.metrics import log_loss
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -296,6 +297,20 @@ def test_steps_may_be_pipelines(data):
     assert_array_equal(one.predict_proba(data[2]), other.predict_proba(data[2]))
     assert other[-1][0].objective_ == one[1].objective_
     assert_array_equal(nested.predict_proba(data[2]), before)
+
+
+def test_a_search_is_what_it_has_chosen_unless_it_is_frozen(data):
+    first = autoencoder(8)
+    search = GridSearchCV(first, {"rho": [0.1, 0.2]}, cv=2)
+    frozen = FrozenEstimator(clone(search).fit(data[0]))
+    for step, changes in ((search, True), (frozen, False)):
+        last = GridSearchCV(LogisticRegression(max_iter=500), {"C": [1.0, 2.0]}, cv=2)
+        stack = make_pipeline(step, autoencoder(5), last).fit(*data[:2])
+        tuned = fine_tune(stack, *data[:2], max_iter=2, random_state=0)
+        weights = [p[0].best_estimator_.coefs_[0] for p in (stack, tuned)]
+        assert np.array_equal(*weights) != changes
+        weights = [p[-1].best_estimator_.coef_ for p in (stack, tuned)]
+        assert not np.array_equal(*weights)
 
 
 def test_early_stopping_keeps_the_best_weights_for_samples_held_out(stack, data):
