@@ -7,6 +7,7 @@ from ._forward import dense, row_chunks
 from ._initialization import SAMPLE_ROWS
 from ._objective import OUTPUT_RANGES
 from ._scaling import explained_variance
+from ._units import STATES
 
 # fit warns if more than this share of the units is not active.
 TOLERATED_SHARE = 0.1
@@ -141,10 +142,7 @@ def _warning_about_units(estimator, X, parameters, scaling, converged):
     """Return what to say of units that carry nothing, or None."""
     states, objective = estimator.unit_states_, estimator.objective_
     sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
-    counts = {
-        state: int((states == state).sum())
-        for state in ("dead", "saturated", "collapsed")
-    }
+    counts = {state: int((states == state).sum()) for state in STATES[1:]}
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):
         score = explained_variance(sample, parameters.astype(X.dtype))
