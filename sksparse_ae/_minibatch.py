@@ -195,12 +195,14 @@ class MiniBatchProgram(Program):
             ``DataTerms.reported`` of their batches, summed over the rows.
         """
         variables = [v.value for v in self.weights]
-        n_steps, bounds = even_batches(n_rows, self.batch_size)
+        # A batch of a stream may be larger than a call's rows.
+        n_taken = min(self.batch_size, data.shape[0])
+        n_steps, bounds = even_batches(n_rows, n_taken)
 
         def step(number, n_batches, total):
             start, n_valid = bounds(number)
-            X = tf.slice(data, [start, 0], [self.batch_size, data.shape[1]])
-            is_row = tf.cast(tf.range(self.batch_size) < n_valid, X.dtype)
+            X = tf.slice(data, [start, 0], [n_taken, data.shape[1]])
+            is_row = tf.cast(tf.range(n_taken) < n_valid, X.dtype)
             n_valid = tf.cast(n_valid, X.dtype)
             row_weights, part = is_row / n_valid, n_valid / self.batch_size
             falling = tf.math.rsqrt(1 + pace.falls * n_batches)

@@ -77,15 +77,6 @@ def check_settings(settings, X, *, partial):
             f"validation_fraction={fraction} of {n_samples} "
             "samples leaves none to train on; lower it."
         )
-    if (
-        settings.solver != "lbfgs"
-        and settings.batch_size != "auto"
-        and settings.batch_size > n_samples
-    ):
-        raise ValueError(
-            f"batch_size={settings.batch_size} is larger than the number of samples, "
-            f"{n_samples}; use at most {n_samples}, or 'auto'."
-        )
 
 
 # Parameters that a full batch does not use.

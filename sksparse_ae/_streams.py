@@ -46,7 +46,7 @@ class EpochStream:
     Attributes
     ----------
     chunk_rows : int
-        Rows of every chunk, a multiple of the batch size.
+        Rows of every chunk: a multiple of the batch size, or fewer than one batch.
     """
 
     def __init__(self, X, scaling, coordinates, batch_size, shuffle, rng, n_epochs):
@@ -62,7 +62,9 @@ class EpochStream:
             return batches * batch_size
 
         whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
-        self.chunk_rows = min(rows_of(CHUNK_BYTES), whole)
+        # A batch of a stream may be larger than a call's rows, which then are padded.
+        enough = max(padded_rows(n_rows), CHUNK_BYTES // (4 * n_features))
+        self.chunk_rows = min(rows_of(CHUNK_BYTES), whole, enough)
         self._block, self._run, self._run_rows = None, None, n_rows
         if _forward.is_streamed(X):
             self._run_rows = rows_of(_forward.BLOCK_BYTES, X.itemsize)

@@ -42,6 +42,10 @@ CURVES = (
 # come over so many passes.
 STREAMED_PASSES = 4
 
+# A batch of a stream may be as large as the power of two above all rows that have come,
+# and as this: few sizes, as each makes a program of its own.
+LEAST_STREAMED_BATCH = 32
+
 # Rows, evenly spaced, on which a training looks whether its averaged weights improve.
 WATCHED_ROWS = 10_000
 
@@ -460,15 +464,19 @@ def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
         rate = rate or automatic_rate(optimizer, X, problem, coordinates)
     elif optimizer.takes_rate:
         rate = float(settings.learning_rate)
-    n_rows = training.moments.n_samples // STREAMED_PASSES if partial else X.shape[0]
-    batch_size = rows_of_a_batch(settings.batch_size, n_rows)
+    n_rows = most = X.shape[0]
+    if partial:
+        n_seen = training.moments.n_samples
+        n_rows = n_seen // STREAMED_PASSES
+        # Rows of a stream count alike in pieces of any size, smaller ones, too.
+        most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
+    batch_size = min(rows_of_a_batch(settings.batch_size, n_rows), most)
     this = MiniBatchTraining(
         X=X,
         problem=problem,
         coordinates=coordinates,
         optimizer=optimizer,
-        # Rows of a stream count alike in pieces of any size, smaller ones, too.
-        batch_size=batch_size if partial else min(batch_size, X.shape[0]),
+        batch_size=batch_size,
         rate=rate,
         automatic=automatic,
         max_iter=training.max_iter,

@@ -350,7 +350,8 @@ def fine_tune(
 
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a
-        power of two, but at least 32 and at most 256.
+        power of two, but at least 32 and at most 256. A number larger than that of the
+        samples makes one batch of them all.
 
     max_iter : int, default=50
         Number of epochs, unless the training stalls before.

@@ -48,7 +48,6 @@ BAD_PARAMETERS = [
     ({"n_components": 2.5}, "'n_components' parameter"),
     ({"learning_rate": 0.0}, "'learning_rate' parameter"),
     ({"batch_size": 0}, "'batch_size' parameter"),
-    ({"batch_size": 31}, "batch_size=31 is larger than the number of samples, 30"),
     ({"max_iter": 0}, "'max_iter' parameter"),
     ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
     (
@@ -96,7 +95,6 @@ def test_a_bad_parameter_is_named(parameters, message, method):
         (parameters, message)
         for parameters, message in BAD_PARAMETERS
         if not {"early_stopping"} & parameters.keys()
-        and parameters != {"batch_size": 31}  # a chunk may be smaller than a batch
     ],
 )
 def test_partial_fit_names_a_bad_parameter_in_later_calls_too(
@@ -185,7 +183,7 @@ def test_fitted_methods_refuse_what_does_not_fit(fitted, method, X, message):
     [
         ({"rho": 2.0}, GOOD, "'rho' parameter"),
         ({}, with_value(np.nan), "contains NaN"),
-        ({"batch_size": 100}, GOOD, "batch_size=100"),
+        ({"batch_size": -1}, GOOD, "'batch_size' parameter"),
         ({"n_components": 9, "warm_start": True}, GOOD, "n_components=9 differs"),
         ({"activation": "tanh", "warm_start": True}, GOOD, "activation='tanh' differs"),
         ({"scale": False, "warm_start": True}, GOOD, "scale=False differs"),

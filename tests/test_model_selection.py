@@ -17,8 +17,14 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    ParameterGrid,
+    learning_curve,
+)
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -117,6 +123,18 @@ def test_a_search_over_a_pipeline_finds_the_same(digits, sizes):
     assert_array_equal(
         together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
     )
+
+
+def test_a_fixed_batch_size_serves_tools_that_fit_on_parts_of_the_data(digits):
+    y = np.arange(len(digits)) % 3
+    pipeline = make_pipeline(StandardScaler(), few(batch_size=150, max_iter=2))
+    grid = {"sparseautoencodertransformer__rho": [0.05, 0.1, 0.2]}
+    search = HalvingGridSearchCV(pipeline, grid, cv=2, min_resources=40, random_state=0)
+    with train_together():
+        search.fit(digits, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    _, _, scores = learning_curve(pipeline, digits, y, cv=2, train_sizes=[20, 100])
+    assert np.isfinite(scores).all()
 
 
 def test_what_is_trained_together_depends_on_the_calls_alone(digits, sizes):

@@ -333,6 +333,15 @@ def test_early_stopping_keeps_the_best_weights_for_samples_held_out(stack, data)
 # ------------------------------------------------------------ random state, global
 
 
+def test_a_batch_larger_than_the_data_is_one_batch_of_them(stack, data):
+    X, y, *_ = data
+    whole, larger = (
+        fine_tune(stack, X, y, batch_size=n, max_iter=2, random_state=0)
+        for n in (len(X), 10**30)
+    )
+    assert_array_equal(larger[-1].coef_, whole[-1].coef_)
+
+
 def test_same_seed_gives_the_same_bits_and_another_seed_others(stack, tuned, data):
     X, y, *_ = data
     again, other = (fine_tune(stack, X, y, random_state=seed) for seed in (0, 1))

@@ -697,6 +697,31 @@ def test_rows_of_a_memory_map_are_read_in_runs(digits, tmp_path, small_blocks):
         assert_array_equal(run, np.arange(start, min(start + 40, 300)))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}])
+def test_a_batch_larger_than_the_data_is_one_batch_of_them(digits, settings):
+    few = SparseAutoencoderTransformer(3, max_iter=3, random_state=0, **settings)
+    n_rows = 270 if settings else 300
+    whole = clone(few).set_params(batch_size=n_rows).fit(digits)
+    for batch_size in (n_rows + 1, 10**30):
+        larger = clone(few).set_params(batch_size=batch_size).fit(digits)
+        assert_array_equal(larger.coefs_[0], whole.coefs_[0])
+
+
+def test_a_stream_of_pieces_smaller_than_a_batch_takes_no_memory_for_it(digits):
+    few = SparseAutoencoderTransformer(3, batch_size=10**30, random_state=0)
+    for piece in np.split(digits, 3):
+        few.partial_fit(piece)
+    assert few.loss_curve_[2] < few.loss_curve_[0]
+    unscaled = Scaling(np.zeros(64), 1.0, linear_output=True)
+    stream = _streams.EpochStream(
+        digits, unscaled, FEATURES, 2**30, True, np.random.RandomState(0), 1
+    )
+    assert stream.chunk_rows <= _streams.CHUNK_BYTES // (4 * 64)
+    ((_, n_used),) = stream
+    assert n_used == 300
+
+
 def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
     X = digits.astype(np.float32)
     scaling = Scaling.from_moments(Moments.of(X), scale=True, linear_output=True)
