@@ -88,7 +88,7 @@ class OptimizerSpec(NamedTuple):
                 config["learning_rate"], rate = 1.0, float(rate)
             else:
                 rate = None
-            config = json.dumps(config, sort_keys=True, default=float)
+            config = json.dumps(config, sort_keys=True, default=_as_json)
             averages = bool(getattr(solver, "use_ema", False))
             spec = cls(type(solver), config, takes_rate, averages)
             spec.build()
@@ -118,6 +118,11 @@ class OptimizerSpec(NamedTuple):
         optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         optimizer.build(variables)
         return optimizer
+
+
+def _as_json(value):
+    """Return a NumPy scalar, an array or a tensor as Python's numbers."""
+    return np.asarray(value).tolist()
 
 
 def _without_names(config):

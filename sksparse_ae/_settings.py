@@ -5,6 +5,8 @@ import math
 import warnings
 from typing import NamedTuple
 
+import numpy as np
+
 from ._objective import KL_MARGIN
 from ._validation import check_range
 
@@ -39,6 +41,31 @@ class FittedSettings(NamedTuple):
         step = "iteration" if estimator.solver == "lbfgs" else "epoch"
         *parameters, _ = cls._fields
         return cls(*(getattr(estimator, name) for name in parameters), step)
+
+
+def as_python(value):
+    """Return a NumPy scalar as the Python number, bool or str that it stands for.
+
+    Arithmetic would keep its dtype, in which 0.1 is rounded and 127 + 1 overflows.
+    """
+    for scalar, python_type in (
+        (np.bool_, bool),
+        (np.integer, int),
+        (np.floating, float),
+        (np.str_, str),
+    ):
+        if isinstance(value, scalar):
+            return python_type(value)
+    return value
+
+
+def with_python_parameters(estimator):
+    """Return an estimator with its attributes, and its parameters ``as_python``."""
+    settings = object.__new__(type(estimator))
+    vars(settings).update(vars(estimator))
+    for name in estimator._get_param_names():
+        setattr(settings, name, as_python(getattr(estimator, name)))
+    return settings
 
 
 def check_settings(settings, X, *, partial):

@@ -16,7 +16,13 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.utils import Bunch, check_array
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Hidden,
+    Interval,
+    Options,
+    StrOptions,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -36,9 +42,11 @@ from ._saving import from_plain, to_plain
 from ._scaling import Scaling, explained_variance
 from ._settings import (
     FittedSettings,
+    as_python,
     check_continues,
     check_settings,
     warn_of_unused,
+    with_python_parameters,
 )
 from ._startup import starting_tensorflow
 from ._training import (
@@ -382,7 +390,11 @@ class SparseAutoencoderTransformer(
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "rho_hat": [StrOptions({"running", "batch"})],
         "init": [StrOptions({"auto", "uniform"})],
-        "scale": [StrOptions({"auto"}), Options(bool, {False})],
+        "scale": [
+            StrOptions({"auto"}),
+            Options(bool, {False}),
+            Hidden(Options(np.bool_, {np.False_})),
+        ],
         "revive": ["boolean"],
         "checkpoint_dir": [str, os.PathLike, None],
         "warm_start": ["boolean"],
@@ -557,12 +569,13 @@ class SparseAutoencoderTransformer(
         """
         # scikit-learn validates the parameters of a partial_fit only before the first.
         self._validate_params()
-        check_settings(self, X, partial=partial)
+        settings = with_python_parameters(self)
+        check_settings(settings, X, partial=partial)
         if not partial:
-            warn_of_unused(self)
+            warn_of_unused(settings)
         earlier, checkpoint = None, None
         if continued:
-            check_continues(self, self._fitted_settings)
+            check_continues(settings, self._fitted_settings)
             earlier = EarlierFit(
                 self._parameters,
                 self._scaling,
@@ -571,19 +584,21 @@ class SparseAutoencoderTransformer(
                 self._recent,
                 self._continuation,
             )
-        self._fitted_settings = FittedSettings.of(self)
+        self._fitted_settings = FittedSettings.of(settings)
         if self.checkpoint_dir is not None and not partial:
-            checkpoint = find_checkpoint(self, X, earlier)
-        training = prepare(self, X, earlier, partial=partial)
+            checkpoint = find_checkpoint(settings, X, earlier)
+        training = prepare(settings, X, earlier, partial=partial)
         tasks = iteration_tasks(
             self, context, given, training.unit, training.fitted_attributes
         )
-        monitor = make_monitor(training, self, tasks)
-        weights, converged, continuation = minimize(training, self, monitor, checkpoint)
+        monitor = make_monitor(training, settings, tasks)
+        weights, converged, continuation = minimize(
+            training, settings, monitor, checkpoint
+        )
         vars(self).update(training.fitted_attributes(weights))
         self._set_curves(*training_curves(training, monitor), continued)
         self._continuation = continuation
-        open_end = None if converged else monitor.reason(self)
+        open_end = None if converged else monitor.reason(settings)
         if monitor.interrupted:
             checkpoint, open_end = None, ""
         elif monitor.stop_requested:
@@ -951,7 +966,7 @@ class SparseAutoencoderTransformer(
             self._penalties,
             self._fitted_settings.loss,
             self.scale_,
-            optimizer_of(self.solver, self.learning_rate),
+            optimizer_of(self.solver, as_python(self.learning_rate)),
         )
 
     def to_onnx(self, path=None, *, reconstruct=False):

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from ._evaluation import fitted_attributes
 from ._monitor import Monitor, Progress
 from ._pipeline import flat_steps
-from ._settings import rows_of_a_batch
+from ._settings import as_python, rows_of_a_batch
 from ._startup import starting_tensorflow
 from ._transformer import SparseAutoencoderTransformer
 
@@ -419,6 +419,9 @@ def fine_tune(
     >>> bool(tuned.score(X[1000:], y[1000:]) > stack.score(X[1000:], y[1000:]))
     True
     """
+    weight_decay, learning_rate, max_iter, tol, n_iter_no_change = map(
+        as_python, (weight_decay, learning_rate, max_iter, tol, n_iter_no_change)
+    )
     check_is_fitted(pipeline)
     tuned = copy.deepcopy(pipeline)
     stack = _Stack.from_pipeline(tuned)

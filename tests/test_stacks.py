@@ -342,6 +342,22 @@ def test_a_batch_larger_than_the_data_is_one_batch_of_them(stack, data):
     assert_array_equal(larger[-1].coef_, whole[-1].coef_)
 
 
+def test_numpy_scalars_are_the_numbers_that_they_stand_for(stack, data):
+    X, y, *_ = data
+    given = {
+        "weight_decay": np.float16(1e-3),
+        "learning_rate": np.float16(1e-2),
+        "batch_size": np.uint8(200),
+        "max_iter": np.uint8(3),
+        "n_iter_no_change": np.int8(127),
+        "early_stopping": np.False_,
+        "random_state": np.int64(0),
+    }
+    tuned = fine_tune(stack, X, y, **given)
+    expected = fine_tune(stack, X, y, **{k: v.item() for k, v in given.items()})
+    assert_array_equal(tuned[-1].coef_, expected[-1].coef_)
+
+
 def test_same_seed_gives_the_same_bits_and_another_seed_others(stack, tuned, data):
     X, y, *_ = data
     again, other = (fine_tune(stack, X, y, random_state=seed) for seed in (0, 1))

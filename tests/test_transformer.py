@@ -319,6 +319,58 @@ def test_clone_keeps_every_parameter():
     assert all(parameters[name] != default[name] for name in default)
 
 
+NUMPY_SCALARS = {
+    "n_components": np.uint8(3),
+    "rho": np.float16(0.1),
+    "beta": np.float32(2.7),
+    "weight_decay": np.float32(1e-3),
+    "activation": np.str_("tanh"),
+    "output_activation": np.str_("relu"),
+    "loss": np.str_("squared_error"),
+    "solver": np.str_("sgd"),
+    "learning_rate": np.float32(1e-3),
+    "batch_size": np.uint8(100),
+    "max_iter": np.uint8(3),
+    "shuffle": np.False_,
+    "tol": np.float32(1e-3),
+    "n_iter_no_change": np.int8(127),
+    "early_stopping": np.True_,
+    "validation_fraction": np.float16(0.2),
+    "rho_hat": np.str_("batch"),
+    "init": np.str_("uniform"),
+    "scale": np.False_,
+    "revive": np.True_,
+    "warm_start": np.False_,
+    "verbose": np.int64(0),
+    "random_state": np.int64(1),
+}
+
+
+def test_every_parameter_has_its_numpy_scalar_here():
+    plain = {"checkpoint_dir"}
+    assert NUMPY_SCALARS.keys() == few().get_params().keys() - plain
+
+
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+@pytest.mark.parametrize("name", [*NUMPY_SCALARS, "all"])
+def test_a_numpy_scalar_is_the_number_that_it_stands_for(digits, name, tmp_path):
+    given = NUMPY_SCALARS if name == "all" else {name: NUMPY_SCALARS[name]}
+    python = {key: value.item() for key, value in given.items()}
+    fitted, expected = (few().set_params(**p).fit(digits) for p in (given, python))
+    assert_array_equal(fitted.coefs_[0], expected.coefs_[0])
+    assert fitted.objective_ == expected.objective_
+    assert fitted.evaluate_objective(digits) == expected.evaluate_objective(digits)
+    if name != "all":
+        return
+    model = fitted.to_keras()
+    model.save(tmp_path / "model.keras")
+    reports = fitted.unit_report(digits), expected.unit_report(digits)
+    pd.testing.assert_frame_equal(*reports)
+
+
 def test_y_is_ignored_everywhere(digits):
     y = np.array(["a", "b", None] * 100, dtype=object)
     codes = few().fit(digits).transform(digits)
