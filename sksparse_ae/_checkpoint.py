@@ -1,5 +1,6 @@
 """Checkpoints of a training: files that are whole, or are not read."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -39,6 +40,16 @@ class _Files:
     def _path(self, suffix):
         return self._folder / f"sksparse_ae-{self._name}.{suffix}"
 
+    @contextlib.contextmanager
+    def _written(self):
+        """Let the body write; where it cannot, the training goes on without."""
+        try:
+            yield
+        except OSError as error:
+            warnings.warn(
+                f"The training goes on without a new checkpoint: {error}", stacklevel=4
+            )
+
 
 class Checkpoint(_Files):
     """The latest state of a training, in a file that replaces the one before.
@@ -56,9 +67,34 @@ class Checkpoint(_Files):
         self._file = self._path("checkpoint.npz")
         self._writing, self._written_at = 0.0, -np.inf
 
-    def load(self):
-        """Return the latest state, or None."""
+    @contextlib.contextmanager
+    def reading(self, like):
+        """Yield the latest state, or None, to the body, which continues from it.
+
+        Parameters
+        ----------
+        like : dict
+            A state of the training, such as that at its start.
+
+        Raises
+        ------
+        ValueError
+            If there is no reading the file, if what it holds has another form than
+            ``like``, or if the body cannot continue from it.
+        """
         remove_parts(self._file)
+        try:
+            state = self._load()
+            if state is not None:
+                _check_form(state, like, "state")
+            yield state
+        except Exception as error:
+            raise ValueError(
+                f"{self._file} cannot be read as a checkpoint of this training: "
+                f"{error} Remove it to train from the start."
+            ) from error
+
+    def _load(self):
         try:
             with (
                 self._file.open("rb") as file,
@@ -68,11 +104,6 @@ class Checkpoint(_Files):
                 return _with_arrays(json.loads(str(archive["state"])), arrays)
         except FileNotFoundError:
             return None
-        except Exception as error:
-            raise ValueError(
-                f"{self._file} cannot be read as a checkpoint; remove it to train "
-                "from the start."
-            ) from error
 
     def save(self, get_state):
         """Write the state that a function returns, unless it is too soon."""
@@ -82,16 +113,14 @@ class Checkpoint(_Files):
         arrays = []
         state = json.dumps(_without_arrays(get_state(), arrays))
         named = {f"a{i}": array for i, array in enumerate(arrays)}
-        try:
-            with replacing(self._file) as file:
-                np.savez(file, state=np.array(state), **named)
-        except OSError as error:
-            # An equal training beside this one may have taken it for a left-over.
-            if not (isinstance(error, FileNotFoundError) and self._folder.is_dir()):
-                warnings.warn(
-                    f"The training goes on without a new checkpoint: {error}",
-                    stacklevel=2,
-                )
+        with self._written():
+            try:
+                with replacing(self._file) as file:
+                    np.savez(file, state=np.array(state), **named)
+            except FileNotFoundError:
+                # An equal training beside this one may have taken it for a left-over.
+                if not self._folder.is_dir():
+                    raise
         self._written_at = time.perf_counter()
         self._writing = self._written_at - start
 
@@ -123,6 +152,41 @@ def _with_arrays(value, arrays):
     return value
 
 
+def _check_form(value, like, name):
+    """Raise unless a tree has the keys, the shapes and the kinds of another.
+
+    Where that has nothing yet, None or an empty list, nothing is known.
+    """
+    if isinstance(like, dict):
+        if not isinstance(value, dict) or value.keys() != like.keys():
+            raise ValueError(f"{name} should have the keys {sorted(like)}.")
+        for key in like:
+            _check_form(value[key], like[key], f"{name}[{key!r}]")
+    elif isinstance(like, np.ndarray):
+        is_array = isinstance(value, np.ndarray)
+        if not is_array or (value.shape, value.dtype.kind) != (
+            like.shape,
+            like.dtype.kind,
+        ):
+            raise ValueError(f"{name} should be an array of shape {like.shape}.")
+    elif isinstance(like, list | tuple):
+        if not isinstance(value, list):
+            raise ValueError(f"{name} should be a list.")
+        if any(isinstance(item, np.ndarray) for item in like):
+            if len(value) != len(like):
+                raise ValueError(f"{name} should have {len(like)} items.")
+            for i, item in enumerate(like):
+                _check_form(value[i], item, f"{name}[{i}]")
+    elif isinstance(like, bool | str):
+        if type(value) is not type(like):
+            raise ValueError(f"{name} should be a {type(like).__name__}.")
+    elif isinstance(like, int):  # all of them are counts
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{name} should be a count; it is {value!r}.")
+    elif isinstance(like, float) and type(value) not in (int, float):
+        raise ValueError(f"{name} should be a number; it is {value!r}.")
+
+
 class EvaluationLog(_Files):
     """The evaluations of a deterministic solver whose own state cannot be saved.
 
@@ -142,7 +206,7 @@ class EvaluationLog(_Files):
     def __init__(self, folder, name):
         super().__init__(folder, name)
         self._file = self._path("evaluations")
-        self._log = None
+        self._log, self._is_ours = None, False
         self._synced_at = 0.0
 
     def replaying(self, evaluate, n_scalars, n_values, dtype):
@@ -156,14 +220,15 @@ class EvaluationLog(_Files):
         """
         scalars = struct.Struct(f"<{n_scalars}d")
         size = scalars.size + n_values * np.dtype(dtype).itemsize
-        log = self._file.open("a+b")
-        if not _locked(log):
-            log.close()
+        with self._written():
+            self._open()
+        if self._log is None:
             return evaluate
-        self._log = log
-        log.seek(0)
 
         def remembered(point):
+            log = self._log
+            if log is None:
+                return evaluate(point)
             if known := log.read(size + DIGEST_SIZE):
                 content, digest = known[:size], known[size:]
                 if digest == _digest(point, content):
@@ -173,25 +238,44 @@ class EvaluationLog(_Files):
                 log.seek(0, os.SEEK_END)
             numbers, values = evaluate(point)
             content = scalars.pack(*numbers) + values.tobytes()
-            log.write(content + _digest(point, content))
-            log.flush()
-            now = time.perf_counter()
-            if now - self._synced_at > SYNC_INTERVAL:
-                os.fsync(log.fileno())
-                self._synced_at = now
+            with self._written():
+                self._append(content + _digest(point, content))
             return numbers, values
 
         return remembered
 
+    def _open(self):
+        log = self._file.open("a+b")
+        if not _locked(log):
+            log.close()
+            return
+        self._log, self._is_ours = log, True
+        log.seek(0)
+
+    def _append(self, record):
+        try:
+            self._log.write(record)
+            self._log.flush()
+            now = time.perf_counter()
+            if now - self._synced_at > SYNC_INTERVAL:
+                os.fsync(self._log.fileno())
+                self._synced_at = now
+        except OSError:
+            # Without this record, those after it would not be found.
+            self.close()
+            raise
+
     def close(self):
         """Close the file, and keep it."""
-        if self._log is not None:
-            self._log.close()
+        log, self._log = self._log, None
+        if log is not None:
+            with contextlib.suppress(OSError):  # of what could not be written
+                log.close()
 
     def remove(self):
-        """Delete the file, if this training has it: it has ended."""
+        """Delete the file, if this training had it: it has ended."""
         self.close()
-        if self._log is not None:
+        if self._is_ours:
             self._file.unlink(missing_ok=True)
 
 

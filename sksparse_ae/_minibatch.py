@@ -564,7 +564,7 @@ def train(training):
 
     epoch = 0
     # Where an automatic rate proves too large for the data, the training returns here.
-    safe = run.values(), n_batches
+    safe = {"values": run.values(), "n_batches": n_batches}
     generators = [rng, reviver.rng] if reviver else [rng]
 
     def save():
@@ -572,27 +572,36 @@ def train(training):
             "values": run.values(),
             "epoch": epoch,
             "n_batches": n_batches,
-            "safe": list(safe),
+            "safe": safe,
             "course": course.state(),
             "random": [g.get_state(legacy=False) for g in generators],
             "monitor": monitor.state(),
         }
 
     monitor.start()
-    if checkpoint is not None and (saved := checkpoint.load()):
+
+    def restore(saved):
+        nonlocal epoch, n_batches, safe
         run.restore(saved["values"])
         epoch, n_batches = saved["epoch"], saved["n_batches"]
-        safe = tuple(saved["safe"])
+        safe = saved["safe"]
         course.restore(saved["course"])
         for generator, random_state in zip(generators, saved["random"], strict=True):
             generator.set_state(random_state)
         monitor.restore(saved["monitor"])
+        if not len(monitor.losses) == epoch <= training.max_iter:
+            raise ValueError(f"epoch={epoch} does not fit its curve.")
+
+    if checkpoint is not None:
+        with checkpoint.reading(like=save()) as saved:
+            if saved is not None:
+                restore(saved)
     try:
         while epoch < training.max_iter and not course.ended:
             monitor.begin_iteration()
             rate, before = course.rate, None
             if epoch % SAFE_EPOCHS == 0:
-                before = run.values(), n_batches
+                before = {"values": run.values(), "n_batches": n_batches}
             if rate is not None:
                 monitor.note_rate(rate / math.sqrt(1 + training.falls * n_batches))
             total = np.zeros(3)
@@ -611,8 +620,8 @@ def train(training):
             decay = run.decay(penalties.weight_decay)
             losses = Losses.from_terms(total / training.X.shape[0], decay)
             if course.loses(losses.objective):
-                values, n_batches = safe
-                run.restore(values)
+                run.restore(safe["values"])
+                n_batches = safe["n_batches"]
                 continue
             # Where an epoch has gone well its start is safe; its end need not be.
             if before is not None and course.is_lowest(losses.objective):

@@ -322,8 +322,11 @@ def find_checkpoint(settings, X, earlier):
             from ._optimizers import OptimizerSpec
 
         values["solver"] = repr(OptimizerSpec.from_solver(settings.solver))
+    from . import __version__
+
     packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
     versions = [importlib.metadata.version(package) for package in packages]
+    versions.append(__version__)
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
     name = fingerprint(versions, values, X, is_streamed(X), state)

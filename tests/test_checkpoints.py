@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+import sksparse_ae
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._checkpoint import Checkpoint, EvaluationLog
 from sksparse_ae._monitor import Monitor
@@ -51,6 +52,11 @@ def assert_same_fit(one, other):
         assert_array_equal(a, b)
     assert one.loss_curve_ == other.loss_curve_
     assert one.objective_ == other.objective_
+
+
+def read(checkpoint, like=None):
+    with checkpoint.reading(like) as state:
+        return state
 
 
 TRAININGS = {
@@ -93,7 +99,7 @@ def test_a_resumed_training_does_not_repeat_its_epochs(digits, dying, tmp_path):
     with pytest.raises(Died):
         clone(few).fit(digits)
     (file,) = tmp_path.iterdir()
-    saved = Checkpoint(tmp_path, file.name.split("-")[1].split(".")[0]).load()
+    saved = read(Checkpoint(tmp_path, file.name.split("-")[1].split(".")[0]))
     assert 1 <= saved["epoch"] <= 8
     assert len(saved["monitor"]["losses"]) == saved["epoch"]
 
@@ -154,8 +160,71 @@ def test_an_unreadable_checkpoint_is_named(tmp_path):
     checkpoint.save(lambda: {"weights": [np.arange(1000.0)]})
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint; remove it"):
-        Checkpoint(tmp_path, "training").load()
+    with pytest.raises(ValueError, match=r"cannot be read .* Remove it to"):
+        read(Checkpoint(tmp_path, "training"))
+
+
+def without(state, key):
+    del state[key]
+
+
+def with_entry(state, *keys_and_value):
+    *keys, last, value = keys_and_value
+    for key in keys:
+        state = state[key]
+    state[last] = value
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: without(s, "values"), "should have the keys"),
+        (lambda s: without(s["monitor"], "best"), "should have the keys"),
+        (lambda s: with_entry(s, "other", 1), "should have the keys"),
+        (lambda s: with_entry(s, "epoch", -5), "'epoch'. should be a count; it is -5"),
+        (lambda s: with_entry(s, "epoch", 10**6), "does not fit its curve"),
+        (lambda s: with_entry(s, "epoch", 1.5), "should be a count"),
+        (lambda s: with_entry(s, "n_batches", "many"), "should be a number"),
+        (lambda s: with_entry(s, "values", 0, np.zeros((2, 2))), "array of shape .3, "),
+        (lambda s: s["values"].pop(), "should have .* items"),
+        (lambda s: s["random"].clear(), "zip"),
+        (lambda s: with_entry(s, "monitor", "losses", 0, [1.0]), "missing"),
+    ],
+)
+def test_a_checkpoint_of_another_form_is_refused(
+    digits, dying, tmp_path, spoil, message
+):
+    few = SparseAutoencoderTransformer(
+        3, max_iter=9, batch_size=100, random_state=0, checkpoint_dir=tmp_path
+    )
+    dying(2)
+    with pytest.raises(Died):
+        clone(few).fit(digits)
+    dying(None)
+    (file,) = tmp_path.iterdir()
+    checkpoint = Checkpoint(tmp_path, file.name.split("-")[1].split(".")[0])
+    state = read(checkpoint)
+    spoil(state)
+    checkpoint.save(lambda: state)
+    with pytest.raises(ValueError, match=message) as error:
+        few.fit(digits)
+    assert str(file) in str(error.value)
+    assert "Remove it to train from the start" in str(error.value)
+    assert not hasattr(few, "coefs_")
+
+
+def test_a_checkpoint_of_another_version_is_another_training(
+    digits, dying, tmp_path, monkeypatch
+):
+    few = SparseAutoencoderTransformer(
+        3, max_iter=5, random_state=0, checkpoint_dir=tmp_path
+    )
+    dying(2)
+    for n_files, version in enumerate(["0.0.1", "0.0.2"], start=1):
+        monkeypatch.setattr(sksparse_ae, "__version__", version)
+        with pytest.raises(Died):
+            clone(few).fit(digits)
+        assert len(list(tmp_path.iterdir())) == n_files
 
 
 def test_a_checkpoint_returns_what_it_was_given(tmp_path):
@@ -165,16 +234,16 @@ def test_a_checkpoint_returns_what_it_was_given(tmp_path):
         "nested": {"array": np.array(7, dtype=np.uint32), "other": []},
     }
     Checkpoint(tmp_path, "a").save(lambda: state)
-    read = Checkpoint(tmp_path, "a").load()
-    assert read["numbers"] == state["numbers"]
-    assert read["nested"]["other"] == []
+    found = read(Checkpoint(tmp_path, "a"), like=state)
+    assert found["numbers"] == state["numbers"]
+    assert found["nested"]["other"] == []
     for a, b in (
-        *zip(read["weights"], state["weights"], strict=True),
-        (read["nested"]["array"], state["nested"]["array"]),
+        *zip(found["weights"], state["weights"], strict=True),
+        (found["nested"]["array"], state["nested"]["array"]),
     ):
         assert_array_equal(a, b)
         assert a.dtype == b.dtype
-    assert Checkpoint(tmp_path, "b").load() is None
+    assert read(Checkpoint(tmp_path, "b"), like=state) is None
 
 
 def test_parts_of_an_unfinished_writing_are_not_read_and_go_away(tmp_path):
@@ -182,7 +251,7 @@ def test_parts_of_an_unfinished_writing_are_not_read_and_go_away(tmp_path):
     checkpoint.save(lambda: {"epoch": 1})
     (file,) = tmp_path.iterdir()
     (tmp_path / f"{file.name}.0.part").write_bytes(b"half")
-    assert Checkpoint(tmp_path, "training").load() == {"epoch": 1}
+    assert read(Checkpoint(tmp_path, "training")) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -270,6 +339,58 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
     with pytest.warns(UserWarning, match="without a new checkpoint: No space left"):
         few.fit(digits)
     assert list(tmp_path.iterdir()) == []
+
+
+class FullDisk:
+    """An open file to which nothing can be written."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, content):
+        self._file.write(content[:10])
+        raise OSError("No space left on device")
+
+    def flush(self):
+        raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize("n_written", [0, 3])
+def test_a_full_disk_costs_the_log_and_not_the_training(
+    digits, monkeypatch, tmp_path, n_written
+):
+    few = SparseAutoencoderTransformer(3, solver="lbfgs", max_iter=9, random_state=0)
+    undisturbed = clone(few).fit(digits)
+    append, records = EvaluationLog._append, []
+
+    def append_until_full(self, record):
+        if len(records) == n_written:
+            self._log = FullDisk(self._log)
+        records.append(record)
+        append(self, record)
+
+    monkeypatch.setattr(EvaluationLog, "_append", append_until_full)
+    few.set_params(checkpoint_dir=tmp_path)
+    with pytest.warns(UserWarning, match="without a new checkpoint: No space left"):
+        few.fit(digits)
+    assert_same_fit(few, undisturbed)
+    assert len(records) == n_written + 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_opened_costs_no_training(digits, monkeypatch, tmp_path):
+    def unopened(self):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(EvaluationLog, "_open", unopened)
+    few = SparseAutoencoderTransformer(
+        3, solver="lbfgs", max_iter=3, random_state=0, checkpoint_dir=tmp_path
+    )
+    with pytest.warns(UserWarning, match="without a new checkpoint: No space left"):
+        few.fit(digits)
 
 
 def test_a_fit_that_a_warning_ends_keeps_its_checkpoint(digits, tmp_path):
