@@ -6,6 +6,7 @@ cannot save, as its configuration.
 """
 
 import os
+import re
 import sys
 
 from ._startup import starting_tensorflow
@@ -58,7 +59,25 @@ def _optimizer_to_plain(solver):
         # Of a class that is not registered: for pickle, and for Keras, to save.
         return solver
     same = type(copy) is type(solver) and copy.get_config() == plain["config"]
-    return plain if same else solver
+    return _without_automatic_names(plain) if same else solver
+
+
+def _without_automatic_names(value):
+    """Return a description without the names that Keras gave, by counting.
+
+    They are no part of an optimizer: equal ones would differ by when they were made,
+    and what joblib has cached would never be found again.
+    """
+    if not isinstance(value, dict):
+        return value
+    value = {key: _without_automatic_names(item) for key, item in value.items()}
+    if _is_description(value):
+        config = value["config"]
+        stem = re.sub(r"_\d+$", "", str(config.get("name")))
+        class_name = value["class_name"].rpartition(">")[2]
+        if stem.replace("_", "").lower() == class_name.lower():
+            value["config"] = {k: v for k, v in config.items() if k != "name"}
+    return value
 
 
 def _is_description(value):

@@ -5,11 +5,14 @@ import io
 import pickle
 import subprocess
 import sys
+import time
 
 import joblib
+import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -138,6 +141,46 @@ def test_the_file_of_a_training_that_can_go_on_holds_latest_weights_and_moments(
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def optimizers():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.75)
+    return {
+        "Adam": keras.optimizers.Adam(0.01),
+        "SGD": keras.optimizers.SGD(schedule, momentum=0.5),
+        "named": keras.optimizers.RMSprop(0.01, name="mine"),
+        "LossScale": keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(0.01)),
+    }
+
+
+@pytest.mark.parametrize("name", optimizers())
+def test_equal_optimizers_hash_alike_whenever_they_were_made(monkeypatch, name):
+    one, other = (
+        SparseAutoencoderTransformer(3, solver=optimizers()[name]) for _ in range(2)
+    )
+    before = joblib.hash(one)
+    # Keras' own pickle of an optimizer is an archive that holds the time.
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(2e9))
+    assert joblib.hash(one) == joblib.hash(other) == joblib.hash(clone(one)) == before
+    different = SparseAutoencoderTransformer(3, solver=keras.optimizers.Adam(0.02))
+    assert joblib.hash(different) != before
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_cached_pipeline_that_is_built_again_is_not_trained_again(
+    digits, tmp_path, monkeypatch
+):
+    def build():
+        solver = keras.optimizers.Adam(0.01)
+        few = SparseAutoencoderTransformer(3, solver=solver, max_iter=2, random_state=0)
+        memory = joblib.Memory(tmp_path, verbose=0)
+        return make_pipeline(few, StandardScaler(), memory=memory)
+
+    first = build().fit(digits)
+    monkeypatch.setattr(SparseAutoencoderTransformer, "_fit", None)
+    again = build().fit(digits)
+    assert_array_equal(again[0].coefs_[0], first[0].coefs_[0])
+
+
 def test_partial_fit_goes_on_after_loading_as_if_never_saved(digits, tmp_path, dtype):
     X = digits.astype(dtype)
     kept = SparseAutoencoderTransformer(10, random_state=0).partial_fit(X)
