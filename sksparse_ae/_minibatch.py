@@ -14,7 +14,7 @@ from ._course import Course
 from ._monitor import Losses, Monitor
 from ._network import Network
 from ._objective import weight_penalty
-from ._optimizers import OptimizerSpec
+from ._optimizers import OptimizerSpec, unit_axes
 from ._problem import Penalties, Problem
 from ._programs import (
     Program,
@@ -123,7 +123,7 @@ class MiniBatchProgram(Program):
         self._rho_hat = tf.Variable(
             tf.zeros([*self._models, architecture.n_components])
         )
-        weights = self.network.variables
+        weights, self._optimizer_spec = self.network.variables, optimizer_spec
         # What an optimizer of the user's own ends with is what is wanted of it.
         self._average = (
             [tf.Variable(tf.zeros_like(v.value)) for v in weights]
@@ -137,6 +137,26 @@ class MiniBatchProgram(Program):
     def averages(self):
         """Whether the program averages the weights."""
         return bool(self._average)
+
+    def fresh_optimizer_values(self, weights):
+        """Return what the optimizer keeps where a training begins at these weights."""
+        if self._sets_rate:
+            return super().fresh_optimizer_values(weights)
+        variables = Network(self.network.architecture).variables
+        for variable, value in zip(variables, weights, strict=True):
+            variable.assign(value)
+        optimizer = self._optimizer_spec.build_for(variables)
+        return [variable.numpy() for variable in optimizer.variables]
+
+    @functools.cached_property
+    def unit_axes(self):
+        """The axes of units of each variable of the optimizer: see ``unit_axes``."""
+
+        def variables_of(n_components, n_features):
+            sizes = {"n_components": n_components, "n_features": n_features}
+            return Network(self.network.architecture._replace(**sizes)).variables
+
+        return unit_axes(self._optimizer_spec, variables_of)
 
     def epoch_graph(self, chunk_rows, *, has_spread, compiled):
         """Return ``epoch`` for chunks of so many rows as a graph, compiled or not."""
@@ -358,17 +378,14 @@ class MiniBatchRun(Run):
         for variables in (self.weights, self.others[1:]):
             for variable, value in zip(variables, values, strict=bool(variables)):
                 variable.assign(value.astype(np.float32))
-        # Keras names what an optimizer keeps for a variable after that variable; all of
-        # these have the units on their first axis.
-        of_units = "encoder_kernel", "encoder_bias", "decoder_kernel"
-        for variable, fresh in zip(
-            self.of_optimizer, self.program.optimizer.variables, strict=True
+        fresh_values = self.program.fresh_optimizer_values(values)
+        for variable, axes, fresh in zip(
+            self.of_optimizer, self.program.unit_axes, fresh_values, strict=True
         ):
-            path = fresh.path.replace("/", "_")
-            if fresh.shape and any(name in path for name in of_units):
-                (value,) = copies([variable])
-                value[units] = fresh.numpy()[units]
-                variable.assign(value)
+            (value,) = copies([variable])
+            for axis in axes:
+                np.moveaxis(value, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
+            variable.assign(value)
         (rho_hat,) = copies(self.others[:1])
         rho_hat[units] = rho
         self.others[0].assign(rho_hat)
@@ -556,6 +573,8 @@ def train(training):
         has_spread=training.coordinates.spread is not None,
         compiled=training.is_worth_compiling(),
     )
+    if reviver is not None:
+        _ = program.unit_axes  # raises before the training what it would within
     penalties, offset = training.problem.penalties, training.offset()
     coefficients = Penalties(*(tf.constant(p, tf.float32) for p in penalties))
     course, n_batches = training.course(), training.state.n_batches

@@ -81,6 +81,7 @@ class OptimizerSpec(NamedTuple):
 
     @classmethod
     def _from_instance(cls, solver, *, takes_rate):
+        refuse_unconfigured(solver)
         try:
             config = _without_names(solver.get_config())
             rate = config.get("learning_rate")
@@ -123,6 +124,90 @@ class OptimizerSpec(NamedTuple):
 def _as_json(value):
     """Return a NumPy scalar, an array or a tensor as Python's numbers."""
     return np.asarray(value).tolist()
+
+
+# Two numbers of units, and as many features as neither, to tell the axes of units by.
+PROBED_UNITS, PROBED_FEATURES = (5, 6), 2
+
+
+def unit_axes(spec, variables_of):
+    """Return, for each variable that an optimizer keeps, the axes of units.
+
+    They are those that grow with the number of units, by as many: what a variable is
+    called, and whether there are as many features as units, does not matter.
+
+    Parameters
+    ----------
+    spec : OptimizerSpec
+    variables_of : callable
+        Maps numbers of units and features to the variables of such a network.
+
+    Raises
+    ------
+    ValueError
+        If a variable grows in another way, and units cannot be told apart in it.
+    """
+    fewer, more = (
+        spec.build_for(variables_of(n_units, PROBED_FEATURES)).variables
+        for n_units in PROBED_UNITS
+    )
+    axes = []
+    for variable, larger in zip(fewer, more, strict=True):
+        sizes = list(zip(variable.shape, larger.shape, strict=True))
+        axes.append([axis for axis, (few, many) in enumerate(sizes) if few != many])
+        if any(sizes[axis] != PROBED_UNITS for axis in axes[-1]):
+            raise ValueError(
+                f"revive=True cannot start units anew in {variable.path}, of shape "
+                f"{tuple(variable.shape)} for {PROBED_UNITS[0]} units, that the solver "
+                "keeps: no axis of it is that of the units. Set revive=False."
+            )
+    return axes
+
+
+def refuse_unconfigured(solver):
+    """Raise if an optimizer has settings that ``get_config`` does not hold.
+
+    What is rebuilt from the configuration, Keras' own copies too, goes without them.
+    """
+    try:
+        copy = type(solver).from_config(_without_names(solver.get_config()))
+    except Exception:  # of which ``from_solver`` tells more
+        return
+    if names := _unconfigured(solver, copy):
+        raise ValueError(
+            f"solver={solver!r} has settings that its get_config() does not hold, so "
+            f"that copies of it, in clone and fit, lose them: {', '.join(names)}. Make "
+            "them in the __init__ of a subclass, or add them to its get_config()."
+        )
+
+
+def _unconfigured(solver, copy):
+    """Return the names of the settings in which a copy differs."""
+    names = []
+    # What exclude_from_weight_decay() has kept.
+    of_exclusion = "_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"
+    kept, copied = (
+        [getattr(optimizer, name, None) or None for name in of_exclusion]
+        for optimizer in (solver, copy)
+    )
+    if kept != copied:
+        names.append("exclude_from_weight_decay")
+    simple = str, bool, Real, type(None)
+    names += [
+        f"{name}={value!r}"
+        for name, value in vars(solver).items()
+        if not (name.startswith("_") or name in ("built", "name"))
+        and isinstance(value, simple)
+        and value != getattr(copy, name, None)
+    ]
+    inner = [
+        [getattr(o, "inner_optimizer", None), *getattr(o, "optimizers", ())]
+        for o in (solver, copy)
+    ]
+    for pair in zip(*inner, strict=False):
+        if None not in pair:
+            names += _unconfigured(*pair)
+    return names
 
 
 def _without_names(config):

@@ -48,6 +48,10 @@ class Program:
                 )
             return self._graphs[key]
 
+    def fresh_optimizer_values(self, weights):
+        """Return what the optimizer keeps where a training begins at these weights."""
+        return [variable.numpy() for variable in self.optimizer.variables]
+
     def finalize(self):
         """Let the optimizer finish, e.g. put averaged weights in place."""
         self.optimizer.finalize_variable_values(self.weights)
@@ -74,7 +78,7 @@ class Run:
         self.program = program
         n_weights = len(weights)
         if optimizer_values is None:
-            optimizer_values = [v.value for v in program.optimizer.variables]
+            optimizer_values = program.fresh_optimizer_values(weights)
         values = [*weights, *optimizer_values, *others]
         variables = [
             tf.Variable(value, dtype=traced.dtype, trainable=False)

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import sys
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar
@@ -151,7 +152,9 @@ class SparseAutoencoderTransformer(
     solver : {"adam", "sgd", "lbfgs"} or keras.optimizers.Optimizer, default="adam"
         "adam" and "sgd" (Nesterov momentum 0.9), and any Keras optimizer instance,
         train by mini-batches in float32; an instance, whose state must be in its
-        `variables`, is rebuilt from its configuration, never changed.
+        `variables`, is rebuilt from its configuration, never changed. One that has more
+        than `get_config` holds, as after `exclude_from_weight_decay`, is refused: make
+        such settings in the `__init__` of a subclass.
         "lbfgs" is SciPy's L-BFGS over all samples at once, in the dtype of `X`; it
         suits small data best.
 
@@ -1050,7 +1053,12 @@ class SparseAutoencoderTransformer(
 
         write_module(path, self._parameters, getattr(self, "feature_names_in_", None))
 
+    def __sklearn_clone__(self):
+        _refuse_what_copies_lose(self.solver)
+        return super().__sklearn_clone__()
+
     def __getstate__(self):
+        _refuse_what_copies_lose(self.solver)
         return to_plain(super().__getstate__(), RECORDS)
 
     def __setstate__(self, state):
@@ -1061,6 +1069,15 @@ class SparseAutoencoderTransformer(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _refuse_what_copies_lose(solver):
+    """Raise for a Keras optimizer of which copies, in silence, lose something."""
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(solver, keras.optimizers.Optimizer):
+        from ._optimizers import refuse_unconfigured
+
+        refuse_unconfigured(solver)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Bad input is refused by name before any training, and changes nothing."""
 
 import copy
+import pickle
 import sys
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sksparse_ae import SparseAutoencoderTransformer, _minibatch
@@ -127,6 +129,70 @@ def test_bad_data_are_named(parameters, X, message, solver):
 def test_a_solver_that_is_no_usable_optimizer_is_named(solver, message):
     with pytest.raises(ValueError, match=message):
         SparseAutoencoderTransformer(solver=solver).fit(GOOD)
+
+
+def without_decay_of_biases(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+class KeepsLessThanItIsGiven(keras.optimizers.SGD):
+    """Has a setting that its configuration lacks."""
+
+    def __init__(self, *args, clip_units=0.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.clip_units = clip_units
+
+
+@keras.saving.register_keras_serializable("sksparse_ae_tests")
+class WithoutDecayOfBiases(keras.optimizers.AdamW):
+    """Excludes them as often as it is made."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.exclude_from_weight_decay(var_names=["bias"])
+
+
+@pytest.mark.parametrize(
+    ("solver", "name"),
+    [
+        (without_decay_of_biases(keras.optimizers.AdamW()), "exclude_from_weight"),
+        (
+            keras.optimizers.LossScaleOptimizer(
+                without_decay_of_biases(keras.optimizers.Lion(weight_decay=0.1))
+            ),
+            "exclude_from_weight_decay",
+        ),
+        (KeepsLessThanItIsGiven(0.1, clip_units=2.0), "clip_units=2.0"),
+    ],
+    ids=["excluded", "excluded within another", "a subclass"],
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda transformer: transformer.fit(GOOD),
+        lambda transformer: transformer.partial_fit(GOOD),
+        clone,
+        pickle.dumps,
+    ],
+    ids=["fit", "partial_fit", "clone", "pickle"],
+)
+def test_what_a_copy_of_an_optimizer_would_lose_is_named(solver, name, use):
+    transformer = SparseAutoencoderTransformer(2, max_iter=2, solver=solver)
+    with pytest.raises(ValueError, match=f"does not hold.* lose them: {name}"):
+        use(transformer)
+    assert transformer.solver is solver
+
+
+@pytest.mark.trains
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+def test_what_a_subclass_sets_itself_is_kept():
+    solver = WithoutDecayOfBiases(0.1, weight_decay=0.5)
+    few = SparseAutoencoderTransformer(2, max_iter=5, solver=solver, random_state=0)
+    decayed = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    other = clone(few).set_params(solver=decayed).fit(GOOD)
+    assert np.abs(few.fit(GOOD).intercepts_[0] - other.intercepts_[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("parameters", [{"warm_start": True}, {"early_stopping": True}])

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import queue
 import sys
@@ -1040,6 +1041,96 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
             assert (moment[~units] == 1).all()
         else:
             assert (moment == 1).all()
+
+
+def _of_keras():
+    """Return one of every optimizer that this version of Keras has."""
+    classes = {
+        c
+        for c in vars(keras.optimizers).values()
+        if isinstance(c, type) and issubclass(c, keras.optimizers.Optimizer)
+    }
+    classes.discard(keras.optimizers.Optimizer)
+    made = []
+    for optimizer in sorted(classes, key=lambda c: c.__name__):
+        if optimizer.__name__ == "MultiOptimizer":
+            parts = {"decoder/.*": keras.optimizers.Adafactor(0.01)}
+            of_parts = keras.optimizers.OptimizerMap(keras.optimizers.Adam(0.01), parts)
+            made.append(optimizer(of_parts))
+        elif optimizer.__name__ == "LossScaleOptimizer":
+            made.append(optimizer(keras.optimizers.Adafactor(0.01)))
+        else:
+            made.append(optimizer(0.01))
+    return made
+
+
+OF_KERAS = pytest.mark.parametrize(
+    "optimizer", _of_keras(), ids=lambda optimizer: type(optimizer).__name__
+)
+SQUARE = Architecture(4, 4, "sigmoid", "linear", "squared_error", "float32")
+
+
+@OF_KERAS
+def test_no_optimizer_keeps_the_history_of_a_unit_that_starts_anew(optimizer):
+    # As many features as units: their axes cannot be told apart by their length.
+    spec, _ = _optimizers.OptimizerSpec.from_solver(optimizer)
+    program = _minibatch.MiniBatchProgram(SQUARE, spec, 50, True)
+    rng, units = np.random.RandomState(0), np.array([False, True, False, True])
+    weights = [rng.normal(size=shape) for shape in ((4, 4), 4, (4, 4), 4)]
+    new = [w.copy() for w in weights]
+    new[0][:, units], new[1][units], new[2][units] = 1, 2, 3
+    state = _minibatch.MiniBatchState(weights, None, None, np.full(4, 0.5))
+    run = _minibatch.MiniBatchRun(program, FEATURES, state)
+    for variable in run.of_optimizer:
+        variable.assign(tf.fill(variable.shape, tf.cast(7, variable.dtype)))
+    run.replace_units(new, units, 0.1)
+    fresh_state = _minibatch.MiniBatchState(new, None, None, np.full(4, 0.5))
+    fresh = _minibatch.MiniBatchRun(program, FEATURES, fresh_state).of_optimizer
+    n_of_units = 0
+    for variable, begins, axes in zip(
+        run.of_optimizer, fresh, program.unit_axes, strict=True
+    ):
+        value, begins = variable.numpy(), begins.numpy()
+        assert len(axes) <= 1
+        if axes:
+            n_of_units += 1
+            value, begins = (np.moveaxis(v, axes[0], 0) for v in (value, begins))
+            assert_array_equal(value[units], begins[units])
+            value = value[~units]
+        assert (value == 7).all()
+    plain = isinstance(optimizer, keras.optimizers.SGD)
+    assert n_of_units >= (0 if plain else 3)
+
+
+@OF_KERAS
+def test_every_optimizer_begins_at_the_weights_as_under_keras(optimizer):
+    spec, _ = _optimizers.OptimizerSpec.from_solver(optimizer)
+    program = _minibatch.MiniBatchProgram(SQUARE, spec, 50, True)
+    weights = [np.full(shape, 0.25) for shape in ((4, 4), 4, (4, 4), 4)]
+    state = _minibatch.MiniBatchState(weights, None, None, np.full(4, 0.5))
+    run = _minibatch.MiniBatchRun(program, FEATURES, state)
+    variables = [keras.Variable(w, dtype="float32") for w in weights]
+    # Keras' names for them decide what Muon takes for a matrix: not these.
+    alone = spec.build()
+    alone.build(variables)
+    if not hasattr(alone, "optimizers"):  # which goes by the names of the layers
+        for ours, theirs in zip(run.of_optimizer, alone.variables, strict=True):
+            assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+class _Flat(keras.optimizers.SGD):
+    """Keeps one number for every weight of all, in a row."""
+
+    def build(self, variables):
+        super().build(variables)
+        n_weights = sum(math.prod(v.shape) for v in variables)
+        self.flat = self.add_variable((n_weights,), name="flat")
+
+
+def test_revival_refuses_an_optimizer_in_which_units_cannot_be_told_apart(digits):
+    few = SparseAutoencoderTransformer(3, solver=_Flat(0.01), max_iter=2, revive=True)
+    with pytest.raises(ValueError, match=r"cannot start units anew in \S*flat"):
+        few.fit(digits)
 
 
 class _LikeAModule:
