@@ -30,7 +30,7 @@ def mean_to_rho_hat(mean_activation, activation_range):
     return (mean_activation - low) / (high - low)
 
 
-def kl_divergence(rho, rho_hat, xp):
+def kl_divergence(rho, rho_hat, xp, *, once=True):
     """KL(rho || rho_hat) of Bernoulli variables, element by element.
 
     Outside ``[KL_MARGIN, 1 - KL_MARGIN]`` it goes on along the tangent, so that the
@@ -38,10 +38,14 @@ def kl_divergence(rho, rho_hat, xp):
     are no probabilities at all (relu), and still point back. What reaches the weights
     is the slope times that of the activation: a relu unit that is off for every
     sample stays off.
+
+    ``once`` says that only first derivatives are taken of it.
     """
-    # The slope below is the derivative, inside and out, so that nothing else needs one:
-    # differentiating each operation cost a small network's step six passes.
-    inside = _held_constant(xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN), xp)
+    inside = xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN)
+    if once:
+        # The slope below is the derivative, inside and out, so that nothing else needs
+        # one: differentiating each operation cost a small network's step six passes.
+        inside = _held_constant(inside, xp)
     divergence = rho * xp.log(rho / inside) + (1 - rho) * xp.log(
         (1 - rho) / (1 - inside)
     )
@@ -104,9 +108,9 @@ def weight_penalty(weights, weight_decay, xp):
     )
 
 
-def sparsity_penalty(rho_hat, rho, beta, xp):
+def sparsity_penalty(rho_hat, rho, beta, xp, *, once=True):
     """Return beta times the KL divergence summed over the units."""
-    return beta * xp.sum(kl_divergence(rho, rho_hat, xp), axis=-1)
+    return beta * xp.sum(kl_divergence(rho, rho_hat, xp, once=once), axis=-1)
 
 
 def straight_through(value, gradient_of, xp):

@@ -5,11 +5,13 @@ from keras import ops
 
 from ._objective import (
     ACTIVATION_RANGES,
+    OUTPUT_RANGES,
     mean_to_rho_hat,
     reconstruction_loss,
     sparsity_penalty,
     weight_penalty,
 )
+from ._options import count, not_negative, one_of, positive
 from ._problem import USUAL_WEIGHT_DECAY
 from .regularizers import KLSparsity
 
@@ -56,7 +58,8 @@ class ReconstructionLoss(keras.losses.Loss):
         reduction="sum_over_batch_size",
     ):
         super().__init__(name=name, reduction=reduction)
-        self.loss, self.scale = loss, scale
+        self.loss = one_of("loss", loss, ("squared_error", "log_loss"))
+        self.scale = positive("scale", scale)
 
     def call(self, y_true, y_pred):
         """Return the loss of each sample.
@@ -115,7 +118,8 @@ class WeightDecay(keras.regularizers.Regularizer):
     """
 
     def __init__(self, weight_decay, scale):
-        self.weight_decay, self.scale = weight_decay, scale
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.scale = positive("scale", scale)
 
     def __call__(self, weights):
         """Return the penalty."""
@@ -199,6 +203,11 @@ class SparseAutoencoder(keras.Model):
         scale=1.0,
         **kwargs,
     ):
+        n_features = count("n_features", n_features)
+        n_components = count("n_components", n_components)
+        scale = positive("scale", scale)
+        one_of("activation", activation, ACTIVATION_RANGES)
+        one_of("output_activation", output_activation, ("linear", *OUTPUT_RANGES))
         # What weighs in the objective are the weights on the scaled data: scale W1
         # and W2 / scale. An initializer without a seed would draw one from Python's
         # global generator.
@@ -321,25 +330,41 @@ class SparseAutoencoder(keras.Model):
 
 
 class _Means(keras.metrics.Metric):
-    """Means of the losses and of the codes over all samples of an evaluation."""
+    """Sums of the losses and of the codes over all samples of an evaluation.
+
+    Sums, as Keras adds up the variables of replicas; in float64, in which those of a
+    million samples lose nothing, where the backend has it.
+    """
 
     def __init__(self, n_components, name):
-        super().__init__(name=name)
+        has_float64 = keras.config.backend() != "jax"
+        super().__init__(name=name, dtype="float64" if has_float64 else "float32")
         self.count = self.add_variable((), initializer="zeros", name="count")
-        self.loss = self.add_variable((), initializer="zeros", name="loss")
-        self.activation = self.add_variable(
+        self._loss = self.add_variable((), initializer="zeros", name="loss")
+        self._activation = self.add_variable(
             (n_components,), initializer="zeros", name="activation"
         )
 
     def update_state(self, losses, codes):
-        """Move the means towards those of a batch, by its share of all samples."""
-        n_batch = ops.cast(ops.shape(codes)[0], self.count.dtype)
-        self.count.assign(self.count + n_batch)
-        share = n_batch / self.count
-        for mean, values in ((self.loss, losses), (self.activation, codes)):
-            batch_mean = ops.cast(ops.mean(values, axis=0), mean.dtype)
-            mean.assign(mean + share * (batch_mean - mean))
+        """Take in a batch."""
+        self.count.assign_add(ops.cast(ops.shape(codes)[0], self.dtype))
+        for total, values in ((self._loss, losses), (self._activation, codes)):
+            total.assign_add(ops.sum(ops.cast(values, self.dtype), axis=0))
+
+    def _mean(self, total):
+        mean = total / ops.maximum(self.count, ops.ones_like(self.count))
+        return ops.cast(mean, "float32")
+
+    @property
+    def loss(self):
+        """Mean loss of a sample."""
+        return self._mean(self._loss)
+
+    @property
+    def activation(self):
+        """Mean activation of each unit."""
+        return self._mean(self._activation)
 
     def result(self):
         """Return the mean loss."""
-        return self.loss.value
+        return self.loss

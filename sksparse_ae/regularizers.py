@@ -1,12 +1,13 @@
 """Ng's sparsity penalty for Keras layers, on every version of Keras 3."""
 
 import math
-from numbers import Real
+from numbers import Integral
 
 import keras
 from keras import ops
 
 from ._objective import KL_MARGIN, mean_to_rho_hat, sparsity_penalty, straight_through
+from ._options import not_negative, number
 
 # From 3.14 on, Keras divides what an activity regularizer returns by the batch size,
 # as Keras 2 did; from 3.0 to 3.13 it does not (keras-team/keras, pull request 22021).
@@ -15,21 +16,61 @@ _KERAS_DIVIDES_BY_BATCH_SIZE = tuple(
 ) >= (3, 14)
 
 
-def _mean_over_samples(activations):
-    """Return the mean of each unit, in float32 or better."""
+def _penalty_of(activations, options, mask=None, running=None):
+    """Return the penalty of a batch, 0 of one without samples.
+
+    Parameters
+    ----------
+    activations : tensor
+    options : KLDivergenceRegularizer or KLSparsity
+        Its ``rho``, ``beta``, ``activation_range`` and ``axis`` are read.
+    mask : tensor of bool, optional
+        Which samples count, over all axes but that of the units, or the first of them.
+    running : callable, optional
+        Takes the mean of the batch on [0, 1], and whether there are samples; returns
+        that at which the slope is taken.
+
+    Returns
+    -------
+    penalty : scalar tensor
+        In float32 or better.
+    """
     # In half precision 1 - 2**-20 is 1, and its logarithm is lost.
     if keras.backend.standardize_dtype(activations.dtype) != "float64":
         activations = ops.cast(activations, "float32")
-    return ops.mean(activations, axis=tuple(range(len(activations.shape) - 1)))
+    activations = ops.moveaxis(activations, options.axis, -1)
+    axes = tuple(range(len(activations.shape) - 1))
+    counts = ops.ones_like(activations[..., :1])
+    if mask is not None:
+        mask = ops.cast(mask, counts.dtype)
+        missing = len(counts.shape) - len(mask.shape)
+        counts = counts * ops.reshape(mask, (*ops.shape(mask), *[1] * missing))
+        # What is masked may be anything, NaN included.
+        activations = ops.where(counts > 0, activations, 0.0)
+    n_samples = ops.sum(counts)
+    mean = ops.sum(activations, axis=axes) / ops.maximum(n_samples, 1.0)
+    rho_hat = mean_to_rho_hat(mean, options.activation_range)
+    if running is not None:
+        rho_hat = running(rho_hat, n_samples > 0)
+    penalty = sparsity_penalty(rho_hat, options.rho, options.beta, ops, once=False)
+    return ops.where(n_samples > 0, penalty, ops.zeros_like(penalty))
 
 
-def _checked(rho, beta, activation_range):
-    if not (isinstance(rho, Real) and KL_MARGIN <= rho <= 1 - KL_MARGIN):
-        raise ValueError(
-            f"rho must lie between 0 and 1, 2**-20 away from both; got rho={rho!r}."
-        )
-    if not (isinstance(beta, Real) and 0 <= beta < math.inf):
-        raise ValueError(f"beta must be finite and 0 or larger; got beta={beta!r}.")
+def _in_half_precision(penalty):
+    """Return a penalty as a model adds it up that computes in half precision alone."""
+    if keras.config.floatx() in ("float16", "bfloat16"):
+        return ops.cast(penalty, keras.config.floatx())
+    return penalty
+
+
+def _checked(rho, beta, activation_range, axis):
+    rho = number(
+        "rho",
+        rho,
+        lambda value: KL_MARGIN <= value <= 1 - KL_MARGIN,
+        "lie between 0 and 1, 2**-20 away from both",
+    )
+    beta = not_negative("beta", beta)
     try:
         low, high = activation_range
         ordered = -math.inf < low < high < math.inf
@@ -40,7 +81,11 @@ def _checked(rho, beta, activation_range):
             "activation_range must be a pair of finite numbers (low, high) with "
             f"low < high; got activation_range={activation_range!r}."
         )
-    return float(rho), float(beta), (float(low), float(high))
+    if isinstance(axis, bool) or not isinstance(axis, Integral) or axis == 0:
+        raise ValueError(
+            f"axis must be that of the units, 1 for channels_first; got axis={axis!r}."
+        )
+    return rho, beta, (float(low), float(high)), int(axis)
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
@@ -57,7 +102,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     where :math:`\hat\rho_j` is the mean activation of unit :math:`j` over the samples
     of the batch [1]_. Keras passes the layer's output, of shape
-    (batch size, ..., units); the mean is taken over all axes but the last.
+    (batch size, ..., units); the mean is taken over all axes but that of the units. It
+    passes no mask: of sequences with padding use `KLSparsity`. A batch without samples
+    has no penalty.
 
     The contribution is the same on every supported Keras and at every batch size. From
     version 3.14 on, Keras divides what an activity regularizer returns by the batch
@@ -79,6 +126,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     activation_range : tuple of two floats, default=(0.0, 1.0)
         Interval on which mean activations are measured; (-1, 1) for tanh units, whose
         :math:`\hat\rho` is then (mean + 1) / 2.
+
+    axis : int, default=-1
+        Axis of the units; 1 for layers with `data_format="channels_first"`.
 
     Raises
     ------
@@ -108,9 +158,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     0.5232
     """
 
-    def __init__(self, rho=0.05, beta=3.0, activation_range=(0.0, 1.0)):
-        self.rho, self.beta, self.activation_range = _checked(
-            rho, beta, activation_range
+    def __init__(self, rho=0.05, beta=3.0, activation_range=(0.0, 1.0), axis=-1):
+        self.rho, self.beta, self.activation_range, self.axis = _checked(
+            rho, beta, activation_range, axis
         )
 
     def __call__(self, x):
@@ -125,11 +175,10 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         penalty : scalar tensor
             float32, or float64 if `x` is.
         """
-        rho_hat = mean_to_rho_hat(_mean_over_samples(x), self.activation_range)
-        penalty = sparsity_penalty(rho_hat, self.rho, self.beta, ops)
+        penalty = _penalty_of(x, self)
         if _KERAS_DIVIDES_BY_BATCH_SIZE:
             penalty = penalty * ops.cast(ops.shape(x)[0], penalty.dtype)
-        return penalty
+        return _in_half_precision(penalty)
 
     def get_config(self):
         """Return the arguments of the constructor.
@@ -143,6 +192,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
             "rho": self.rho,
             "beta": self.beta,
             "activation_range": self.activation_range,
+            "axis": self.axis,
         }
 
 
@@ -158,7 +208,8 @@ class KLSparsity(keras.layers.Layer):
     With `momentum`, training takes it at a running mean instead,
     :math:`\hat\rho \leftarrow` `momentum` :math:`\hat\rho` + (1 - `momentum`) (mean of
     the batch), whose slope acts on the batch's mean undiminished. In inference, and
-    without `momentum`, :math:`\hat\rho` is the mean of the batch.
+    without `momentum`, :math:`\hat\rho` is the mean of the batch. Samples that a mask
+    leaves out, such as padded steps of a sequence, do not count.
 
     Parameters
     ----------
@@ -174,6 +225,9 @@ class KLSparsity(keras.layers.Layer):
 
     activation_range : tuple of two floats, default=(0.0, 1.0)
         Interval on which mean activations are measured; (-1, 1) for tanh units.
+
+    axis : int, default=-1
+        Axis of the units; 1 for layers with `data_format="channels_first"`.
 
     **kwargs : dict
         Arguments of `keras.layers.Layer`, such as `name`.
@@ -211,20 +265,26 @@ class KLSparsity(keras.layers.Layer):
     """
 
     def __init__(
-        self, rho=0.05, beta=3.0, momentum=None, activation_range=(0.0, 1.0), **kwargs
+        self,
+        rho=0.05,
+        beta=3.0,
+        momentum=None,
+        activation_range=(0.0, 1.0),
+        axis=-1,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        self.rho, self.beta, self.activation_range = _checked(
-            rho, beta, activation_range
+        self.rho, self.beta, self.activation_range, self.axis = _checked(
+            rho, beta, activation_range, axis
         )
-        if momentum is not None and not (
-            isinstance(momentum, Real) and 0 <= momentum < 1
-        ):
-            raise ValueError(
-                "momentum must be None or lie between 0 and 1, 1 excluded; got "
-                f"momentum={momentum!r}."
+        if momentum is not None:
+            momentum = number(
+                "momentum",
+                momentum,
+                lambda value: 0 <= value < 1,
+                "be None or lie between 0 and 1, 1 excluded",
             )
-        self.momentum = None if momentum is None else float(momentum)
+        self.momentum = momentum
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -237,7 +297,7 @@ class KLSparsity(keras.layers.Layer):
         """
         if self.momentum is not None:
             self.rho_hat = self.add_weight(
-                shape=(input_shape[-1],),
+                shape=(input_shape[self.axis],),
                 initializer=keras.initializers.Constant(self.rho),
                 trainable=False,
                 dtype="float32",
@@ -246,30 +306,36 @@ class KLSparsity(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, mask=None):
         """Add the penalty to the losses and return the inputs.
 
         Parameters
         ----------
         inputs : tensor
-            Activations, with the units along the last axis.
+            Activations, with the units along `axis`.
 
         training : bool, default=False
             Whether the running mean, if there is one, is to take them in.
+
+        mask : tensor of bool, default=None
+            Which samples, or steps of samples, count. Keras passes it on.
 
         Returns
         -------
         inputs : tensor
             As they were given.
         """
-        rho_hat = mean_to_rho_hat(_mean_over_samples(inputs), self.activation_range)
-        if training and self.momentum is not None:
-            kept = ops.cast(self.rho_hat, rho_hat.dtype)
-            running = self.momentum * kept + (1 - self.momentum) * rho_hat
-            self.rho_hat.assign(ops.stop_gradient(running))
-            rho_hat = straight_through(running, rho_hat, ops)
-        self.add_loss(sparsity_penalty(rho_hat, self.rho, self.beta, ops))
+        takes_in = training and self.momentum is not None
+        running = self._move_mean if takes_in else None
+        self.add_loss(_in_half_precision(_penalty_of(inputs, self, mask, running)))
         return inputs
+
+    def _move_mean(self, rho_hat, has_samples):
+        kept = ops.cast(self.rho_hat, rho_hat.dtype)
+        moved = self.momentum * kept + (1 - self.momentum) * rho_hat
+        moved = ops.where(has_samples, moved, kept)
+        self.rho_hat.assign(ops.stop_gradient(moved))
+        return straight_through(moved, rho_hat, ops)
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the input.
@@ -300,4 +366,5 @@ class KLSparsity(keras.layers.Layer):
             "beta": self.beta,
             "momentum": self.momentum,
             "activation_range": self.activation_range,
+            "axis": self.axis,
         }

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae.keras_model import ReconstructionLoss
+from sksparse_ae.keras_model import ReconstructionLoss, SparseAutoencoder
 
 # Ten iterations are enough for what is tested, and not meant to converge.
 pytestmark = [
@@ -371,3 +371,67 @@ def test_the_optimizer_has_the_learning_rate_of_the_estimator(parameters, expect
     parameters = {"max_iter": 2, "random_state": 0, **parameters}
     model = SparseAutoencoderTransformer(2, **parameters).fit(X).to_keras()
     assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(expected)
+
+
+# ----------------------------------------------------------------- options, replicas
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "mse"}, "loss must be one of 'squared_error', 'log_loss'; got"),
+        ({"loss": None}, "loss must be one of"),
+        ({"scale": 0.0}, "scale must be finite and larger than 0"),
+        ({"scale": "auto"}, "scale must be finite"),
+    ],
+)
+def test_a_loss_names_options_that_it_does_not_have(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ReconstructionLoss(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"activation": "gelu"}, "activation must be one of 'sigmoid', 'tanh', 'relu'"),
+        ({"output_activation": "softmax"}, "output_activation must be one of 'linear'"),
+        ({"n_components": 0}, "n_components must be a whole number of 1 or more"),
+        ({"n_features": 2.5}, "n_features must be a whole number"),
+        ({"weight_decay": -1}, "weight_decay must be finite and 0 or larger"),
+        ({"scale": -1}, "scale must be finite and larger than 0"),
+        ({"rho": 1}, "rho must lie between 0 and 1"),
+        ({"beta": np.inf}, "beta must be finite and 0 or larger"),
+    ],
+)
+def test_a_model_names_options_that_it_does_not_have(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SparseAutoencoder(**{"n_features": 4, "n_components": 3} | settings)
+
+
+REPLICAS = """
+import keras, numpy as np, tensorflow as tf
+from sksparse_ae.keras_model import ReconstructionLoss, SparseAutoencoder
+
+devices = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(
+    devices[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+X = np.random.default_rng(0).normal(size=(61, 6)).astype("float32")
+
+
+def objective():
+    model = SparseAutoencoder(6, 4)
+    model.compile(optimizer="adam", loss=ReconstructionLoss())
+    return model.evaluate(X, X, batch_size=20, verbose=0)
+
+
+alone = objective()
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    together = objective()
+np.testing.assert_allclose(together, alone, rtol=1e-5)
+"""
+
+
+def test_the_objective_adds_up_over_replicas():
+    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]

@@ -561,3 +561,130 @@ def test_numbers_of_any_kind_are_accepted(form):
     config = form(rho=np.float32(0.25), beta=np.int64(0)).get_config()
     assert (config["rho"], config["beta"]) == (0.25, 0.0)
     assert json.dumps(config)
+
+
+# ------------------------------------------- axes, masks, nothing, higher derivatives
+
+
+def loss_of(form, x, **settings):
+    """Return what a form adds to the loss of a batch."""
+    if form is KLSparsity:
+        layer = KLSparsity(**SETTINGS | settings)
+        layer(x)
+        return float(layer.losses[0])
+    identity = keras.layers.Activation(
+        "linear", activity_regularizer=KLDivergenceRegularizer(**SETTINGS | settings)
+    )
+    identity(x)
+    return float(identity.losses[0])
+
+
+@BOTH_FORMS
+def test_units_may_be_along_another_axis(form):
+    x = np.random.default_rng(0).uniform(0.1, 0.4, (4, N_UNITS, 5, 6)).astype("f")
+    expected = 6 * kl(0.1, x.mean(axis=(0, 2, 3))).sum()
+    assert_allclose(loss_of(form, x, axis=1), expected, rtol=1e-5)
+    last = np.moveaxis(x, 1, -1)
+    assert_allclose(loss_of(form, last), expected, rtol=1e-5)
+    assert form(axis=1).get_config()["axis"] == 1
+    for axis in (0, 1.5, None, True):
+        with pytest.raises(ValueError, match="axis must be that of the units"):
+            form(axis=axis)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_masked_steps_do_not_count(momentum):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.1, 0.4, (4, 7, N_UNITS)).astype("float32")
+    mask = rng.uniform(size=(4, 7)) < 0.6
+    layer = KLSparsity(**SETTINGS, momentum=momentum)
+    padded = np.where(mask[..., None], x, np.nan).astype("float32")
+    layer(padded, mask=mask, training=True)
+    mean = x[mask].mean(axis=0)
+    if momentum:
+        mean = 0.9 * 0.1 + 0.1 * mean
+        assert_allclose(layer.rho_hat.numpy(), mean, rtol=1e-5)
+    assert_allclose(float(layer.losses[0]), 6 * kl(0.1, mean).sum(), rtol=1e-4)
+
+
+def test_a_model_hands_its_mask_on():
+    model = keras.Sequential(
+        [
+            keras.Input((None,)),
+            keras.layers.Embedding(9, N_UNITS, mask_zero=True),
+            keras.layers.Activation("sigmoid"),
+            KLSparsity(**SETTINGS),
+        ]
+    )
+    tokens = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 0, 0]])
+    codes = np.asarray(model(tokens))
+    expected = 6 * kl(0.1, codes[tokens > 0].mean(axis=0)).sum()
+    assert_allclose(float(model.losses[0]), expected, rtol=1e-5)
+
+
+@BOTH_FORMS
+def test_a_batch_without_samples_has_no_penalty(form):
+    assert loss_of(form, np.zeros((0, N_UNITS), "float32")) == 0
+
+
+def test_a_batch_without_samples_leaves_the_running_mean():
+    layer = KLSparsity(**SETTINGS, momentum=0.9)
+    layer(np.full((5, N_UNITS), 0.3, "float32"), training=True)
+    before = layer.rho_hat.numpy()
+    x = tf.zeros((0, N_UNITS))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        layer(x, training=True)
+        loss = layer.losses[0]
+    assert float(loss) == 0
+    assert np.isfinite(tape.gradient(loss, x)).all()
+    assert_array_equal(layer.rho_hat.numpy(), before)
+
+
+@BOTH_FORMS
+@pytest.mark.parametrize("mean", [0.3, 0.05, 1e-9])
+def test_second_derivatives_are_those_of_the_penalty(form, mean):
+    x = tf.fill((1, 1), mean)
+    options = form(0.1, 1.0)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            if form is KLSparsity:
+                options(x)
+                penalty = options.losses[0]
+            else:
+                penalty = options(x)
+        slope = inner.gradient(penalty, x)
+    second = outer.gradient(slope, x, unconnected_gradients="zero")
+    # Beyond 2**-20 the divergence goes on as a line.
+    expected = 0.1 / mean**2 + 0.9 / (1 - mean) ** 2 if mean > 1e-6 else 0
+    assert_allclose(second, [[expected]], rtol=1e-4)
+    if mean > 1e-6:
+        assert_allclose(slope, [[kl_slope(0.1, mean)]], rtol=1e-3)
+
+
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras', of a small epsilon
+def test_a_model_of_half_precision_alone_trains(floatx):
+    before = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((N_FEATURES,)),
+                keras.layers.Dense(
+                    N_UNITS,
+                    "sigmoid",
+                    activity_regularizer=KLDivergenceRegularizer(0.1, 0.1),
+                ),
+                KLSparsity(0.1, 0.1),
+                keras.layers.Dense(N_FEATURES),
+            ]
+        )
+        model.compile("sgd", "mse")
+        X = np.random.default_rng(0).normal(size=(32, N_FEATURES))
+        history = model.fit(X, X, epochs=2, batch_size=16, verbose=0)
+    finally:
+        keras.config.set_floatx(before)
+    assert all(np.isfinite(float(loss)) for loss in history.history["loss"])
