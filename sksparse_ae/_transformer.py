@@ -25,7 +25,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._advice import little_explained, warning_about_fit
 from ._callbacks import (
@@ -61,7 +61,7 @@ from ._training import (
     training_curves,
 )
 from ._units import unit_table
-from ._validation import check_range, finite, strict_validation
+from ._validation import check_range, finite, strict_validation, validated
 from .exceptions import UninformativeUnitsWarning
 
 # The attributes that are more than arrays and plain types, which they are saved as.
@@ -627,16 +627,9 @@ class SparseAutoencoderTransformer(
         self.n_iter_ = len(self.loss_curve_)
 
     def _validate_training_data(self, X, continued):
-        with strict_validation():
-            return validate_data(
-                self,
-                X,
-                accept_sparse="csr",
-                dtype=[np.float64, np.float32],
-                reset=not continued,
-                # One sample has no spread to start from, but can be trained on.
-                ensure_min_samples=1 if continued else 2,
-            )
+        # One sample has no spread to start from, but can be trained on.
+        least = 1 if continued else 2
+        return validated(self, X, reset=not continued, ensure_min_samples=least)
 
     def _warn_of_what_ended(self, X, moments, open_end):
         """Warn once, of the data and the units before the number of iterations."""
@@ -688,14 +681,7 @@ class SparseAutoencoderTransformer(
 
     def _validate(self, X):
         check_is_fitted(self)
-        with strict_validation():
-            return validate_data(
-                self,
-                X,
-                accept_sparse="csr",
-                dtype=[np.float64, np.float32],
-                reset=False,
-            )
+        return validated(self, X, reset=False)
 
     def transform(self, X):
         """Return the activations of the hidden units.

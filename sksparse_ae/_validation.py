@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
 
 from ._objective import OUTPUT_RANGES
 
-# Units in the last place by which data in [0, 1] may leave it.
-ROUNDING = 8
+# What data in [0, 1] may leave it by, as a scaler rounds, in float32 before a cast too.
+ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @contextlib.contextmanager
@@ -34,14 +36,33 @@ def strict_validation():
         ) from error
 
 
+def validated(estimator, X, **settings):
+    """Validate rows for an estimator; return them as an array or a CSR matrix.
+
+    Entries that a sparse matrix holds in parts are added up, as scipy means them, in a
+    copy: what is judged by its values is judged by these.
+    """
+    with strict_validation():
+        X = validate_data(
+            estimator,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            **settings,
+        )
+        if sparse.issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+            assert_all_finite(X, input_name="X")
+        return X
+
+
 def check_range(X, loss, output_activation=None):
     """Raise if the loss does not take values of ``X``, or the output reaches none."""
     values = X.data if sparse.issparse(X) else X
     if loss == "log_loss":
         low, high = values.min(initial=0), values.max(initial=0)
-        # A scaler that maps to [0, 1] may round to a little more.
-        margin = ROUNDING * np.finfo(values.dtype).eps
-        if low < -margin or high > 1 + margin:
+        if low < -ROUNDING or high > 1 + ROUNDING:
             raise ValueError(
                 f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
                 f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
@@ -50,7 +71,7 @@ def check_range(X, loss, output_activation=None):
     if output_activation in OUTPUT_RANGES and values.size == math.prod(X.shape):
         low, high = OUTPUT_RANGES[output_activation]
         least, largest = values.min(), values.max()
-        if largest < low or least > high:
+        if largest < low - ROUNDING or least > high + ROUNDING:
             raise ValueError(
                 f"No value of X, from {least:.6g} to {largest:.6g}, is among what "
                 f"output_activation={output_activation!r} can give, {low:g} to "

@@ -7,10 +7,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import MinMaxScaler
 
 from sksparse_ae import SparseAutoencoderTransformer, _minibatch
 
@@ -202,6 +204,45 @@ def test_averaged_weights_are_refused_where_they_would_be_lost(parameters):
         SparseAutoencoderTransformer(solver=solver, **parameters).fit(GOOD)
     with pytest.raises(ValueError, match="use_ema=True cannot be combined"):
         SparseAutoencoderTransformer(solver=solver).partial_fit(GOOD)
+
+
+def in_parts(X):
+    """Return a CSR matrix that holds each entry of X as two that add up to it."""
+    halves = sparse.csr_array(np.repeat(X / 2, 2, axis=1))
+    indices = halves.indices // 2
+    return sparse.csr_array((halves.data, indices, halves.indptr), shape=X.shape)
+
+
+@pytest.mark.trains
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+@pytest.mark.parametrize("scaled", [np.float64, np.float32])
+def test_what_a_scaler_rounds_to_a_little_more_than_1_is_in_the_range(scaled):
+    X = MinMaxScaler().fit_transform(load_breast_cancer().data.astype(scaled))
+    X = X.astype(np.float64)
+    assert X.max() > 1
+    SparseAutoencoderTransformer(2, max_iter=1, random_state=0, **LOG_LOSS).fit(X)
+    with pytest.raises(ValueError, match=r"in \[0, 1\]; X has values from 0 to 1.001"):
+        SparseAutoencoderTransformer(2, **LOG_LOSS).fit(X * 1.001)
+
+
+@pytest.mark.trains
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+def test_sparse_entries_in_parts_are_judged_and_used_as_their_sum():
+    few = SparseAutoencoderTransformer(2, max_iter=2, random_state=0, **LOG_LOSS)
+    parts = in_parts(4 * GOOD)
+    with pytest.raises(ValueError, match=r"in \[0, 1\]; X has values from 0 to 3.9"):
+        few.fit(parts)
+    parts.data[::2] -= 3 * GOOD.ravel()  # each outside of [0, 1], together within
+    assert parts.nnz == 2 * GOOD.size
+    coef = clone(few).fit(sparse.csr_array(GOOD)).coefs_[0]
+    assert_allclose(few.fit(parts).coefs_[0], coef, rtol=1e-4)
+    few.evaluate_objective(parts)
+    assert parts.nnz == 2 * GOOD.size
+    parts.data[:2] = 1e308
+    with pytest.raises(ValueError, match="infinity"):
+        few.transform(parts)
 
 
 METHODS = [
