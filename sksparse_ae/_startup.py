@@ -3,10 +3,21 @@
 import contextlib
 import importlib
 import os
+import re
 import sys
+import tempfile
 import threading
 
-LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+LOG_LEVEL, OWN_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
+
+# Variables of the environment that TensorFlow, and h5py under it, set when imported.
+SET_BY_IMPORT = (
+    "ENABLE_RUNTIME_UPTIME_TELEMETRY",
+    "HDF5_PLUGIN_PATH",
+    "TF2_BEHAVIOR",
+    "TPU_ML_PLATFORM",
+    "TPU_ML_PLATFORM_VERSION",
+)
 
 # TensorFlow's pools of threads, and the variable with which users set each.
 THREAD_POOLS = {
@@ -36,10 +47,11 @@ def starting_tensorflow():
     """Let the body import what needs TensorFlow.
 
     On its first start TensorFlow reports its build, missing GPUs and a library that
-    logs too early, straight to the process's standard error; that is held back, for
-    the few seconds of the import, unless TF_CPP_MIN_LOG_LEVEL is set. TensorFlow keeps
-    level 2, errors, for the rest of the process. The environment is left as it was
-    found: TensorFlow and h5py set variables of theirs, which children would inherit.
+    logs too early, straight to the process's standard error; that is dropped, unless
+    TF_CPP_MIN_LOG_LEVEL is set. What others write there in the few seconds of the
+    import appears after it. TensorFlow keeps level 2, errors, for the rest of the
+    process. The variables of the environment that TensorFlow and h5py set, and which
+    children would inherit, are unset; others are left to who has set them.
 
     On that start TensorFlow is also held to OMP_NUM_THREADS, which it reads for none of
     its pools of threads; joblib sets it in its workers, to their share of the cores.
@@ -57,17 +69,21 @@ def starting_tensorflow():
             "joblib's backend 'loky', its default, or multiprocessing's start method "
             "'spawn' or 'forkserver'."
         )
-    with _lock, _environment_restored():
+    with _lock, _variables_of_import_unset():
         if "tensorflow" in sys.modules:
             importlib.import_module("keras")
         elif LOG_LEVEL in os.environ:
             _import_on_share_of_cores()
         else:
-            os.environ[LOG_LEVEL] = "2"
-            with _standard_error_to_nowhere():
-                tensorflow = _import_on_share_of_cores()
-                # Devices are looked for at the first operation, with more messages.
-                tensorflow.config.list_logical_devices()
+            os.environ[LOG_LEVEL] = OWN_LOG_LEVEL
+            try:
+                with _messages_dropped():
+                    tensorflow = _import_on_share_of_cores()
+                    # Devices are looked for at the first operation, with more messages.
+                    tensorflow.config.list_logical_devices()
+            finally:
+                if os.environ.get(LOG_LEVEL) == OWN_LOG_LEVEL:
+                    del os.environ[LOG_LEVEL]
         _check_backend()
         yield
 
@@ -103,28 +119,52 @@ def _share_of_cores():
 
 
 @contextlib.contextmanager
-def _environment_restored():
-    before = dict(os.environ)
+def _variables_of_import_unset():
+    # By name: the threads of users may set others meanwhile.
+    absent = [name for name in SET_BY_IMPORT if name not in os.environ]
     try:
         yield
     finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
+        for name in absent:
+            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
-def _standard_error_to_nowhere():
+def _messages_dropped():
+    """Keep what TensorFlow writes in the body from the process's standard error.
+
+    Other threads write there as well: their lines are written again afterwards.
+    """
     try:
         standard_error = os.dup(2)
     except OSError:  # closed, as in some services: nothing can be written to it
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(nowhere)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            # Another thread may have given the process another one meanwhile.
+            if os.path.sameopenfile(2, written.fileno()):
+                os.dup2(standard_error, 2)
+            written.seek(0)
+            is_message = _messages_of(threading.get_native_id())
+            lines = [line for line in written if not is_message(line)]
+            with (
+                contextlib.suppress(OSError),
+                os.fdopen(standard_error, "wb") as file,
+            ):
+                file.writelines(lines)
+
+
+def _messages_of(thread):
+    """Return what tells the lines that TensorFlow logs in a thread from others."""
+    return re.compile(
+        # absl's form, and the one that TensorFlow had before.
+        rb"[IWEF]\d{4} [\d:.]+ +%d |"
+        % thread
+        + rb"\d{4}-\d\d-\d\d [\d:.]+: [IWEF] (tensorflow|external|xla)/|"
+        rb"WARNING: All log messages before absl::InitializeLog\(\) is called|"
+        rb"To enable the following instructions: "
+    ).match

@@ -223,6 +223,65 @@ def test_a_fit_shows_no_messages_of_tensorflow_and_leaves_its_setting():
     assert result.stderr == "to standard error\n"
 
 
+def test_what_other_threads_do_while_tensorflow_is_imported_stays():
+    code = (
+        "import importlib, os, subprocess, sys, threading, numpy as np\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "from sksparse_ae import SparseAutoencoderTransformer, _startup\n"
+        "os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)\n"
+        "os.environ['CHANGED'] = os.environ['REMOVED'] = 'before'\n"
+        "start = _startup._import_on_share_of_cores\n"
+        "def act():\n"
+        "    os.environ['NEW'] = os.environ['CHANGED'] = 'meanwhile'\n"
+        "    del os.environ['REMOVED']\n"
+        "    print('by a thread', file=sys.stderr, flush=True)\n"
+        "    os.write(2, b'I0000 00:00:1.5    1 library.cc:1] by a library\\n')\n"
+        "    subprocess.run([sys.executable, '-c', 'import os;'\n"
+        "                    'os.write(2, b\"by a child\\\\n\")'], check=True)\n"
+        "def start_meanwhile():\n"
+        "    thread = threading.Thread(target=act)\n"
+        "    thread.start(); thread.join()\n"
+        "    return start()\n"
+        "_startup._import_on_share_of_cores = start_meanwhile\n"
+        "before = set(os.environ) - {'REMOVED'}\n"
+        "X = np.random.default_rng(0).normal(size=(20, 3))\n"
+        "SparseAutoencoderTransformer(2, max_iter=1).fit(X)\n"
+        "assert 'tensorflow' in sys.modules\n"
+        "assert os.environ['CHANGED'] == 'meanwhile'\n"
+        "assert set(os.environ) == before | {'NEW'}, set(os.environ) - before\n"
+        "print('by this one', file=sys.stderr)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines() == [
+        "by a thread",
+        "I0000 00:00:1.5    1 library.cc:1] by a library",
+        "by a child",
+        "by this one",
+    ]
+
+
+def test_a_standard_error_that_is_replaced_meanwhile_stays(tmp_path):
+    in_fresh_process(
+        "import os, sys, warnings, numpy as np\n"
+        "from sksparse_ae import SparseAutoencoderTransformer, _startup\n"
+        "warnings.simplefilter('ignore')\n"
+        "os.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)\n"
+        "start = _startup._import_on_share_of_cores\n"
+        "def start_elsewhere():\n"
+        "    os.dup2(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), 2)\n"
+        "    return start()\n"
+        "_startup._import_on_share_of_cores = start_elsewhere\n"
+        "X = np.random.default_rng(0).normal(size=(20, 3))\n"
+        "SparseAutoencoderTransformer(2, max_iter=1).fit(X)\n"
+        "os.write(2, b'after')\n",
+        tmp_path / "log",
+    )
+    assert (tmp_path / "log").read_text().endswith("after")
+
+
 def test_the_first_fits_of_a_process_may_be_in_several_threads():
     in_fresh_process(
         "import sys, threading, warnings, numpy as np\n"
