@@ -95,8 +95,12 @@ class Run:
         return copies(self.weights)
 
     def call(self, graph, *tensors):
-        """Call a graph of the program, which may change the variables."""
-        return graph(self._handles, *tensors)
+        """Call a graph of the program, which may change the variables.
+
+        It takes its gradients itself: a tape around the training is to record nothing.
+        """
+        with tf.init_scope():
+            return graph(self._handles, *tensors)
 
     def set_learning_rate(self, rate):
         """Set the rate of an optimizer that has no schedule."""

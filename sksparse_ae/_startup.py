@@ -43,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextlib.contextmanager
-def starting_tensorflow():
+def starting_tensorflow(*, to_train=False):
     """Let the body import what needs TensorFlow.
 
     On its first start TensorFlow reports its build, missing GPUs and a library that
@@ -56,11 +56,16 @@ def starting_tensorflow():
     On that start TensorFlow is also held to OMP_NUM_THREADS, which it reads for none of
     its pools of threads; joblib sets it in its workers, to their share of the cores.
 
+    Parameters
+    ----------
+    to_train : bool, default=False
+        Whether what is imported is to train, rather than to build a model.
+
     Raises
     ------
     RuntimeError
-        In a process forked from one that had imported TensorFlow, or where Keras is on
-        another backend.
+        In a process forked from one that had imported TensorFlow, where Keras is on
+        another backend, or where TensorFlow is in a mode in which nothing can train.
     """
     if _forked_after_tensorflow:
         raise RuntimeError(
@@ -85,6 +90,8 @@ def starting_tensorflow():
                 if os.environ.get(LOG_LEVEL) == OWN_LOG_LEVEL:
                     del os.environ[LOG_LEVEL]
         _check_backend()
+        if to_train:
+            _check_mode(sys.modules["tensorflow"])
         yield
 
 
@@ -95,6 +102,22 @@ def _check_backend():
             "sksparse_ae trains with Keras on TensorFlow, but keras was imported with "
             f"the {backend!r} backend. Set KERAS_BACKEND=tensorflow, or unset it, "
             "before keras is imported."
+        )
+
+
+def _check_mode(tensorflow):
+    """Raise where what was called around the training keeps it from running."""
+    if not tensorflow.executing_eagerly():
+        raise RuntimeError(
+            "TensorFlow executes nothing eagerly here: the training was called within "
+            "a tf.function or a graph, or after tf.compat.v1.disable_eager_execution. "
+            "Call it outside, or in a process of its own."
+        )
+    if tensorflow.distribute.has_strategy():
+        raise RuntimeError(
+            "The training was called within the scope of a tf.distribute strategy, "
+            "but runs on one device. Call it outside of the scope; to_keras() works "
+            "within."
         )
 
 

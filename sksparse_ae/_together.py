@@ -151,7 +151,7 @@ def run_together(calls):
                     del tasks[number]
                     yield number, task.outcome
             if waiting := [t for t in tasks.values() if t.training is not None]:
-                with starting_tensorflow():
+                with starting_tensorflow(to_train=True):
                     from ._at_once import train_all
 
                 train_all(waiting)

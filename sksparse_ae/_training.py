@@ -318,7 +318,7 @@ def find_checkpoint(settings, X, earlier):
         if name not in NOT_OF_THE_TRAINING
     }
     if not isinstance(settings.solver, str):
-        with starting_tensorflow():
+        with starting_tensorflow(to_train=True):
             from ._optimizers import OptimizerSpec
 
         values["solver"] = repr(OptimizerSpec.from_solver(settings.solver))
@@ -426,7 +426,7 @@ def minimize(training, settings, monitor, checkpoint):
 
 
 def _minimize_full_batch(training, settings, monitor, log):
-    with starting_tensorflow():
+    with starting_tensorflow(to_train=True):
         from ._lbfgs import minimize_objective
 
     weights, converged = minimize_objective(
@@ -443,7 +443,7 @@ def _minimize_full_batch(training, settings, monitor, log):
 
 
 def _minimize_mini_batches(training, settings, monitor, checkpoint, task):
-    with starting_tensorflow():
+    with starting_tensorflow(to_train=True):
         from ._minibatch import MiniBatchTraining, train
         from ._optimizers import OptimizerSpec, automatic_rate
 

@@ -437,7 +437,7 @@ def fine_tune(
         # Fitted to the samples held out too, it would make any change look bad on them.
         classifier = clone(classifier).fit(stack.codes(Z[rows]), y[rows])
 
-    with starting_tensorflow():
+    with starting_tensorflow(to_train=True):
         from ._fine_tuning import StackArchitecture, StackObjective, train_stack
         from ._optimizers import AnnealedRate
 

@@ -186,6 +186,22 @@ def test_another_backend_of_keras_is_refused(digits, monkeypatch, solver):
         transformer.fit(digits)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_mode_of_tensorflow_that_cannot_train_is_named(digits, solver):
+    transformer = clone(MIXED[0]).set_params(solver=solver)
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.raises(RuntimeError, match="within the scope of a"),
+    ):
+        transformer.fit(digits)
+    for graph in (tf.Graph().as_default(), tf.compat.v1.Graph().as_default()):
+        with graph, pytest.raises(RuntimeError, match="executes nothing eagerly here"):
+            transformer.fit(digits)
+    assert not hasattr(transformer, "coefs_")
+    with tf.GradientTape():
+        transformer.fit(digits)
+
+
 def test_threads_stay_where_tensorflow_has_been_imported(digits, monkeypatch):
     before = tensorflow_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", str(before[0] + 1))
