@@ -77,15 +77,18 @@ class Coordinates(NamedTuple):
         n_samples, n_features = X.shape
         if n_features <= MOST_AXES:
             rows = _standardized(X, scaling, max(AXES_ROWS, 4 * n_features))
-            variances, axes = eigh(rows.T @ rows / len(rows))
+            products = rows.T @ rows / len(rows)
             may_drop = may_drop and len(rows) == n_samples
-        elif may_drop and n_samples <= min(
-            max(MOST_AXES, n_features // 4), 2 * MOST_AXES
+        elif may_drop and n_samples <= max(
+            MOST_AXES, min(FEW_ROWS * n_features, MOST_FEW_ROWS)
         ):
             rows = _standardized(X, scaling, n_samples)
-            variances, axes = eigh(rows @ rows.T / n_samples)
+            products = rows @ rows.T / n_samples
         else:
             return plain
+        if not np.isfinite(products).all():
+            return plain
+        variances, axes = eigh(products)
         least = max(NEGLIGIBLE_VARIANCE * variances[-1], scaling.rounding**2)
         reached = variances > least
         if not reached.any():

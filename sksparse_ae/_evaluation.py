@@ -8,7 +8,7 @@ from sklearn.utils import Bunch
 from ._forward import code_moments
 from ._objective import sparsity_penalty, weight_penalty
 from ._units import UnitStatistics
-from ._validation import finite
+from ._validation import NotFinite
 
 
 def evaluate(X, parameters, loss, penalties, scaling, on_codes=None):
@@ -102,15 +102,15 @@ def fitted_attributes(X, parameters, loss, penalties, scaling, recent=None):
     """
     parameters = parameters.astype(X.dtype)
     if not all(np.isfinite(array).all() for array in parameters.arrays):
-        raise ValueError(
+        raise NotFinite(
             "The training produced weights that are not finite, or that leave the "
-            f"range of {X.dtype} in the units of the data. Lower learning_rate, or "
-            "scale the data (StandardScaler)."
+            f"range of {X.dtype} in the units of the data."
         )
     units = UnitStatistics(len(parameters.b1), parameters.activation)
     objective, _ = evaluate(X, parameters, loss, penalties, scaling, units.update)
     recent = Recent.joined(recent, units, objective, penalties)
-    finite(objective.total, "The objective of the trained network")
+    if not np.isfinite(objective.total):
+        raise NotFinite("The objective of the trained network is not finite.")
     return {
         "coefs_": [parameters.W1, parameters.W2],
         "intercepts_": [parameters.b1, parameters.b2],

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ._diagnosis import OUTWEIGHS
 from ._objective import weight_penalty
 from ._optimizers import OptimizerSpec
 from ._programs import (
@@ -20,6 +21,7 @@ from ._programs import (
     padded_rows,
     worth_compiling,
 )
+from ._validation import NotFinite
 
 
 class StackArchitecture(NamedTuple):
@@ -238,6 +240,7 @@ def train_stack(
     rows = _tensors(
         np.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1)) for values in rows
     )
+    strongest = max(objective.decays)
     objective = StackObjective(
         [_tensors(pair) for pair in objective.maps], list(_tensors(objective.decays))
     )
@@ -272,6 +275,11 @@ def train_stack(
             monitor.update(Loss(float(loss) / n_samples), run.get_weights)
             if monitor.stalled:
                 rate.on_stall(epoch)
+    except NotFinite as error:
+        change = f"Lower learning_rate={rate(0):.3g}, or scale the data."
+        if strongest > OUTWEIGHS:
+            change = "Lower weight_decay, or raise C of the LogisticRegression."
+        raise ValueError(f"{error} {change}") from error
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     finally:

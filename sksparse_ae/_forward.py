@@ -12,6 +12,7 @@ from ._objective import (
     mean_to_rho_hat,
     reconstruction_loss,
 )
+from ._validation import held_not_finite
 
 # Rows that a training holds as one float32 block; data beyond that stream through.
 BLOCK_BYTES = 1 << 28
@@ -142,7 +143,8 @@ def _layer(X, W, b, activation, out):
     # A sum is a pass that allocates nothing; it may overflow by itself.
     if not (np.isfinite(out.sum()) or np.isfinite(out).all()):
         raise ValueError(
-            f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
+            held_not_finite(X)
+            or f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
             f"large: their products with the weights overflow {out.dtype}. Scale X "
             "as the training data were scaled."
         )

@@ -17,6 +17,7 @@ from ._problem import Penalties
 from ._programs import as_graph, latest_programs, worth_compiling
 from ._streams import ChunkedRows
 from ._threads import single_blas_thread
+from ._validation import NotFinite
 
 # The course keeps 100. SciPy's own work for a step grows with their number: on digits
 # with 200 units, 50 take 1.9 times as long as 10 and end 0.3 % lower after 200 steps.
@@ -262,10 +263,7 @@ def minimize_objective(
             if log is not None:
                 log.close()
     if not np.isfinite(result.fun):
-        raise ValueError(
-            "The objective is not finite at the start of the training: the data are "
-            "too large for their dtype. Scale them (StandardScaler)."
-        )
+        raise NotFinite("The objective is not finite at the start of the training.")
     if result.status == 2:
         monitor.failure = f"L-BFGS ended early: {result.message}."
     # Status 1 is the limit of iterations; 99 a stop that the monitor asked for.

@@ -5,6 +5,8 @@ import sys
 import time
 from typing import NamedTuple
 
+from ._validation import NotFinite
+
 # A look at the weights that finds an objective above the lowest one by more than this
 # share of it sees a rise: averaged weights scatter by less.
 RISE = 0.002
@@ -205,10 +207,9 @@ class Monitor:
             Returns the weights after the iteration.
         """
         if not math.isfinite(losses.objective):
-            raise ValueError(
+            raise NotFinite(
                 f"The objective became {losses.objective} at iteration "
-                f"{len(self.losses) + 1}: the training diverged. Lower learning_rate, "
-                "or scale the data (StandardScaler)."
+                f"{len(self.losses) + 1}: the training diverged."
             )
         self.losses.append(losses)
         self.gains = False

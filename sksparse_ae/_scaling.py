@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import norm
 
 from ._forward import column_means, dense, explained_share, residual_norm, row_chunks
+from ._validation import held_not_finite
 
 # What is below this share of the mean of a column is rounding: one that deviates by as
 # little does not vary.
@@ -39,8 +40,9 @@ class Moments(NamedTuple):
         offset = column_means(X)
         if not np.isfinite(offset).all():
             raise ValueError(
-                "The values of X are too large: their sum overflows float64. Scale the "
-                "data (StandardScaler, MaxAbsScaler)."
+                held_not_finite(X)
+                or "The values of X are too large: their sum overflows float64. Scale "
+                "the data (StandardScaler, MaxAbsScaler)."
             )
         norms = np.zeros(n_features)
         for rows in row_chunks(X):

@@ -34,6 +34,7 @@ from ._callbacks import (
     iteration_tasks,
     with_callbacks,
 )
+from ._diagnosis import diagnosis
 from ._evaluation import Recent, evaluate
 from ._extras import import_extra
 from ._forward import Parameters, of_norm_one, squared_errors
@@ -61,7 +62,13 @@ from ._training import (
     training_curves,
 )
 from ._units import unit_table
-from ._validation import check_range, finite, strict_validation, validated
+from ._validation import (
+    NotFinite,
+    check_range,
+    finite,
+    strict_validation,
+    validated,
+)
 from .exceptions import UninformativeUnitsWarning
 
 # The attributes that are more than arrays and plain types, which they are saved as.
@@ -595,10 +602,14 @@ class SparseAutoencoderTransformer(
             self, context, given, training.unit, training.fitted_attributes
         )
         monitor = make_monitor(training, settings, tasks)
-        weights, converged, continuation = minimize(
-            training, settings, monitor, checkpoint
-        )
-        vars(self).update(training.fitted_attributes(weights))
+        try:
+            weights, converged, continuation = minimize(
+                training, settings, monitor, checkpoint
+            )
+            fitted = training.fitted_attributes(weights)
+        except NotFinite as error:
+            raise ValueError(diagnosis(error, training, settings)) from error
+        vars(self).update(fitted)
         self._set_curves(*training_curves(training, monitor), continued)
         self._continuation = continuation
         open_end = None if converged else monitor.reason(settings)
@@ -848,6 +859,12 @@ class SparseAutoencoderTransformer(
                 self._penalties,
                 self._scaling,
             )
+        for term, name in (("sparsity", "beta"), ("weight_decay", "weight_decay")):
+            if math.isfinite(objective.reconstruction) > math.isfinite(objective[term]):
+                raise ValueError(
+                    f"The term of {name}={getattr(self._penalties, name):.3g} leaves "
+                    f"the range of float64: lower {name}."
+                )
         finite(objective.total, "The objective on X")
         return objective
 

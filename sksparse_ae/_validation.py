@@ -80,6 +80,23 @@ def check_range(X, loss, output_activation=None):
             )
 
 
+class NotFinite(ValueError):
+    """A training has left the numbers, for a cause that is to be found."""
+
+
+def held_not_finite(X):
+    """Return what to say of NaN or infinity in ``X``, or "" if there is none."""
+    values = X.data if sparse.issparse(X) else X
+    for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
+        if n_values := np.count_nonzero(is_it(values)):
+            return (
+                f"X contains {kind}, in {n_values} of its values, which "
+                "assume_finite=True of scikit-learn lets pass. Impute them, or leave "
+                "out their rows."
+            )
+    return ""
+
+
 def finite(result, what):
     """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
     with np.errstate(all="ignore"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
@@ -313,10 +314,71 @@ def test_a_failed_fit_leaves_the_earlier_one_usable(parameters, X, message):
     assert_array_equal(transformer.transform(GOOD), codes)
 
 
+SOLVERS = "adam", "sgd", "lbfgs"
+LARGE = 1e200 * (GOOD - GOOD.mean(axis=0))
+LONG_STEPS = {"activation": "relu", "scale": False}
+
+
 @pytest.mark.trains
-def test_a_training_that_diverges_says_what_to_change():
-    transformer = SparseAutoencoderTransformer(
-        3, solver="sgd", learning_rate=1e9, activation="relu", random_state=0
-    )
-    with pytest.raises(ValueError, match="Lower learning_rate"):
-        transformer.fit(GOOD)
+@pytest.mark.parametrize(
+    ("parameters", "X", "message"),
+    [
+        *(({"solver": s, "beta": 1e300}, GOOD, "beta=1e.300 out") for s in SOLVERS),
+        *(
+            ({"solver": s, "weight_decay": 1e300}, GOOD, "weight_decay=1e.300 out")
+            for s in SOLVERS
+        ),
+        *(
+            ({"solver": s, "scale": False}, LARGE, r"X, up to .*e\+199, .*StandardSc")
+            for s in SOLVERS
+        ),
+        (
+            {"solver": "lbfgs", "scale": False},
+            (GOOD * 1e30).astype(np.float32),
+            "too large for float32",
+        ),
+        ({"solver": "sgd", "learning_rate": 1e9} | LONG_STEPS, GOOD, "Lower learning_"),
+        (
+            {"solver": keras.optimizers.SGD(1e9)} | LONG_STEPS,
+            GOOD,
+            "Lower the learning rate of solver=<",
+        ),
+    ],
+)
+def test_a_training_that_diverges_says_why_and_what_to_change(parameters, X, message):
+    transformer = SparseAutoencoderTransformer(3, random_state=0, **parameters)
+    with pytest.raises(ValueError, match=message) as raised:
+        transformer.fit(X)
+    assert raised.type is ValueError
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(("value", "kind"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_values_that_are_not_finite_are_named_where_assumed_to_be(value, kind, solver):
+    transformer = SparseAutoencoderTransformer(3, solver=solver)
+    with (
+        config_context(assume_finite=True),
+        pytest.raises(ValueError, match=f"X contains {kind}, in 1 of its values"),
+    ):
+        transformer.fit(with_value(value))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fitted_methods_name_values_that_are_assumed_to_be_finite(fitted, method):
+    X = np.zeros((5, fitted.n_features_in_))
+    if method == "inverse_transform":
+        X = np.zeros((5, fitted.n_components))
+    X[3, 2] = np.nan
+    with (
+        config_context(assume_finite=True),
+        pytest.raises(ValueError, match="X contains NaN, in 1 of its values"),
+    ):
+        getattr(fitted, method)(X)
+
+
+def test_a_penalty_that_overflows_is_named(fitted):
+    X = np.zeros((5, fitted.n_features_in_))
+    for name in ("beta", "weight_decay"):
+        large = copy.deepcopy(fitted).set_params(**{name: 1e308})
+        with pytest.raises(ValueError, match=f"term of {name}=1e.308 .* lower {name}"):
+            large.evaluate_objective(X * 0 + 1e3)

@@ -352,7 +352,7 @@ def test_a_fit_that_is_cut_off_says_how_little_it_explains():
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("value", [0.1, 14.62, 1e-20, 1e20])
+@pytest.mark.parametrize("value", [14.62, 1e20])
 def test_rows_that_are_all_equal_are_told_and_nothing_else(value, dtype, solver):
     X = np.full((60, 7), value, dtype)
     X[0, 0] = np.nextafter(X[0, 0], np.inf, dtype=dtype)

@@ -140,7 +140,6 @@ def test_the_file_of_a_training_that_can_go_on_holds_latest_weights_and_moments(
         assert 4 * weights < size_of_file(transformer) < 4 * weights + 44 * KB
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def optimizers():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.75)
     return {
@@ -181,6 +180,7 @@ def test_a_cached_pipeline_that_is_built_again_is_not_trained_again(
     assert_array_equal(again[0].coefs_[0], first[0].coefs_[0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_partial_fit_goes_on_after_loading_as_if_never_saved(digits, tmp_path, dtype):
     X = digits.astype(dtype)
     kept = SparseAutoencoderTransformer(10, random_state=0).partial_fit(X)

@@ -358,6 +358,8 @@ def test_every_parameter_has_its_numpy_scalar_here():
 @pytest.mark.parametrize("name", [*NUMPY_SCALARS, "all"])
 def test_a_numpy_scalar_is_the_number_that_it_stands_for(digits, name, tmp_path):
     given = NUMPY_SCALARS if name == "all" else {name: NUMPY_SCALARS[name]}
+    if name == "validation_fraction":  # without effect by itself
+        given["early_stopping"] = np.True_
     python = {key: value.item() for key, value in given.items()}
     fitted, expected = (few().set_params(**p).fit(digits) for p in (given, python))
     assert_array_equal(fitted.coefs_[0], expected.coefs_[0])
