@@ -379,6 +379,7 @@ def test_fitted_methods_name_values_that_are_assumed_to_be_finite(fitted, method
 def test_a_penalty_that_overflows_is_named(fitted):
     X = np.zeros((5, fitted.n_features_in_))
     for name in ("beta", "weight_decay"):
-        large = copy.deepcopy(fitted).set_params(**{name: 1e308})
+        large = copy.deepcopy(fitted)
+        setattr(large, f"{name}_", 1e308)
         with pytest.raises(ValueError, match=f"term of {name}=1e.308 .* lower {name}"):
             large.evaluate_objective(X * 0 + 1e3)
