@@ -63,6 +63,8 @@ def starting_tensorflow(*, to_train=False):
 
     Raises
     ------
+    ImportError
+        Where Keras has been told to use a backend that is not installed.
     RuntimeError
         In a process forked from one that had imported TensorFlow, where Keras is on
         another backend, or where TensorFlow is in a mode in which nothing can train.
@@ -76,7 +78,7 @@ def starting_tensorflow(*, to_train=False):
         )
     with _lock, _variables_of_import_unset():
         if "tensorflow" in sys.modules:
-            importlib.import_module("keras")
+            _import_keras()
         elif LOG_LEVEL in os.environ:
             _import_on_share_of_cores()
         else:
@@ -93,6 +95,20 @@ def starting_tensorflow(*, to_train=False):
         if to_train:
             _check_mode(sys.modules["tensorflow"])
         yield
+
+
+def _import_keras():
+    try:
+        importlib.import_module("keras")
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if backend in ("", "tensorflow"):
+            raise
+        raise ImportError(
+            f"keras cannot be imported with KERAS_BACKEND={backend}: {error}. "
+            "sksparse_ae trains with Keras on TensorFlow: set "
+            "KERAS_BACKEND=tensorflow, or unset it."
+        ) from error
 
 
 def _check_backend():
@@ -123,7 +139,7 @@ def _check_mode(tensorflow):
 
 def _import_on_share_of_cores():
     """Import Keras and TensorFlow, whose threads can be set until it has run."""
-    importlib.import_module("keras")
+    _import_keras()
     tensorflow = importlib.import_module("tensorflow")
     n_threads = _share_of_cores()
     if n_threads is not None:

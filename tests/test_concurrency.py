@@ -186,6 +186,23 @@ def test_another_backend_of_keras_is_refused(digits, monkeypatch, solver):
         transformer.fit(digits)
 
 
+def test_a_backend_that_is_not_installed_is_named():
+    fit = (
+        "import numpy; from sksparse_ae import SparseAutoencoderTransformer as S; "
+        "S(2).fit(numpy.eye(4))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", fit],
+        env={**os.environ, "KERAS_BACKEND": "absent"},
+        capture_output=True,
+        text=True,
+    )
+    assert "ImportError: keras cannot be imported with KERAS_BACKEND=absent" in (
+        done.stderr
+    )
+    assert "set KERAS_BACKEND=tensorflow, or unset it" in done.stderr
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_mode_of_tensorflow_that_cannot_train_is_named(digits, solver):
     transformer = clone(MIXED[0]).set_params(solver=solver)
