@@ -15,6 +15,9 @@ from ._options import count, not_negative, one_of, positive
 from ._problem import USUAL_WEIGHT_DECAY
 from .regularizers import KLSparsity
 
+# In the order in which data pass through them.
+LAYERS = ("encoder", "sparsity", "decoder")
+
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
 class ReconstructionLoss(keras.losses.Loss):
@@ -139,7 +142,8 @@ class SparseAutoencoder(keras.Model):
     batch, once it is compiled with `ReconstructionLoss`. `evaluate(X, X)` then returns
     the objective with the mean activations of all of `X`: unlike the average of a
     penalty over batches it does not depend on the batch size. The weights start as
-    Glorot's initializer draws them with a fixed seed.
+    Glorot's initializer draws them with a fixed seed. With the JAX backend of Keras the
+    model only predicts. Weights that `quantize` rounds to integers have no decay.
 
     Parameters
     ----------
@@ -168,6 +172,10 @@ class SparseAutoencoder(keras.Model):
 
     scale : float, default=1.0
         The objective is that of the data divided by this number.
+
+    layers : dict, default=None
+        Serialized layers by their names, as `get_config` gives them, which stand for
+        those that the other parameters describe.
 
     **kwargs : dict
         Arguments of `keras.Model`, such as `name`.
@@ -201,6 +209,7 @@ class SparseAutoencoder(keras.Model):
         activation="sigmoid",
         output_activation="linear",
         scale=1.0,
+        layers=None,
         **kwargs,
     ):
         n_features = count("n_features", n_features)
@@ -234,10 +243,18 @@ class SparseAutoencoder(keras.Model):
             dtype="float32",
             name="sparsity",
         )
-        inputs = keras.Input((n_features,), dtype="float32", name="X")
-        super().__init__(
-            inputs=inputs, outputs=decoder(sparsity(encoder(inputs))), **kwargs
-        )
+        layers = {} if layers is None else layers
+        if not isinstance(layers, dict) or not set(layers) <= set(LAYERS):
+            raise ValueError(
+                f"layers must be None or a dict with keys among {LAYERS}; got "
+                f"layers={layers!r}."
+            )
+        outputs = inputs = keras.Input((n_features,), dtype="float32", name="X")
+        for layer in (encoder, sparsity, decoder):
+            if layer.name in layers:
+                layer = keras.saving.deserialize_keras_object(layers[layer.name])
+            outputs = layer(outputs)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._settings = {
             "n_features": n_features,
             "n_components": n_components,
@@ -249,6 +266,48 @@ class SparseAutoencoder(keras.Model):
             "scale": scale,
         }
         self._means = _Means(n_components, name="means")
+
+    def make_train_function(self, force=False):
+        """Compile the step of `fit`, which calls this.
+
+        Parameters
+        ----------
+        force : bool, default=False
+            Whether to compile it again.
+
+        Returns
+        -------
+        function : callable or None
+            As Keras returns it.
+
+        Raises
+        ------
+        RuntimeError
+            With the JAX backend of Keras.
+        """
+        _check_backend()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        """Compile the step of `evaluate`, which calls this.
+
+        Parameters
+        ----------
+        force : bool, default=False
+            Whether to compile it again.
+
+        Returns
+        -------
+        function : callable or None
+            As Keras returns it.
+
+        Raises
+        ------
+        RuntimeError
+            With the JAX backend of Keras.
+        """
+        _check_backend()
+        return super().make_test_function(force)
 
     def test_step(self, data):
         """Take note of a batch, for the objective on all batches.
@@ -287,19 +346,20 @@ class SparseAutoencoder(keras.Model):
         return results
 
     def _objective(self):
-        settings = self._settings
-        rho_hat = mean_to_rho_hat(
-            self._means.activation, ACTIVATION_RANGES[settings["activation"]]
-        )
-        # The scale is part of the layers' regularizers.
+        encoder, sparsity, decoder = map(self.get_layer, LAYERS)
+        rho_hat = mean_to_rho_hat(self._means.activation, sparsity.activation_range)
+        # The scale is part of the layers' regularizers. Keras trains no weights that it
+        # has rounded to integers, and counts no decay of them.
         penalties = [
             layer.kernel_regularizer(layer.kernel)
-            for layer in (self.get_layer("encoder"), self.get_layer("decoder"))
+            for layer in (encoder, decoder)
+            if layer.kernel_regularizer is not None
+            and keras.backend.is_float_dtype(layer.kernel.dtype)
         ]
         return (
             self._means.loss
             + sum(penalties)
-            + sparsity_penalty(rho_hat, settings["rho"], settings["beta"], ops)
+            + sparsity_penalty(rho_hat, sparsity.rho, sparsity.beta, ops)
         )
 
     def get_config(self):
@@ -308,9 +368,20 @@ class SparseAutoencoder(keras.Model):
         Returns
         -------
         config : dict
-            By their names.
+            By their names. `layers` holds what has been set on the layers since, such
+            as a frozen encoder or weights of eight bits.
         """
-        return {**self._settings, "name": self.name, "trainable": self.trainable}
+        layers = {}
+        for name in LAYERS:
+            layers[name] = keras.saving.serialize_keras_object(self.get_layer(name))
+            # They are built by what they are called with.
+            del layers[name]["build_config"]
+        return {
+            **self._settings,
+            "layers": layers,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -327,6 +398,16 @@ class SparseAutoencoder(keras.Model):
             With new weights.
         """
         return cls(**config)
+
+
+def _check_backend():
+    # There the steps are functions of a state, which the layers do not hold meanwhile.
+    if keras.config.backend() == "jax":
+        raise RuntimeError(
+            "SparseAutoencoder only predicts with the 'jax' backend of Keras. Fit and "
+            "evaluate it with TensorFlow or PyTorch: set KERAS_BACKEND=tensorflow "
+            "before keras is imported."
+        )
 
 
 class _Means(keras.metrics.Metric):

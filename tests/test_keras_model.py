@@ -40,6 +40,8 @@ TRANSFORMERS = {
 }
 N_SAMPLES, N_FEATURES = 61, 6
 
+# Keras warns of the layers of a model that it does not quantise.
+QUANTIZES = pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize")
 EVERY_NETWORK = pytest.mark.parametrize("name", TRANSFORMERS)
 
 
@@ -313,6 +315,80 @@ def test_configuration_builds_the_same_model(networks, name):
     assert_allclose(
         [float(loss) for loss in copy.losses], [float(loss) for loss in model.losses]
     )
+
+
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+@QUANTIZES
+@pytest.mark.parametrize("changed", ["frozen", "int8", "LoRA", "dtype"])
+def test_what_is_set_on_the_layers_is_saved(tmp_path, changed):
+    X = make_data("log_loss").astype(np.float32)
+    model = SparseAutoencoder(N_FEATURES, 4)
+    model.compile(loss=ReconstructionLoss())
+    encoder = model.get_layer("encoder")
+    if changed == "frozen":
+        encoder.trainable = False
+    elif changed == "LoRA":
+        encoder.enable_lora(2)
+    elif changed == "dtype":
+        encoder.dtype_policy = "mixed_float16"
+    else:
+        model.quantize(changed)
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    for layer in loaded.layers:
+        original = model.get_layer(layer.name)
+        assert layer.trainable == original.trainable
+        assert layer.dtype_policy.name == original.dtype_policy.name
+    assert len(loaded.trainable_weights) == len(model.trainable_weights)
+    assert_array_equal(loaded(X), model(X))
+    losses = [m.evaluate(X, X, verbose=0) for m in (loaded, model)]
+    assert losses[0] == losses[1]
+
+
+def test_a_frozen_model_stays_frozen():
+    model = SparseAutoencoder(N_FEATURES, 4)
+    model.trainable = False
+    copy = SparseAutoencoder.from_config(model.get_config())
+    assert not copy.trainable
+    assert not copy.trainable_weights
+    assert not copy.get_layer("encoder").trainable
+
+
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+@QUANTIZES
+def test_evaluate_counts_no_decay_of_weights_rounded_to_integers():
+    X = make_data("log_loss").astype(np.float32)
+    losses = []
+    for weight_decay in (0.0, 1.0):
+        model = SparseAutoencoder(N_FEATURES, 4, weight_decay=weight_decay)
+        model.compile(loss=ReconstructionLoss())
+        exact = model.evaluate(X, X, verbose=0)
+        model.quantize("int8")
+        losses.append(model.evaluate(X, X, verbose=0))
+        if not weight_decay:
+            assert_allclose(losses[0], exact, rtol=0.02)
+    assert losses[0] == losses[1]
+
+
+def test_layers_in_a_configuration_are_named():
+    for layers in ({"hidden": {}}, ["encoder"]):
+        with pytest.raises(ValueError, match="layers must be None or a dict"):
+            SparseAutoencoder(4, 3, layers=layers)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_jax_is_named_where_it_cannot_train(monkeypatch, method):
+    X = make_data("log_loss")
+    model = SparseAutoencoder(N_FEATURES, 4)
+    model.compile(loss=ReconstructionLoss())
+    monkeypatch.setattr("keras.config.backend", lambda: "jax")
+    with pytest.raises(RuntimeError, match="with the 'jax' backend"):
+        getattr(model, method)(X, X, verbose=0)
 
 
 # ----------------------------------------------------------------------- global state
