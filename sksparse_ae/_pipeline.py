@@ -8,6 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 from ._extras import import_extra
 from ._forward import CHUNK_VALUES, dense
 
+# What affine steps make of a unit of the input is exact to eps / LEAST_CHANGE.
+LEAST_CHANGE, LARGEST_UNIT = 1e-6, 2.0**120
+
 
 class LocatedAutoencoder:
     """A fitted autoencoder and the steps before it.
@@ -97,25 +100,38 @@ class LocatedAutoencoder:
             return weights
         n_features = self.steps[0].n_features_in_
         origin = self._forward(np.zeros((1, n_features)))
+        unit = self._unit_of_input(origin)
         pulled = np.empty((len(weights), n_features))
         for rows in gen_batches(n_features, max(CHUNK_VALUES // n_features, 1)):
-            directions = np.eye(n_features)[rows]
+            directions = unit * np.eye(n_features)[rows]
             pulled[:, rows] = weights @ (self._forward(directions) - origin).T
         probe = np.linspace(-2, 3, n_features)[None]
-        expected = weights @ (self._forward(probe) - origin).T
+        expected = weights @ (self._forward(unit * probe) - origin).T
         self._check_affine(expected, pulled @ probe.T)
-        return pulled
+        return pulled / unit
 
     def directions_on_input(self, directions):
         """Return what directions in the autoencoder's space are in that of `X`."""
         if not self.steps:
             return directions
+        directions = np.asarray(directions, dtype=np.float64)
         origin = self.inverse_transform(np.zeros((1, directions.shape[1])))
         pushed = self.inverse_transform(directions) - origin
         probe = np.linspace(-2, 3, len(directions))[None]
         expected = self.inverse_transform(probe @ directions) - origin
         self._check_affine(expected, probe @ pushed)
         return pushed
+
+    def _unit_of_input(self, origin):
+        """Return a power of two that is not lost beside the means of the input."""
+        probe = np.linspace(1, 2, self.steps[0].n_features_in_)[None]
+        unit = 1.0
+        while unit < LARGEST_UNIT:
+            change = np.abs(self._forward(unit * probe) - origin)
+            if (change >= LEAST_CHANGE * np.abs(origin)).all():
+                break
+            unit *= 2.0**10
+        return unit
 
     def _forward(self, X):
         if self.feature_names is not None:

@@ -466,6 +466,40 @@ def test_a_term_may_have_the_name_of_another_curve():
     assert_array_equal(display.frame(), [[3.0, 1.0], [2.0, 0.5]])
 
 
+def test_dollars_in_names_and_values_are_no_mathematics():
+    strange = "a_$^$"
+    displays = (
+        SearchDisplay(
+            [strange, "b"], ["u", "u"], [1.0, 2.0], names=(strange, "p", strange)
+        ),
+        LossCurveDisplay([2.0, 1.0], terms={strange: [2.0, 1.0]}),
+    )
+    for display in displays:
+        figure = display.plot().figure_
+        figure.canvas.draw()
+        texts = figure.findobj(lambda item: hasattr(item, "get_text"))
+        assert any(r"\$^\$" in text.get_text() for text in texts)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("unit", [1e-25, 1e18])
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_components_of_a_pipeline_are_alike_in_every_unit_of_the_data(unit, kind):
+    X = 2 + np.random.default_rng(0).normal(size=(60, 6))
+
+    def components(X):
+        autoencoder = SparseAutoencoderTransformer(3, max_iter=2, random_state=0)
+        pipeline = make_pipeline(StandardScaler(), autoencoder).fit(X)
+        display = ComponentsDisplay.from_estimator(
+            pipeline, kind=kind, image_shape=(2, 3)
+        )
+        return display.components
+
+    expected, found = components(X), components(X * unit)
+    found = found * unit if kind == "encoder" else found / unit
+    assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_a_training_without_iterations_shows_the_terms_at_its_start(digits):
     autoencoder = SparseAutoencoderTransformer(

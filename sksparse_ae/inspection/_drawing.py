@@ -6,6 +6,11 @@ import numpy as np
 FIGURE_WIDTH = 4.5
 
 
+def literal(text):
+    """Return text whose dollars matplotlib shows: between two it reads mathematics."""
+    return str(text).replace("$", r"\$")
+
+
 def montage(images, n_columns):
     """Arrange images in rows, with gaps of NaN between them.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._pipeline import LocatedAutoencoder
 from ._display import DisplayMixin, named_columns
-from ._drawing import FIGURE_WIDTH
+from ._drawing import FIGURE_WIDTH, literal
 
 # Colours of the Okabe-Ito palette, and line styles for print in grey.
 CURVE_STYLES = [
@@ -151,7 +151,7 @@ class LossCurveDisplay(DisplayMixin):
             )
         for i, (name, values) in enumerate(terms.items()):
             style = TERM_STYLES[i % len(TERM_STYLES)]
-            name = name.replace("_", " ")
+            name = literal(name.replace("_", " "))
             if np.ndim(values) == 0:
                 name = f"{name}, at the end: {values:.3g}"
                 style = style | {"linestyle": "none"}

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._search_results import score_names
 from ._display import DisplayMixin, check_option, named_columns
-from ._drawing import FIGURE_WIDTH
+from ._drawing import FIGURE_WIDTH, literal
 
 # Names in a picture, where they are not those in `cv_results_` with blanks.
 LABELS = {
@@ -356,12 +356,12 @@ def _short_names(*names):
 
 
 def _label(name):
-    return LABELS.get(name, name.replace("_", " "))
+    return LABELS.get(name, literal(name.replace("_", " ")))
 
 
 def _parameter_label(name):
     step, _, name = name.rpartition("__")
-    return f"{step}: {_label(name)}" if step else _label(name)
+    return f"{literal(step)}: {_label(name)}" if step else _label(name)
 
 
 def _is_number(value):
@@ -419,9 +419,9 @@ def _short(value):
         return f"{value:g}"
     text = str(value)
     # What Python shows of an object without a representation is its address.
-    return (
-        getattr(value, "__name__", type(value).__name__) if " at 0x" in text else text
-    )
+    if " at 0x" in text:
+        text = getattr(value, "__name__", type(value).__name__)
+    return literal(text)
 
 
 def _readable_on(mappable, value):
