@@ -590,7 +590,7 @@ class SparseAutoencoderTransformer(
                 self._parameters,
                 self._scaling,
                 self.rho_hat_,
-                Penalties(self.rho, self.beta_, self.weight_decay_),
+                self._penalties,
                 self._recent,
                 self._continuation,
             )

@@ -66,7 +66,7 @@ def write_report(estimator, X, path, image_shape, feature_names):
     page |= {
         "estimator": estimator,
         "settings": settings,
-        "parameters": _parameters_of_fit(estimator),
+        "parameters": _parameters(estimator),
         "n_samples": X.shape[0],
         "units": units,
         "images": images,
@@ -91,10 +91,11 @@ def write_report(estimator, X, path, image_shape, feature_names):
     return path
 
 
-def _parameters_of_fit(estimator):
-    """Return the parameters, as they were in the training where that is known."""
-    parameters, settings = estimator.get_params(deep=False), estimator._fitted_settings
-    return {n: getattr(settings, n, value) for n, value in parameters.items()}
+def _parameters(estimator):
+    """Return those that the fit keeps, and the others as they are set now."""
+    parameters, kept = estimator.get_params(deep=False), estimator._fitted_settings
+    of_fit = {n: getattr(kept, n) for n in parameters if hasattr(kept, n)}
+    return of_fit, {n: v for n, v in parameters.items() if n not in of_fit}
 
 
 def _feature_names(estimator, image_shape, feature_names):
