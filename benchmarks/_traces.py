@@ -110,6 +110,7 @@ def follow_ours(transformer, X, trace):
     estimator gets it only after it was made, at the expense of the clock.
     """
     import_keras()
+    # The solvers, before the clock starts.
     import sksparse_ae._lbfgs
     import sksparse_ae._minibatch  # noqa: F401
 

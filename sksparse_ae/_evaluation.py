@@ -85,8 +85,8 @@ class Recent(NamedTuple):
             units.take_in(earlier.units, earlier.n_samples, share)
             rho, beta, _ = penalties
             own = n_own / units.n_samples
-            means = own * objective.reconstruction + (1 - own) * earlier.reconstruction
-            objective.reconstruction = means
+            objective.reconstruction *= own
+            objective.reconstruction += (1 - own) * earlier.reconstruction
             objective.sparsity = float(sparsity_penalty(units.rho_hat, rho, beta, np))
             objective.total = (
                 objective.reconstruction + objective.weight_decay + objective.sparsity

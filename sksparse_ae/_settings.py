@@ -18,7 +18,8 @@ class FittedSettings(NamedTuple):
     """What the parameters were in the latest training.
 
     Whatever says something of a fit reads them here: the parameters may have been set
-    since, for the next one. The weight decay is in ``weight_decay_``.
+    since, for the next one. What beta and the weight decay came to is in ``beta_`` and
+    ``weight_decay_``.
 
     Attributes
     ----------

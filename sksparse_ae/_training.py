@@ -374,7 +374,7 @@ def _objective_on(training, n_rows):
 def _held_out_evaluation(training):
     X, problem = training.X_held_out, training.problem
     architecture, penalties, scaling = problem
-    spread = _spread(X, scaling)
+    spread = _spread(Moments.of(X), scaling)
 
     def evaluate_held_out(weights):
         objective, moments = evaluate(
@@ -386,9 +386,9 @@ def _held_out_evaluation(training):
     return evaluate_held_out
 
 
-def _spread(X, scaling):
+def _spread(moments, scaling):
     """Return the root mean squared deviation of a row, in the training's units."""
-    return Moments.of(X).norm / math.sqrt(X.shape[0]) / scaling.scale
+    return moments.norm / math.sqrt(moments.n_samples) / scaling.scale
 
 
 def minimize(training, settings, monitor, checkpoint):
@@ -614,7 +614,7 @@ def training_curves(training, monitor):
     losses = monitor.losses
     curves = {"loss_curve_": [loss.objective for loss in losses]}
     if training.X_held_out is not None:
-        spread = _spread(training.X, training.problem.scaling)
+        spread = _spread(training.moments, training.problem.scaling)
         curves |= {
             "validation_loss_curve_": [h.objective for h in monitor.held_out],
             "validation_scores_": [h.score for h in monitor.held_out],

@@ -846,8 +846,8 @@ class SparseAutoencoderTransformer(
         objective : Bunch
             `total` and its terms `reconstruction`, `weight_decay` and `sparsity` as
             floats, with the mean activations taken over all rows of `X`, in the units
-            that `scale` sets, and with the `rho`, `beta` and `weight_decay_` of the
-            training.
+            that `scale` sets, and with the `rho` of the training, `beta_` and
+            `weight_decay_`.
         """
         X = self._validate(X)
         check_range(X, self._fitted_settings.loss)

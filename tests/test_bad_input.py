@@ -187,6 +187,7 @@ def test_what_a_copy_of_an_optimizer_would_lose_is_named(solver, name, use):
     assert transformer.solver is solver
 
 
+# Few epochs of few units, on purpose: they neither converge nor explain much.
 @pytest.mark.trains
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
@@ -214,6 +215,7 @@ def in_parts(X):
     return sparse.csr_array((halves.data, indices, halves.indptr), shape=X.shape)
 
 
+# Few epochs of few units, on purpose: they neither converge nor explain much.
 @pytest.mark.trains
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
@@ -227,6 +229,7 @@ def test_what_a_scaler_rounds_to_a_little_more_than_1_is_in_the_range(scaled):
         SparseAutoencoderTransformer(2, **LOG_LOSS).fit(X * 1.001)
 
 
+# Few epochs of few units, on purpose: they neither converge nor explain much.
 @pytest.mark.trains
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
