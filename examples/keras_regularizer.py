@@ -31,7 +31,9 @@ inputs = keras.Input((576,))
 encoded = keras.layers.Dense(
     250,
     activation="relu",
-    activity_regularizer=KLDivergenceRegularizer(rho=0.1, beta=6.0),
+    activity_regularizer=KLDivergenceRegularizer(
+        rho=0.1, beta=6.0, activation_range=(0, 1)
+    ),
     name="encoder",
 )(inputs)
 decoded = keras.layers.Dense(576, activation="relu")(encoded)
@@ -75,10 +77,12 @@ print("loss of each epoch ", " ".join(f"{loss:.4g}" for loss in history["loss"])
 # The loss stays far from zero, and not for the squared error. The divergence compares
 # two probabilities: sigmoid units live in (0, 1), relu units do not. Their mean may
 # pass 1, where log(1 - mean) makes the formula NaN as it stands. Here the divergence
-# goes on along its tangent, very steep: the loss jumps, and the unit comes back. A relu
-# unit that is 0 for all samples is another matter: the penalty asks for more, but the
-# derivative of relu is 0 there and stops the request. A batch in which a unit is silent
-# costs 6.9, and of that the loss of a quiet epoch mostly consists.
+# goes on along its tangent, very steep: the loss jumps, and the unit comes back.
+# ``activation_range=(0, 1)`` says that a mean of 1 is meant to be the largest; without
+# it the regularizer warns of such units. A relu unit that is 0 for all samples is
+# another matter: the penalty asks for more, but the derivative of relu is 0 there and
+# stops the request. A batch in which a unit is silent costs 6.9, and of that the loss
+# of a quiet epoch mostly consists.
 
 encoder = keras.Model(inputs, model.get_layer("encoder").output)
 codes = encoder.predict(patches, verbose=0)

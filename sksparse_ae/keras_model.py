@@ -13,7 +13,7 @@ from ._objective import (
 )
 from ._options import count, not_negative, one_of, positive
 from ._problem import USUAL_WEIGHT_DECAY
-from .regularizers import KLSparsity
+from .regularizers import KLSparsity, as_loss
 
 # In the order in which data pass through them.
 LAYERS = ("encoder", "sparsity", "decoder")
@@ -126,7 +126,7 @@ class WeightDecay(keras.regularizers.Regularizer):
 
     def __call__(self, weights):
         """Return the penalty."""
-        return weight_penalty([weights * self.scale], self.weight_decay, ops)
+        return as_loss(weight_penalty([weights * self.scale], self.weight_decay, ops))
 
     def get_config(self):
         """Return the arguments of the constructor."""
@@ -351,7 +351,7 @@ class SparseAutoencoder(keras.Model):
         # The scale is part of the layers' regularizers. Keras trains no weights that it
         # has rounded to integers, and counts no decay of them.
         penalties = [
-            layer.kernel_regularizer(layer.kernel)
+            ops.cast(layer.kernel_regularizer(layer.kernel), "float32")
             for layer in (encoder, decoder)
             if layer.kernel_regularizer is not None
             and keras.backend.is_float_dtype(layer.kernel.dtype)

@@ -1,6 +1,7 @@
 """Ng's sparsity penalty for Keras layers, on every version of Keras 3."""
 
 import math
+import warnings
 from numbers import Integral
 
 import keras
@@ -15,6 +16,21 @@ _KERAS_DIVIDES_BY_BATCH_SIZE = tuple(
     int(part) for part in keras.__version__.split(".")[:2]
 ) >= (3, 14)
 
+# Where sigmoid units are; what a regularizer takes that is given no range.
+_USUAL_RANGE = (0.0, 1.0)
+
+# TensorFlow's operations of activations that leave that range.
+_LEAVE_USUAL_RANGE = (
+    "Elu",
+    "LeakyRelu",
+    "Relu",
+    "Relu6",
+    "Selu",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+)
+
 
 def _penalty_of(activations, options, mask=None, running=None):
     """Return the penalty of a batch, 0 of one without samples.
@@ -23,7 +39,8 @@ def _penalty_of(activations, options, mask=None, running=None):
     ----------
     activations : tensor
     options : KLDivergenceRegularizer or KLSparsity
-        Its ``rho``, ``beta``, ``activation_range`` and ``axis`` are read.
+        Its ``rho``, ``beta``, ``activation_range`` and ``axis`` are read. It is told
+        when it has warned of units that leave the usual range.
     mask : tensor of bool, optional
         Which samples count, over all axes but that of the units, or the first of them.
     running : callable, optional
@@ -35,6 +52,13 @@ def _penalty_of(activations, options, mask=None, running=None):
     penalty : scalar tensor
         In float32 or better.
     """
+    n_axes = len(activations.shape)
+    if not -n_axes < options.axis < n_axes:
+        raise ValueError(
+            f"axis={options.axis} is not an axis of units: the activations have the "
+            f"shape {tuple(activations.shape)}, and their first axis is the samples."
+        )
+    operation = _operation_of(activations)
     # In half precision 1 - 2**-20 is 1, and its logarithm is lost.
     if keras.backend.standardize_dtype(activations.dtype) != "float64":
         activations = ops.cast(activations, "float32")
@@ -50,17 +74,44 @@ def _penalty_of(activations, options, mask=None, running=None):
     n_samples = ops.sum(counts)
     mean = ops.sum(activations, axis=axes) / ops.maximum(n_samples, 1.0)
     rho_hat = mean_to_rho_hat(mean, options.activation_range)
+    if options.warns_of_range and _leaves_usual_range(operation, rho_hat):
+        options.warns_of_range = False
+        _warn_of_range()
     if running is not None:
         rho_hat = running(rho_hat, n_samples > 0)
     penalty = sparsity_penalty(rho_hat, options.rho, options.beta, ops, once=False)
     return ops.where(n_samples > 0, penalty, ops.zeros_like(penalty))
 
 
-def _in_half_precision(penalty):
-    """Return a penalty as a model adds it up that computes in half precision alone."""
-    if keras.config.floatx() in ("float16", "bfloat16"):
-        return ops.cast(penalty, keras.config.floatx())
-    return penalty
+def _operation_of(tensor):
+    """Return what a tensor of a graph of TensorFlow comes from, None of others."""
+    return getattr(getattr(tensor, "op", None), "type", None)
+
+
+def _leaves_usual_range(operation, rho_hat):
+    """Return whether the units do so, from their values or, in a graph, their kind."""
+    if operation is not None:
+        return operation in _LEAVE_USUAL_RANGE
+    try:
+        return bool(ops.any(ops.abs(rho_hat - 0.5) > 0.5 + KL_MARGIN))
+    except TypeError:  # JAX is tracing: there are no values yet
+        return False
+
+
+def _warn_of_range():
+    warnings.warn(
+        "The sparsity penalty takes activations to lie in [0, 1], as those of sigmoid "
+        "units do; these units leave it, where the penalty is very large and steep. "
+        "Set activation_range: (-1, 1) for tanh; for relu (0, h), with the mean "
+        "activation h that is to count as 1.",
+        stacklevel=2,
+    )
+
+
+def as_loss(penalty):
+    """Return a penalty in the dtype in which a model of Keras adds up its losses."""
+    floatx = keras.config.floatx()
+    return penalty if floatx == "float32" else ops.cast(penalty, floatx)
 
 
 def _checked(rho, beta, activation_range, axis):
@@ -72,14 +123,14 @@ def _checked(rho, beta, activation_range, axis):
     )
     beta = not_negative("beta", beta)
     try:
-        low, high = activation_range
+        low, high = _USUAL_RANGE if activation_range is None else activation_range
         ordered = -math.inf < low < high < math.inf
     except (TypeError, ValueError):
         ordered = False
     if not ordered:
         raise ValueError(
-            "activation_range must be a pair of finite numbers (low, high) with "
-            f"low < high; got activation_range={activation_range!r}."
+            "activation_range must be None or a pair of finite numbers (low, high) "
+            f"with low < high; got activation_range={activation_range!r}."
         )
     if isinstance(axis, bool) or not isinstance(axis, Integral) or axis == 0:
         raise ValueError(
@@ -104,14 +155,17 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     of the batch [1]_. Keras passes the layer's output, of shape
     (batch size, ..., units); the mean is taken over all axes but that of the units. It
     passes no mask: of sequences with padding use `KLSparsity`. A batch without samples
-    has no penalty.
+    has no penalty. Keras ignores the activity regularizer of a layer within
+    `keras.layers.TimeDistributed`: give it to `TimeDistributed` instead.
 
     The contribution is the same on every supported Keras and at every batch size. From
     version 3.14 on, Keras divides what an activity regularizer returns by the batch
     size; there a direct call returns the penalty times the batch size.
 
     Where :math:`\hat\rho_j` is closer than :math:`2^{-20}` to 0 or 1, or beyond, as
-    means of relu units can be, the divergence goes on along its tangent.
+    means of relu units can be, the divergence goes on along its tangent, whose slope
+    is about :math:`2^{20} \rho`. So units that leave `activation_range` make the loss
+    very large.
 
     Parameters
     ----------
@@ -123,9 +177,11 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         the features: with `loss="mse"`, which is the mean over D features and has no
         factor 1/2, Ng's beta is 2 beta / D.
 
-    activation_range : tuple of two floats, default=(0.0, 1.0)
+    activation_range : tuple of two floats, default=None
         Interval on which mean activations are measured; (-1, 1) for tanh units, whose
-        :math:`\hat\rho` is then (mean + 1) / 2.
+        :math:`\hat\rho` is then (mean + 1) / 2. The activations of relu units have no
+        upper end: (0, h) lets the mean activation h count as 1. None is (0, 1), and
+        warns once of units that leave it.
 
     axis : int, default=-1
         Axis of the units; 1 for layers with `data_format="channels_first"`.
@@ -133,7 +189,15 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     Raises
     ------
     ValueError
-        If a parameter is outside its range.
+        If a parameter is outside its range; when called, if the activations have no
+        such `axis`.
+
+    Warns
+    -----
+    UserWarning
+        When called, if `activation_range` is None and the units leave (0, 1). Within a
+        graph of TensorFlow this is told from the activation, where it is the last
+        operation of the layer.
 
     See Also
     --------
@@ -158,10 +222,11 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     0.5232
     """
 
-    def __init__(self, rho=0.05, beta=3.0, activation_range=(0.0, 1.0), axis=-1):
+    def __init__(self, rho=0.05, beta=3.0, activation_range=None, axis=-1):
         self.rho, self.beta, self.activation_range, self.axis = _checked(
             rho, beta, activation_range, axis
         )
+        self.warns_of_range = activation_range is None
 
     def __call__(self, x):
         """Return the penalty of a layer's output, as this Keras wants it scaled.
@@ -173,12 +238,13 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         Returns
         -------
         penalty : scalar tensor
-            float32, or float64 if `x` is.
+            Of the dtype `keras.config.floatx()`; float64 if that is float32 and `x` is
+            float64.
         """
         penalty = _penalty_of(x, self)
         if _KERAS_DIVIDES_BY_BATCH_SIZE:
             penalty = penalty * ops.cast(ops.shape(x)[0], penalty.dtype)
-        return _in_half_precision(penalty)
+        return as_loss(penalty)
 
     def get_config(self):
         """Return the arguments of the constructor.
@@ -209,7 +275,9 @@ class KLSparsity(keras.layers.Layer):
     :math:`\hat\rho \leftarrow` `momentum` :math:`\hat\rho` + (1 - `momentum`) (mean of
     the batch), whose slope acts on the batch's mean undiminished. In inference, and
     without `momentum`, :math:`\hat\rho` is the mean of the batch. Samples that a mask
-    leaves out, such as padded steps of a sequence, do not count.
+    leaves out, such as padded steps of a sequence, do not count. Within
+    `keras.layers.TimeDistributed` each step has a penalty of its own; behind it, all
+    steps have one.
 
     Parameters
     ----------
@@ -223,8 +291,10 @@ class KLSparsity(keras.layers.Layer):
         Share of the running mean that a training step keeps, in [0, 1). About
         batch_size / (1 - momentum) samples enter the mean. None keeps no mean.
 
-    activation_range : tuple of two floats, default=(0.0, 1.0)
-        Interval on which mean activations are measured; (-1, 1) for tanh units.
+    activation_range : tuple of two floats, default=None
+        Interval on which mean activations are measured; (-1, 1) for tanh units, (0, h)
+        for relu units whose mean activation h is to count as 1. None is (0, 1), and
+        warns once of units that leave it.
 
     axis : int, default=-1
         Axis of the units; 1 for layers with `data_format="channels_first"`.
@@ -241,7 +311,15 @@ class KLSparsity(keras.layers.Layer):
     Raises
     ------
     ValueError
-        If a parameter is outside its range.
+        If a parameter is outside its range; when called, if the activations have no
+        such `axis`.
+
+    Warns
+    -----
+    UserWarning
+        When called, if `activation_range` is None and the units leave (0, 1). Within a
+        graph of TensorFlow this is told from the activation, where it is the last
+        operation of the layer.
 
     See Also
     --------
@@ -269,7 +347,7 @@ class KLSparsity(keras.layers.Layer):
         rho=0.05,
         beta=3.0,
         momentum=None,
-        activation_range=(0.0, 1.0),
+        activation_range=None,
         axis=-1,
         **kwargs,
     ):
@@ -277,6 +355,7 @@ class KLSparsity(keras.layers.Layer):
         self.rho, self.beta, self.activation_range, self.axis = _checked(
             rho, beta, activation_range, axis
         )
+        self.warns_of_range = activation_range is None
         if momentum is not None:
             momentum = number(
                 "momentum",
@@ -327,7 +406,7 @@ class KLSparsity(keras.layers.Layer):
         """
         takes_in = training and self.momentum is not None
         running = self._move_mean if takes_in else None
-        self.add_loss(_in_half_precision(_penalty_of(inputs, self, mask, running)))
+        self.add_loss(as_loss(_penalty_of(inputs, self, mask, running)))
         return inputs
 
     def _move_mean(self, rho_hat, has_samples):

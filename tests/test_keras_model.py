@@ -418,6 +418,25 @@ def test_fit_and_to_keras_leave_the_global_state(solver):
     assert global_state() == before
 
 
+@pytest.mark.parametrize("floatx", ["float64", "float16", "bfloat16"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras', of a small epsilon
+def test_model_is_in_float32_under_another_floatx(networks, floatx):
+    transformer, X, _ = networks["linear output, scaled"]
+    before = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        model = transformer.to_keras()
+        objective = model.evaluate(X, X, verbose=0)
+        history = model.fit(X, X, batch_size=len(X), verbose=0)
+    finally:
+        keras.config.set_floatx(before)
+    expected = transformer.objective_.total
+    # Keras hands the losses of the samples over in floatx.
+    rtol = {"float64": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}[floatx]
+    assert_allclose(objective, expected, rtol=rtol)
+    assert_allclose(history.history["loss"][0], expected, rtol=rtol)
+
+
 def test_model_is_in_float32_under_another_policy(networks):
     transformer, X, _ = networks["linear output, scaled"]
     policy = keras.config.dtype_policy()

@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -261,7 +262,8 @@ def test_activation_range_measures_tanh_units_on_the_unit_interval(form):
 )
 def test_units_outside_the_domain_of_kl_are_pulled_back(form, mean, points_to):
     a = np.full((10, 1), mean, dtype="float32")
-    loss, gradient = loss_and_gradient(penalty_layer(form, **SETTINGS), a)
+    layer = penalty_layer(form, activation_range=(0, 1), **SETTINGS)
+    loss, gradient = loss_and_gradient(layer, a)
     # KL goes on along its tangent at 1e-6 and 1 - 1e-6. Next to 1 float32 has steps
     # of 6e-8, 6 % of the distance.
     edge = 1e-6 if mean < 0.5 else 1 - 1e-6
@@ -541,7 +543,7 @@ def test_running_mean_survives_a_round_trip_of_the_weights(tmp_path):
         *(("beta", value) for value in [-1, np.nan, np.inf, None, "3"]),
         *(
             ("activation_range", value)
-            for value in [(1, 0), (0, 0), (0, 1, 2), 1, None, (0, np.inf), ("a", "b")]
+            for value in [(1, 0), (0, 0), (0, 1, 2), 1, (0, np.inf), ("a", "b")]
         ),
     ],
 )
@@ -664,9 +666,9 @@ def test_second_derivatives_are_those_of_the_penalty(form, mean):
         assert_allclose(slope, [[kl_slope(0.1, mean)]], rtol=1e-3)
 
 
-@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16", "float64"])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras', of a small epsilon
-def test_a_model_of_half_precision_alone_trains(floatx):
+def test_a_model_of_one_dtype_trains(floatx):
     before = keras.config.floatx()
     keras.config.set_floatx(floatx)
     try:
@@ -688,3 +690,81 @@ def test_a_model_of_half_precision_alone_trains(floatx):
     finally:
         keras.config.set_floatx(before)
     assert all(np.isfinite(float(loss)) for loss in history.history["loss"])
+
+
+# --------------------------------------------------------- units beyond the usual range
+
+
+def counted_warnings(function, *arguments, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function(*arguments, **options)
+    return sum("Set activation_range" in str(warning.message) for warning in caught)
+
+
+def model_of(form, activation, activation_range):
+    penalty = form(activation_range=activation_range, **SETTINGS)
+    units = keras.layers.Dense(N_UNITS, activation)
+    if form is KLDivergenceRegularizer:
+        units.activity_regularizer = penalty
+    else:
+        units = keras.Sequential([units, penalty])
+    model = keras.Sequential(
+        [keras.Input((N_FEATURES,)), units, keras.layers.Dense(N_FEATURES)]
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+@BOTH_FORMS
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+def test_units_that_leave_the_usual_range_are_told_of_once(form, activation):
+    X = np.ones((8, N_FEATURES))
+
+    def train_twice(activation_range):
+        model = model_of(form, activation, activation_range)
+        model.fit(X, X, verbose=0)
+        model.evaluate(X, X, verbose=0)
+
+    assert counted_warnings(train_twice, None) == (activation != "sigmoid")
+    assert counted_warnings(train_twice, (-1, 1)) == 0
+
+
+@BOTH_FORMS
+@pytest.mark.parametrize(("value", "expected"), [(-0.4, 1), (0.0, 0), (1.0, 0), (2, 1)])
+def test_values_beyond_the_usual_range_are_told_of_once(form, value, expected):
+    layer = penalty_layer(form, **SETTINGS)
+    a = np.full((10, 1), value, dtype="float32")
+
+    def call_twice():
+        layer(a)
+        layer(a)
+
+    assert counted_warnings(call_twice) == expected
+
+
+def test_the_penalty_of_steps_is_an_argument_of_time_distributed():
+    X = np.random.default_rng(0).random((4, 5, 3)).astype("float32")
+    dense = keras.layers.Dense(2, "sigmoid")
+    within = keras.layers.TimeDistributed(
+        keras.layers.Dense(
+            2, "sigmoid", activity_regularizer=KLDivergenceRegularizer(0.1, 2.0)
+        )
+    )
+    around = keras.layers.TimeDistributed(
+        dense, activity_regularizer=KLDivergenceRegularizer(0.1, 2.0)
+    )
+    within(X)
+    around(X)
+    assert sum(map(float, within.losses)) == 0  # as the docstring tells
+    mean = np.asarray(dense(X)).reshape(-1, 2).mean(axis=0)
+    expected = 2 * kl(0.1, mean).sum()
+    assert_allclose(sum(map(float, around.losses)), expected, rtol=1e-5)
+
+
+@BOTH_FORMS
+@pytest.mark.parametrize("axis", [2, -2])
+def test_an_axis_that_the_activations_lack_is_named(form, axis):
+    layer = penalty_layer(form, axis=axis, **SETTINGS)
+    with pytest.raises(ValueError, match=rf"axis={axis} is not an axis of units"):
+        layer(np.ones((4, 3), "float32"))
