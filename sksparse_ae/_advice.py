@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from ._diagnosis import OUTWEIGHS
 from ._forward import dense, row_chunks
 from ._initialization import SAMPLE_ROWS
 from ._objective import OUTPUT_RANGES
@@ -146,7 +147,10 @@ def _warning_about_units(estimator, X, parameters, scaling, converged):
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):
         score = explained_variance(sample, parameters.astype(X.dtype))
-        dominated = objective.sparsity > objective.reconstruction
+        # At its minimum an absurd beta leaves no divergence but that of rounding.
+        dominated = (
+            objective.sparsity > objective.reconstruction or estimator.beta_ > OUTWEIGHS
+        )
         share_of_units = min(len(states) / X.shape[1], 1.0)
         least = LEAST_SCORE * share_of_units if converged else 0.0
         if score > least or not (converged or dominated):

@@ -648,6 +648,13 @@ def test_a_best_candidate_without_the_parameters_is_not_marked():
     assert len(display.ax_.lines) == 0
 
 
+def test_of_a_halving_search_the_last_iteration_of_a_pair_is_shown():
+    results = cv_results(3, rho=np.array([0.1, 0.2, 0.1]), beta=np.ones(3))
+    results |= {"iter": [0, 0, 1], "mean_test_score": [0.9, 0.8, 0.7]}
+    frame = SearchDisplay.from_cv_results(results, best_index=2).frame()
+    assert dict(zip(frame["rho"], frame["score"], strict=True)) == {0.1: 0.7, 0.2: 0.8}
+
+
 def test_a_search_whose_candidates_lack_one_or_the_other_is_told():
     one = np.ma.array([0.1, 0.2], mask=[0, 1])
     other = np.ma.array([0.1, 0.2], mask=[1, 0])

@@ -102,6 +102,15 @@ def test_an_absurd_beta_whose_units_vary_in_vain_is_named(standardised_digits):
     assert counted(estimator.unit_states_)["active"] > 180
 
 
+@pytest.mark.parametrize("beta", [1e12, 1e30])
+def test_an_absurd_beta_is_named_where_the_penalty_has_vanished(digits, beta):
+    estimator = SparseAutoencoderTransformer(
+        10, beta=beta, solver="lbfgs", max_iter=60, random_state=0
+    )
+    message = str(warning_of(estimator, digits[:300].astype(np.float64)).message)
+    assert f"Lower beta={beta:.3g}" in message
+
+
 def test_the_running_mean_bears_an_absurd_beta(standardised_digits):
     estimator = SparseAutoencoderTransformer(beta=1e4, random_state=0)
     assert estimator.fit(standardised_digits).score(standardised_digits) > 0.6

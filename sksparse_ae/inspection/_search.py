@@ -150,7 +150,8 @@ class SearchDisplay(DisplayMixin):
         """Draw the results of a search.
 
         If other parameters vary too, the best score over them is shown for each pair
-        of values.
+        of values; of a halving search, the best of the last iteration that had the
+        pair.
 
         Parameters
         ----------
@@ -190,10 +191,12 @@ class SearchDisplay(DisplayMixin):
             raise ValueError(f"No candidate of the search has both {x!r} and {y!r}.")
         candidates = np.flatnonzero(known)
         codes = [_codes(column.data[known])[1].tolist() for column in columns]
+        # Of a halving search, scores of other iterations are those of fewer rows.
+        iteration = np.asarray(cv_results.get("iter", np.zeros(len(mean))))
+        worth = list(zip(iteration, np.nan_to_num(mean, nan=-np.inf), strict=True))
         best = {}
         for i, pair in zip(candidates, zip(*codes, strict=True), strict=True):
-            earlier = best.setdefault(pair, i)
-            if mean[i] > mean[earlier] or np.isnan(mean[earlier]):
+            if worth[i] > worth[best.setdefault(pair, i)]:
                 best[pair] = i
         rows = list(best.values())
         xs, ys = (_as_column([column.data[i] for i in rows]) for column in columns)
