@@ -79,7 +79,21 @@ class ReconstructionLoss(keras.losses.Loss):
         -------
         losses : tensor of shape (n_samples,)
             Not reduced.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, as far as they are known.
         """
+        shapes = tuple(y_true.shape), tuple(y_pred.shape)
+        if len(shapes[0]) != len(shapes[1]) or not all(
+            given == expected or None in (given, expected)
+            for given, expected in zip(*shapes, strict=True)
+        ):
+            raise ValueError(
+                "The targets of an autoencoder are its inputs: y_true must have the "
+                f"shape of y_pred, {shapes[1]}; got {shapes[0]}."
+            )
         y_true = ops.cast(y_true, y_pred.dtype)
         if self.loss == "log_loss":
             # Back to logits, as exact as the sigmoid's own rounding: in float32 it
@@ -141,9 +155,11 @@ class SparseAutoencoder(keras.Model):
     and "decoder". `fit(X, X)` trains Ng's objective with the mean activations of each
     batch, once it is compiled with `ReconstructionLoss`. `evaluate(X, X)` then returns
     the objective with the mean activations of all of `X`: unlike the average of a
-    penalty over batches it does not depend on the batch size. The weights start as
-    Glorot's initializer draws them with a fixed seed. With the JAX backend of Keras the
-    model only predicts. Weights that `quantize` rounds to integers have no decay.
+    penalty over batches it does not depend on the batch size. With another loss or
+    reduction, or weights of samples, `evaluate` returns what Keras makes of the
+    batches. The weights start as Glorot's initializer draws them with a fixed seed.
+    With the JAX backend of Keras the model only predicts. Weights that `quantize`
+    rounds to integers have no decay.
 
     Parameters
     ----------
@@ -323,7 +339,12 @@ class SparseAutoencoder(keras.Model):
             Their values so far.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None or not isinstance(self.loss, ReconstructionLoss):
+        is_mean_of_objective = (
+            isinstance(self.loss, ReconstructionLoss)
+            and self.loss.reduction == "sum_over_batch_size"
+            and sample_weight is None
+        )
+        if not is_mean_of_objective:
             return super().test_step(data)
         codes = self.get_layer("encoder")(x)
         y_pred = self.get_layer("decoder")(codes)

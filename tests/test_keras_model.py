@@ -381,6 +381,23 @@ def test_layers_in_a_configuration_are_named():
             SparseAutoencoder(4, 3, layers=layers)
 
 
+@pytest.mark.parametrize("width", [(), (1,), (N_FEATURES - 1,)])
+def test_targets_of_another_shape_are_refused(width):
+    y_pred = np.zeros((3, N_FEATURES), "float32")
+    with pytest.raises(ValueError, match="The targets of an autoencoder are its inp"):
+        ReconstructionLoss()(np.zeros((3, *width), "float32"), y_pred)
+
+
+def test_evaluate_knows_another_reduction():
+    X = make_data("log_loss")
+    model = SparseAutoencoder(N_FEATURES, 4, beta=0.0, weight_decay=0.0)
+    model.compile(loss=ReconstructionLoss())
+    mean = model.evaluate(X, X, batch_size=len(X), verbose=0)
+    model.compile(loss=ReconstructionLoss(reduction="sum"))
+    total = model.evaluate(X, X, batch_size=len(X), verbose=0)
+    assert_allclose(total, len(X) * mean, rtol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
 def test_jax_is_named_where_it_cannot_train(monkeypatch, method):
     X = make_data("log_loss")
