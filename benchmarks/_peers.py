@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from sksparse_ae._startup import starting_tensorflow
+from sksparse_ae._engine.startup import starting_tensorflow
 
 # Rows that the objective is computed on at a time.
 CHUNK_ROWS = 2000

@@ -6,7 +6,7 @@ from unittest import mock
 
 from _peers import import_keras
 
-from sksparse_ae._callbacks import IterationTasks
+from sksparse_ae._training.callbacks import IterationTasks
 
 # The objective is computed again once the training has taken longer by one of these
 # shares: of its time until then, or of the time that it may take at all.
@@ -111,8 +111,8 @@ def follow_ours(transformer, X, trace):
     """
     import_keras()
     # The solvers, before the clock starts.
-    import sksparse_ae._lbfgs
-    import sksparse_ae._minibatch  # noqa: F401
+    import sksparse_ae._training.lbfgs
+    import sksparse_ae._training.minibatch  # noqa: F401
 
     end = IterationTasks.end
 

@@ -180,7 +180,7 @@ def bench_second_fit():
 
     To be run before anything else has compiled the shape.
     """
-    from sksparse_ae._minibatch import MiniBatchProgram
+    from sksparse_ae._engine.minibatch import MiniBatchProgram
 
     work = STEP_WORKS[0]
     X = step_data(work)
@@ -360,8 +360,6 @@ def fit_lbfgs(X, max_iter):
 
     SciPy is called as the estimator calls it, but for ftol=0, which no parameter sets.
     """
-    from sksparse_ae import _lbfgs
-
     calls = []
 
     def recorded(function, start, *, options, **settings):
@@ -382,7 +380,9 @@ def fit_lbfgs(X, max_iter):
         random_state=0,
         **NG,
     )
-    with mock.patch.object(_lbfgs, "minimize", recorded), stopwatch() as seconds:
+    from sksparse_ae._training import lbfgs
+
+    with mock.patch.object(lbfgs, "minimize", recorded), stopwatch() as seconds:
         transformer.fit(X)
     taken, start, max_corrections = calls[0]
     return taken | {"total": seconds[0]}, start, max_corrections

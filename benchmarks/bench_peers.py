@@ -45,7 +45,7 @@ from _peers import (
 from _traces import Trace, follow_ours, time_to, weights_of
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._training import prepare
+from sksparse_ae._training.fit import prepare
 from sksparse_ae.datasets import load_natural_image_patches
 
 

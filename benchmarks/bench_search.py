@@ -36,7 +36,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._startup import starting_tensorflow
+from sksparse_ae._engine.startup import starting_tensorflow
 from sksparse_ae.model_selection import train_together
 
 GRID = {"autoencoder__rho": [0.02, 0.05, 0.1], "autoencoder__beta": [0.3, 1, 3]}
@@ -149,8 +149,9 @@ class CallTimer:
 def run_beside_keras(side):
     """Search in this process; imports are done before the time starts."""
     with starting_tensorflow():
-        from sksparse_ae import _lbfgs, _minibatch, regularizers  # noqa: F401
-    MiniBatchProgram = _minibatch.MiniBatchProgram
+        from sksparse_ae import regularizers  # noqa: F401
+        from sksparse_ae._engine.minibatch import MiniBatchProgram
+        from sksparse_ae._training import lbfgs  # noqa: F401
     epoch, shapes = MiniBatchProgram.epoch, []
 
     def traced(program, data, *args):

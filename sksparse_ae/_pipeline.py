@@ -5,8 +5,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from ._extras import import_extra
-from ._forward import CHUNK_VALUES, dense
+from ._network.reading import CHUNK_VALUES, dense
+from ._utils.extras import import_extra
 
 # What affine steps make of a unit of the input is exact to eps / LEAST_CHANGE.
 LEAST_CHANGE, LARGEST_UNIT = 1e-6, 2.0**120

@@ -27,31 +27,31 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import little_explained, warning_about_fit
-from ._callbacks import (
+from ._engine.startup import starting_tensorflow
+from ._export.plain import from_plain, to_plain
+from ._network.autoencoder import Parameters
+from ._network.evaluation import Recent, evaluate
+from ._network.problem import Penalties
+from ._network.scaling import Scaling, explained_variance
+from ._network.statistics import of_norm_one, squared_errors
+from ._network.units import unit_table
+from ._network.validation import (
+    NotFinite,
+    check_range,
+    finite,
+    strict_validation,
+    validated,
+)
+from ._notebook import FittedSummaryMixin
+from ._training.advice import little_explained, warning_about_fit
+from ._training.callbacks import (
     CallbackSupportMixin,
     fit_context,
     iteration_tasks,
     with_callbacks,
 )
-from ._diagnosis import diagnosis
-from ._evaluation import Recent, evaluate
-from ._extras import import_extra
-from ._forward import Parameters, of_norm_one, squared_errors
-from ._notebook import FittedSummaryMixin
-from ._problem import Penalties
-from ._saving import from_plain, to_plain
-from ._scaling import Scaling, explained_variance
-from ._settings import (
-    FittedSettings,
-    as_python,
-    check_continues,
-    check_settings,
-    warn_of_unused,
-    with_python_parameters,
-)
-from ._startup import starting_tensorflow
-from ._training import (
+from ._training.diagnosis import diagnosis
+from ._training.fit import (
     CURVES,
     Continuation,
     EarlierFit,
@@ -61,14 +61,15 @@ from ._training import (
     prepare,
     training_curves,
 )
-from ._units import unit_table
-from ._validation import (
-    NotFinite,
-    check_range,
-    finite,
-    strict_validation,
-    validated,
+from ._training.settings import (
+    FittedSettings,
+    as_python,
+    check_continues,
+    check_settings,
+    warn_of_unused,
+    with_python_parameters,
 )
+from ._utils.extras import import_extra
 from .exceptions import UninformativeUnitsWarning
 
 # The attributes that are more than arrays and plain types, which they are saved as.
@@ -965,7 +966,7 @@ class SparseAutoencoderTransformer(
         check_is_fitted(self)
         self._validate_params()
         with starting_tensorflow():
-            from ._keras_export import compiled_model, optimizer_of
+            from ._export.keras import compiled_model, optimizer_of
 
         return compiled_model(
             self._parameters,
@@ -1001,7 +1002,7 @@ class SparseAutoencoderTransformer(
             If onnx is not installed.
         """
         check_is_fitted(self)
-        from ._onnx import network_model, write_model
+        from ._export.onnx import network_model, write_model
 
         model = network_model(self._parameters, reconstruct=reconstruct)
         if path is not None:
@@ -1016,7 +1017,7 @@ class SparseAutoencoderTransformer(
         shape_calculator : callable
             Takes what skl2onnx passes, an operator.
         """
-        from ._onnx import set_output_shape
+        from ._export.onnx import set_output_shape
 
         return set_output_shape
 
@@ -1029,7 +1030,7 @@ class SparseAutoencoderTransformer(
             Takes what skl2onnx passes: a scope, an operator and a container.
         """
         check_is_fitted(self)
-        from ._onnx import add_encoder
+        from ._export.onnx import add_encoder
 
         return add_encoder
 
@@ -1052,7 +1053,7 @@ class SparseAutoencoderTransformer(
             Python or NumPy, which the new one would hide.
         """
         check_is_fitted(self)
-        from ._export import write_module
+        from ._export.numpy_module import write_module
 
         write_module(path, self._parameters, getattr(self, "feature_names_in_", None))
 
@@ -1078,7 +1079,7 @@ def _refuse_what_copies_lose(solver):
     """Raise for a Keras optimizer of which copies, in silence, lose something."""
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(solver, keras.optimizers.Optimizer):
-        from ._optimizers import refuse_unconfigured
+        from ._engine.optimizers import refuse_unconfigured
 
         refuse_unconfigured(solver)
 

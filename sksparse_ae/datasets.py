@@ -8,7 +8,7 @@ from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ._validation import strict_validation
+from ._network.validation import strict_validation
 
 
 @validate_params(

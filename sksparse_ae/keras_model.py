@@ -3,16 +3,11 @@
 import keras
 from keras import ops
 
-from ._objective import (
-    ACTIVATION_RANGES,
-    OUTPUT_RANGES,
-    mean_to_rho_hat,
-    reconstruction_loss,
-    sparsity_penalty,
-    weight_penalty,
-)
-from ._options import count, not_negative, one_of, positive
-from ._problem import USUAL_WEIGHT_DECAY
+from ._network.problem import USUAL_WEIGHT_DECAY
+from ._objective.activations import ACTIVATION_RANGES, OUTPUT_RANGES, mean_to_rho_hat
+from ._objective.losses import reconstruction_loss
+from ._objective.penalties import sparsity_penalty, weight_penalty
+from ._utils.options import count, not_negative, one_of, positive
 from .regularizers import KLSparsity, as_loss
 
 # In the order in which data pass through them.

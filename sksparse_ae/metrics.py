@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._pipeline import LocatedAutoencoder
-from ._search_results import score_names
+from ._utils.search_results import score_names
 
 __all__ = [
     "SparsestWithin",

@@ -5,7 +5,7 @@ from numbers import Integral
 
 from joblib import parallel_config
 
-from ._together import TogetherBackend
+from ._search.together import TogetherBackend
 
 __all__ = ["train_together"]
 

@@ -7,8 +7,9 @@ from numbers import Integral
 import keras
 from keras import ops
 
-from ._objective import KL_MARGIN, mean_to_rho_hat, sparsity_penalty, straight_through
-from ._options import not_negative, number
+from ._objective.activations import mean_to_rho_hat
+from ._objective.penalties import KL_MARGIN, sparsity_penalty, straight_through
+from ._utils.options import not_negative, number
 
 # From 3.14 on, Keras divides what an activity regularizer returns by the batch size,
 # as Keras 2 did; from 3.0 to 3.13 it does not (keras-team/keras, pull request 22021).

@@ -20,11 +20,11 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._evaluation import fitted_attributes
-from ._monitor import Monitor, Progress
+from ._engine.startup import starting_tensorflow
+from ._network.evaluation import fitted_attributes
 from ._pipeline import flat_steps
-from ._settings import as_python, rows_of_a_batch
-from ._startup import starting_tensorflow
+from ._training.monitor import Monitor, Progress
+from ._training.settings import as_python, rows_of_a_batch
 from ._transformer import SparseAutoencoderTransformer
 
 __all__ = ["fine_tune"]
@@ -438,8 +438,9 @@ def fine_tune(
         classifier = clone(classifier).fit(stack.codes(Z[rows]), y[rows])
 
     with starting_tensorflow(to_train=True):
-        from ._fine_tuning import StackArchitecture, StackObjective, train_stack
-        from ._optimizers import AnnealedRate
+        from ._engine.classifier import StackArchitecture, StackObjective
+        from ._engine.optimizers import AnnealedRate
+        from ._training.fine_tuning import train_stack
 
     sample_weight = compute_sample_weight(classifier.class_weight, y)
     l2 = _l2_strength(classifier, sample_weight[rows].sum())

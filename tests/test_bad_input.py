@@ -15,7 +15,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import MinMaxScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, _minibatch
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._training import minibatch
 
 GOOD = np.random.default_rng(0).uniform(0, 1, (30, 4))
 
@@ -30,8 +31,8 @@ def with_value(value):
 def no_training(monkeypatch, request):
     """Fail if a training begins, unless the test asks for one."""
     if "trains" not in request.keywords:
-        monkeypatch.setattr(_minibatch, "train", None)
-        monkeypatch.setitem(sys.modules, "sksparse_ae._lbfgs", None)
+        monkeypatch.setattr(minibatch, "train", None)
+        monkeypatch.setitem(sys.modules, "sksparse_ae._training.lbfgs", None)
 
 
 LOG_LOSS = {"loss": "log_loss", "output_activation": "sigmoid"}

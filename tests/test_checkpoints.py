@@ -18,8 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import sksparse_ae
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._checkpoint import Checkpoint, EvaluationLog
-from sksparse_ae._monitor import Monitor
+from sksparse_ae._training.checkpoint import Checkpoint, EvaluationLog
+from sksparse_ae._training.monitor import Monitor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

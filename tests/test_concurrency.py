@@ -18,7 +18,9 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
-from sksparse_ae import SparseAutoencoderTransformer, _minibatch, _startup
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._engine import minibatch, startup
+from sksparse_ae._training import minibatch as minibatch_training
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -52,15 +54,15 @@ def test_eight_threads_at_once_give_the_codes_of_one(digits, compiles):
 
 
 def test_threads_at_once_compile_one_shape_once(digits, monkeypatch):
-    traces, epoch = [], _minibatch.MiniBatchProgram.epoch
+    traces, epoch = [], minibatch.MiniBatchProgram.epoch
 
     def traced(self, *args):
         traces.append(threading.get_ident())
         return epoch(self, *args)
 
-    monkeypatch.setattr(_minibatch.MiniBatchProgram, "epoch", traced)
-    monkeypatch.setattr(_minibatch, "worth_compiling", lambda *_: True)
-    _minibatch.minibatch_program.cache_clear()
+    monkeypatch.setattr(minibatch.MiniBatchProgram, "epoch", traced)
+    monkeypatch.setattr(minibatch_training, "worth_compiling", lambda *_: True)
+    minibatch.minibatch_program.cache_clear()
     tasks = [clone(MIXED[0]).set_params(rho=rho) for rho in (0.05, 0.1, 0.2, 0.3)]
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(codes, tasks, [digits] * 4))
@@ -140,7 +142,7 @@ def test_forked_processes_train_or_say_why_not_and_keep_the_users_threads(tmp_pa
     script.write_text(textwrap.dedent(FORKING))
     settings = {
         "OMP_NUM_THREADS": "1",
-        _startup.THREAD_POOLS["intra_op"]: "2",
+        startup.THREAD_POOLS["intra_op"]: "2",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     result = subprocess.run(
@@ -175,7 +177,7 @@ def test_the_share_of_cores_is_what_openmp_is_told(monkeypatch, value, share):
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert _startup._share_of_cores() == share
+    assert startup._share_of_cores() == share
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -13,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._coordinates import Coordinates
-from sksparse_ae._course import Course
-from sksparse_ae._monitor import Losses, Monitor
-from sksparse_ae._programs import even_batches
-from sksparse_ae._scaling import Moments, Scaling
+from sksparse_ae._engine.programs import even_batches
+from sksparse_ae._network.coordinates import Coordinates
+from sksparse_ae._network.scaling import Moments, Scaling
+from sksparse_ae._training.course import Course
+from sksparse_ae._training.monitor import Losses, Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 NAMES = {"digits": load_digits, "cancer": load_breast_cancer, "iris": load_iris}

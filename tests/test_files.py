@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from sksparse_ae import _files
-from sksparse_ae._checkpoint import Checkpoint
-from sksparse_ae._files import replacing
+from sksparse_ae._training.checkpoint import Checkpoint
+from sksparse_ae._utils import files
+from sksparse_ae._utils.files import replacing
 
 
 def write_checkpoint(fitted, X, path):
@@ -38,7 +38,7 @@ def test_a_disk_that_is_full_leaves_the_earlier_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_files.os, "fsync", full)
+        patch.setattr(files.os, "fsync", full)
         if writer == "checkpoint":
             WRITERS[writer](fitted, digits, path)
         else:

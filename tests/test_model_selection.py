@@ -28,8 +28,9 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, _at_once
-from sksparse_ae._monitor import Monitor
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._search import at_once
+from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.model_selection import train_together
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -39,13 +40,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def sizes(monkeypatch):
     """Return a list that the numbers of models trained together are added to."""
     found = []
-    plain = _at_once.train_together
+    plain = at_once.train_together
 
     def counted(trainings):
         found.append(len(trainings))
         return plain(trainings)
 
-    monkeypatch.setattr(_at_once, "train_together", counted)
+    monkeypatch.setattr(at_once, "train_together", counted)
     return found
 
 
@@ -97,7 +98,9 @@ def test_fits_trained_together_are_those_trained_alone(digits, sizes, settings, 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_compiled_or_not_they_are_the_same(digits, sizes, monkeypatch, compiled):
-    monkeypatch.setattr("sksparse_ae._minibatch.worth_compiling", lambda *_: compiled)
+    monkeypatch.setattr(
+        "sksparse_ae._training.minibatch.worth_compiling", lambda *_: compiled
+    )
     transformers = [few(**point) for point in ParameterGrid(GRID)]
     X = sparse.csr_matrix(digits)
     assert_same_fits(fitted_together(transformers, X), transformers, X)
@@ -163,7 +166,7 @@ def test_data_of_several_kinds_train_at_once(digits, sizes, monkeypatch):
             all_have_begun.wait()
         update(self, *args)
 
-    monkeypatch.setattr(_at_once, "n_at_once", lambda groups: len(groups))
+    monkeypatch.setattr(at_once, "n_at_once", lambda groups: len(groups))
     calls = [delayed(clone(t).fit)(X) for X in parts_of(digits) for t in transformers]
     monkeypatch.setattr(Monitor, "update", waiting)
     with train_together():
@@ -200,7 +203,7 @@ def test_as_many_train_at_once_as_cores_and_memory_allow(
             lambda allowed=allowed: allowed,
         )
         monkeypatch.setattr("joblib.cpu_count", lambda cores=cores: cores)
-        assert _at_once.n_at_once(groups) == expected
+        assert at_once.n_at_once(groups) == expected
 
 
 @pytest.mark.parametrize(
@@ -396,7 +399,7 @@ def interrupt_in_the_third_epoch(monkeypatch):
 
 
 def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl_c):
-    monkeypatch.setattr(_at_once, "n_at_once", lambda groups: len(groups))
+    monkeypatch.setattr(at_once, "n_at_once", lambda groups: len(groups))
     interrupt_in_the_third_epoch(monkeypatch)
     with (
         pytest.warns(UserWarning, match="interrupted by user"),
@@ -411,7 +414,7 @@ def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl
 def test_another_ctrl_c_ends_all(digits, monkeypatch, heeding_ctrl_c):
     trainers, interrupts = [], []
 
-    class Trainer(_at_once._Trainer):
+    class Trainer(at_once._Trainer):
         def __init__(self, waiting):
             super().__init__(waiting)
             trainers.append(self)
@@ -422,8 +425,8 @@ def test_another_ctrl_c_ends_all(digits, monkeypatch, heeding_ctrl_c):
                 raise KeyboardInterrupt  # the second, while the first is handed on
             super().interrupt()
 
-    monkeypatch.setattr(_at_once, "n_at_once", lambda groups: 3)
-    monkeypatch.setattr(_at_once, "_Trainer", Trainer)
+    monkeypatch.setattr(at_once, "n_at_once", lambda groups: 3)
+    monkeypatch.setattr(at_once, "_Trainer", Trainer)
     interrupt_in_the_third_epoch(monkeypatch)
     parts = [*parts_of(digits), digits[50:150], digits[150:250]]
     with pytest.raises(KeyboardInterrupt), train_together():
@@ -438,22 +441,23 @@ DEVICES = """
     import numpy as np
     import tensorflow as tf
     from joblib import Parallel, delayed
-    from sksparse_ae import SparseAutoencoderTransformer, _at_once
+    from sksparse_ae import SparseAutoencoderTransformer
+    from sksparse_ae._search import at_once
     from sksparse_ae.model_selection import train_together
 
     warnings.simplefilter("ignore")
     (cpu,) = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, two)
-    train = _at_once.train_together
+    train = at_once.train_together
     devices = []
 
     def noted(trainings):
         devices.append(tf.zeros(()).device[-5:])
         return train(trainings)
 
-    _at_once.train_together = noted
-    _at_once.n_at_once = len
+    at_once.train_together = noted
+    at_once.n_at_once = len
     few = SparseAutoencoderTransformer(3, max_iter=2, random_state=0)
     with tf.device("CPU:1"), train_together():
         Parallel()(delayed(few.fit)(np.eye(n)) for n in (8, 9))

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import log_loss
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._lbfgs import N_TERMS, full_batch_program
-from sksparse_ae._objective import KL_MARGIN, kl_divergence
-from sksparse_ae._problem import Architecture, Penalties
+from sksparse_ae._engine.full_batch import N_TERMS, full_batch_program
+from sksparse_ae._network.problem import Architecture, Penalties
+from sksparse_ae._objective.penalties import KL_MARGIN, kl_divergence
 
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 40, 6, 4
 RHO, BETA, WEIGHT_DECAY = 0.1, 3.0, 1e-2
@@ -173,7 +173,7 @@ def test_reported_terms_do_not_depend_on_the_number_of_chunks(monkeypatch):
     weights = random_weights(rng)
     transformer = transformer_with(weights, X, "sigmoid", "linear", "squared_error")
     whole = transformer.evaluate_objective(X)
-    monkeypatch.setattr("sksparse_ae._forward.CHUNK_VALUES", 7 * N_FEATURES)
+    monkeypatch.setattr("sksparse_ae._network.reading.CHUNK_VALUES", 7 * N_FEATURES)
     assert_allclose(
         list(transformer.evaluate_objective(X).values()), list(whole.values()), 1e-12
     )

@@ -24,7 +24,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, _forward
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._network import reading
 from sksparse_ae._report import _images
 
 HOSTILE = "</script><script>window.hostile = 1</script><img src=x onerror=hostile()>"
@@ -158,7 +159,7 @@ def test_histograms_and_samples_are_those_of_transform(
     activation, digits, path, monkeypatch
 ):
     # Several chunks, the last of them with fewer rows than samples are shown.
-    monkeypatch.setattr(_forward, "CHUNK_VALUES", 64 * 37)
+    monkeypatch.setattr(reading, "CHUNK_VALUES", 64 * 37)
     estimator = briefly_fitted(
         digits, 12, activation=activation, solver="lbfgs", max_iter=20
     )
@@ -178,7 +179,7 @@ def test_histograms_and_samples_are_those_of_transform(
 
 
 def test_of_equally_active_samples_the_first_are_shown(digits, path, monkeypatch):
-    monkeypatch.setattr(_forward, "CHUNK_VALUES", 64 * 10)
+    monkeypatch.setattr(reading, "CHUNK_VALUES", 64 * 10)
     X = np.zeros((50, 64))  # whose codes are the same to the last digit in any chunk
     estimator = briefly_fitted(digits, 3)
     for unit in Page(estimator.report(X, path)).data["units"]:

@@ -15,7 +15,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._units import STATES
+from sksparse_ae._network.units import STATES
 
 pytestmark = pytest.mark.browser
 

@@ -13,10 +13,11 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, _forward
-from sksparse_ae._advice import TOLERATED_SHARE, weight_decay_limit
-from sksparse_ae._scaling import Moments, Scaling
-from sksparse_ae._units import STATES, UnitStatistics
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._network import autoencoder, reading
+from sksparse_ae._network.scaling import Moments, Scaling
+from sksparse_ae._network.units import STATES, UnitStatistics
+from sksparse_ae._training.advice import TOLERATED_SHARE, weight_decay_limit
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 from sksparse_ae.inspection import ActivationDisplay
 from sksparse_ae.inspection._activation import STATE_STYLES
@@ -234,7 +235,7 @@ def test_the_warning_as_an_error_leaves_the_estimator_unfitted(digits):
 def test_the_summary_is_that_of_unit_report_on_the_training_set(
     digits, monkeypatch, activation
 ):
-    monkeypatch.setattr(_forward, "CHUNK_VALUES", 64 * 70)  # 300 rows in 5 chunks
+    monkeypatch.setattr(reading, "CHUNK_VALUES", 64 * 70)  # 300 rows in 5 chunks
     estimator = SparseAutoencoderTransformer(**FEW, activation=activation)
     for X in (digits, sparse.csr_matrix(digits)):
         fitted = clone(estimator).fit(X)
@@ -246,9 +247,9 @@ def test_the_summary_is_that_of_unit_report_on_the_training_set(
 def test_the_summary_is_gathered_in_the_pass_that_the_objective_takes(
     digits, monkeypatch
 ):
-    monkeypatch.setattr(_forward, "CHUNK_VALUES", 64 * 70)
+    monkeypatch.setattr(reading, "CHUNK_VALUES", 64 * 70)
     encoded = []
-    real_encode = _forward.Parameters.encode
+    real_encode = autoencoder.Parameters.encode
 
     def encode(parameters, X):
         encoded.append(X.shape[0])
@@ -256,7 +257,7 @@ def test_the_summary_is_gathered_in_the_pass_that_the_objective_takes(
 
     estimator = SparseAutoencoderTransformer(**FEW)
     rows = [70, 70, 70, 70, 20]
-    monkeypatch.setattr(_forward.Parameters, "encode", encode)
+    monkeypatch.setattr(autoencoder.Parameters, "encode", encode)
     estimator.fit(digits)
     # The start looks at all rows, to set the biases and to know its rho_hat; its
     # objective, and that of looks at the weights, take a pass each.

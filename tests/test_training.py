@@ -21,24 +21,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sksparse_ae import (
-    SparseAutoencoderTransformer,
-    _forward,
-    _lbfgs,
-    _minibatch,
-    _optimizers,
-    _streams,
-    _training,
-)
-from sksparse_ae._coordinates import Coordinates
-from sksparse_ae._forward import Parameters
-from sksparse_ae._initialization import balanced_weights
-from sksparse_ae._monitor import Monitor
-from sksparse_ae._problem import Architecture
-from sksparse_ae._revival import Reviver
-from sksparse_ae._scaling import Moments, Scaling
-from sksparse_ae._threads import single_blas_thread
-from sksparse_ae._training import hold_out
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._engine import full_batch, minibatch, optimizers, streams
+from sksparse_ae._network import reading
+from sksparse_ae._network.autoencoder import Parameters
+from sksparse_ae._network.coordinates import Coordinates
+from sksparse_ae._network.initialization import balanced_weights
+from sksparse_ae._network.problem import Architecture
+from sksparse_ae._network.scaling import Moments, Scaling
+from sksparse_ae._training import fit as fit_module
+from sksparse_ae._training import minibatch as minibatch_training
+from sksparse_ae._training.fit import hold_out
+from sksparse_ae._training.monitor import Monitor
+from sksparse_ae._training.revival import Reviver
+from sksparse_ae._utils.threads import single_blas_thread
 
 # Trainings that are short on purpose explain little.
 pytestmark = pytest.mark.filterwarnings(
@@ -70,7 +66,7 @@ def compiling(monkeypatch):
     """Return a function that decides whether trainings compile."""
 
     def decide(answer):
-        for module in (_minibatch, _lbfgs):
+        for module in (minibatch_training, full_batch):
             monkeypatch.setattr(module, "worth_compiling", lambda *_: answer)
 
     return decide
@@ -240,14 +236,14 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
     patches, compiling, monkeypatch, no_convergence_warning, solver
 ):
     compiling(True)
-    _minibatch.minibatch_program.cache_clear()
-    _lbfgs.full_batch_program.cache_clear()
+    minibatch.minibatch_program.cache_clear()
+    full_batch.full_batch_program.cache_clear()
     traces = count_traces(
         monkeypatch,
         *(
-            (_lbfgs.FullBatchProgram, "gradient_and_terms")
+            (full_batch.FullBatchProgram, "gradient_and_terms")
             if solver == "lbfgs"
-            else (_minibatch.MiniBatchProgram, "epoch")
+            else (minibatch.MiniBatchProgram, "epoch")
         ),
     )
 
@@ -274,14 +270,14 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
 
 
 def test_the_cache_of_programs_is_bounded():
-    _minibatch.minibatch_program.cache_clear()
-    adam, _ = _optimizers.OptimizerSpec.from_solver("adam")
+    minibatch.minibatch_program.cache_clear()
+    adam, _ = optimizers.OptimizerSpec.from_solver("adam")
     for n_features in range(2, 30):
         architecture = Architecture(
             n_features, 2, "sigmoid", "linear", "squared_error", "float32"
         )
-        _minibatch.minibatch_program(architecture, adam, 8, True, 16)
-    assert _minibatch.minibatch_program.cache_info().currsize == 16
+        minibatch.minibatch_program(architecture, adam, 8, True, 16)
+    assert minibatch.minibatch_program.cache_info().currsize == 16
 
 
 def graphs_in_memory():
@@ -292,8 +288,8 @@ def graphs_in_memory():
 def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     before = graphs_in_memory()
     architecture = Architecture(3, 2, "sigmoid", "linear", "squared_error", "float32")
-    adam, _ = _optimizers.OptimizerSpec.from_solver("adam")
-    program = _minibatch.MiniBatchProgram(architecture, adam, 8, True)
+    adam, _ = optimizers.OptimizerSpec.from_solver("adam")
+    program = minibatch.MiniBatchProgram(architecture, adam, 8, True)
     program.epoch_graph(16, has_spread=True, compiled=False)
     assert graphs_in_memory() > before
     del program
@@ -340,7 +336,7 @@ def test_partial_fit_on_single_batches_averages_rho_hat_over_calls(digits):
 def test_partial_fit_is_evaluated_on_some_of_many_rows(
     digits, monkeypatch, n_evaluated, no_convergence_warning
 ):
-    monkeypatch.setattr(_training, "PARTIALLY_EVALUATED_ROWS", n_evaluated)
+    monkeypatch.setattr(fit_module, "PARTIALLY_EVALUATED_ROWS", n_evaluated)
     few = SparseAutoencoderTransformer(5, scale=False, random_state=0)
     few.partial_fit(digits)
     rows = digits[:: {75: 4, 299: 2, 300: 1}[n_evaluated]]
@@ -441,7 +437,7 @@ def test_optimizers_that_should_agree_do(
 
 def test_equal_optimizers_share_a_program_whatever_their_names_and_rates():
     specs = {
-        _optimizers.OptimizerSpec.from_solver(solver)[0]
+        optimizers.OptimizerSpec.from_solver(solver)[0]
         for solver in (
             keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rate, name=name))
             for rate, name in ((1e-2, "a"), (1e-2, "b"))
@@ -449,7 +445,7 @@ def test_equal_optimizers_share_a_program_whatever_their_names_and_rates():
     }
     assert len(specs) == 1
     rates = {
-        _optimizers.OptimizerSpec.from_solver(keras.optimizers.Adam(rate))
+        optimizers.OptimizerSpec.from_solver(keras.optimizers.Adam(rate))
         for rate in (1e-2, 1e-3)
     }
     assert len({spec for spec, _ in rates}) == 1
@@ -552,12 +548,12 @@ def test_a_solver_whose_state_fits_would_share_is_refused(digits):
 
 
 def test_the_automatic_rate_holds_and_then_falls_to_a_hundredth():
-    rate = _optimizers.AnnealedRate(1.0, 100)
+    rate = optimizers.AnnealedRate(1.0, 100)
     rates = [rate(epoch) for epoch in range(100)]
     assert rates[:70] == [1.0] * 70
     assert (np.diff(rates[69:]) < 0).all()
     assert 0.01 < rates[-1] < 0.02
-    stalled = _optimizers.AnnealedRate(1.0, 100)
+    stalled = optimizers.AnnealedRate(1.0, 100)
     assert not stalled.on_stall(14)
     assert stalled.end == 20
     assert 0.01 < stalled(19) < 0.1
@@ -626,8 +622,8 @@ FORMATS = ["float32", "float64", "by columns", "csr", "memmap"]
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Hold at most 90 rows of digits, and pass a program at most 50."""
-    monkeypatch.setattr(_forward, "BLOCK_BYTES", 4 * 64 * 90)
-    monkeypatch.setattr(_streams, "CHUNK_BYTES", 4 * 64 * 50)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 4 * 64 * 90)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 4 * 64 * 50)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -663,7 +659,7 @@ def test_an_epoch_takes_every_row_once_and_in_a_new_order(
 
     monkeypatch.setattr(Scaling, "standardize", counted)
     rng = np.random.RandomState(0)
-    stream = _streams.EpochStream(X, scaling, FEATURES, 20, True, rng, n_epochs)
+    stream = streams.EpochStream(X, scaling, FEATURES, 20, True, rng, n_epochs)
     assert sum(standardized) == (300 if is_held else 0)
 
     def epoch():
@@ -685,7 +681,7 @@ def test_rows_of_a_memory_map_are_read_in_runs(digits, tmp_path, small_blocks):
     numbered = np.repeat(np.arange(300.0)[:, np.newaxis], 64, axis=1)
     X = in_format(numbered, "memmap", tmp_path)
     unscaled = Scaling(np.zeros(64), 1.0, True)
-    stream = _streams.EpochStream(
+    stream = streams.EpochStream(
         X, unscaled, FEATURES, 20, True, np.random.RandomState(0), 9
     )
     # In float64, 90 rows of float32 are 45, of which two batches are read.
@@ -715,10 +711,10 @@ def test_a_stream_of_pieces_smaller_than_a_batch_takes_no_memory_for_it(digits):
         few.partial_fit(piece)
     assert few.loss_curve_[2] < few.loss_curve_[0]
     unscaled = Scaling(np.zeros(64), 1.0, linear_output=True)
-    stream = _streams.EpochStream(
+    stream = streams.EpochStream(
         digits, unscaled, FEATURES, 2**30, True, np.random.RandomState(0), 1
     )
-    assert stream.chunk_rows <= _streams.CHUNK_BYTES // (4 * 64)
+    assert stream.chunk_rows <= streams.CHUNK_BYTES // (4 * 64)
     ((_, n_used),) = stream
     assert n_used == 300
 
@@ -729,7 +725,7 @@ def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
 
     def epoch(n_epochs):
         rng = np.random.RandomState(0)
-        stream = _streams.EpochStream(X, scaling, FEATURES, 20, True, rng, n_epochs)
+        stream = streams.EpochStream(X, scaling, FEATURES, 20, True, rng, n_epochs)
         return [(data.numpy(), n_used) for data, n_used in stream]
 
     for once, held in zip(epoch(1), epoch(2), strict=True):
@@ -745,7 +741,7 @@ def test_rows_are_prepared_one_item_ahead():
             begun.put((i, threading.current_thread()))
             yield i
 
-    ahead = _streams._one_ahead(items())
+    ahead = streams._one_ahead(items())
     assert begun.empty()
     assert next(ahead) == 0
     assert begun.get(timeout=60) == (0, threading.main_thread())
@@ -758,7 +754,7 @@ def test_rows_are_prepared_one_item_ahead():
     assert begun.get(timeout=60) == (2, thread)
     ahead.close()
     assert not thread.is_alive()
-    assert list(_streams._one_ahead(items())) == [0, 1, 2, 3]
+    assert list(streams._one_ahead(items())) == [0, 1, 2, 3]
 
 
 def test_an_error_while_rows_are_prepared_ends_the_training(digits, monkeypatch):
@@ -777,7 +773,7 @@ def test_an_error_while_rows_are_prepared_ends_the_training(digits, monkeypatch)
         return standardize(self, X, out)
 
     monkeypatch.setattr(Scaling, "standardize", failing)
-    monkeypatch.setattr(_streams, "CHUNK_BYTES", 4 * 64 * 50)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 4 * 64 * 50)
     with pytest.raises(OSError, match="the file is gone"):
         transformer.partial_fit(X)
     assert prepared == [40, 40, 40]
@@ -815,9 +811,9 @@ def test_lbfgs_by_chunks_of_rows_finds_what_it_finds_on_them_at_once(
     X = in_format(digits, kind, tmp_path)
     tolerance = 1e-3 if kind == "float32" else 1e-9
     whole = clone(few).fit(X)
-    monkeypatch.setattr(_streams, "CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
     if not held:
-        monkeypatch.setattr(_forward, "BLOCK_BYTES", 0)
+        monkeypatch.setattr(reading, "BLOCK_BYTES", 0)
     rows = []
     standardize = Scaling.standardize
 
@@ -845,17 +841,17 @@ def test_partial_fit_is_evaluated_by_one_blas_thread_while_that_is_fast(
     digits, monkeypatch
 ):
     seen = []
-    evaluate = _training.fitted_attributes
+    evaluate = fit_module.fitted_attributes
 
     def seeing(X, *others):
         seen.append(set(blas_threads()))
         return evaluate(X, *others)
 
-    monkeypatch.setattr(_training, "fitted_attributes", seeing)
+    monkeypatch.setattr(fit_module, "fitted_attributes", seeing)
     few = SparseAutoencoderTransformer(5, random_state=0)
     with threadpool_limits(2, user_api="blas"):
         few.partial_fit(digits)
-        monkeypatch.setattr(_training, "SINGLE_THREAD_PRODUCTS", 2 * 300 * 64 * 5 - 1)
+        monkeypatch.setattr(fit_module, "SINGLE_THREAD_PRODUCTS", 2 * 300 * 64 * 5 - 1)
         few.partial_fit(digits)
         assert set(blas_threads()) == {2}
     assert seen == [{1}, {2}]
@@ -1018,20 +1014,20 @@ def test_a_new_unit_begins_at_rho_and_without_history(digits, output_activation)
     for old, changed in ((weights[0].T, new[0].T), (weights[2], new[2])):
         assert_array_equal(old[~units], changed[~units])
 
-    program = _minibatch.MiniBatchProgram(
+    program = minibatch.MiniBatchProgram(
         Architecture(64, 4, "sigmoid", output_activation, "squared_error", "float32"),
-        _optimizers.OptimizerSpec.from_solver("adam")[0],
+        optimizers.OptimizerSpec.from_solver("adam")[0],
         50,
         True,
     )
     kept = [np.ones_like(v) for v in program.optimizer.variables]
-    run = _minibatch.MiniBatchRun(
+    run = minibatch.MiniBatchRun(
         program,
         FEATURES,
-        _minibatch.MiniBatchState(weights, weights, kept, np.full(4, 0.5)),
+        minibatch.MiniBatchState(weights, weights, kept, np.full(4, 0.5)),
     )
     run.replace_units(new, units, 0.1)
-    state = run.state(0.0)
+    state = run.state()
     for ours, wanted in zip(state.average, new, strict=True):
         assert_allclose(ours, wanted, rtol=1e-6)
     assert_allclose(state.rho_hat, [0.5, 0.1, 0.5, 0.1])
@@ -1073,19 +1069,19 @@ SQUARE = Architecture(4, 4, "sigmoid", "linear", "squared_error", "float32")
 @OF_KERAS
 def test_no_optimizer_keeps_the_history_of_a_unit_that_starts_anew(optimizer):
     # As many features as units: their axes cannot be told apart by their length.
-    spec, _ = _optimizers.OptimizerSpec.from_solver(optimizer)
-    program = _minibatch.MiniBatchProgram(SQUARE, spec, 50, True)
+    spec, _ = optimizers.OptimizerSpec.from_solver(optimizer)
+    program = minibatch.MiniBatchProgram(SQUARE, spec, 50, True)
     rng, units = np.random.RandomState(0), np.array([False, True, False, True])
     weights = [rng.normal(size=shape) for shape in ((4, 4), 4, (4, 4), 4)]
     new = [w.copy() for w in weights]
     new[0][:, units], new[1][units], new[2][units] = 1, 2, 3
-    state = _minibatch.MiniBatchState(weights, None, None, np.full(4, 0.5))
-    run = _minibatch.MiniBatchRun(program, FEATURES, state)
+    state = minibatch.MiniBatchState(weights, None, None, np.full(4, 0.5))
+    run = minibatch.MiniBatchRun(program, FEATURES, state)
     for variable in run.of_optimizer:
         variable.assign(tf.fill(variable.shape, tf.cast(7, variable.dtype)))
     run.replace_units(new, units, 0.1)
-    fresh_state = _minibatch.MiniBatchState(new, None, None, np.full(4, 0.5))
-    fresh = _minibatch.MiniBatchRun(program, FEATURES, fresh_state).of_optimizer
+    fresh_state = minibatch.MiniBatchState(new, None, None, np.full(4, 0.5))
+    fresh = minibatch.MiniBatchRun(program, FEATURES, fresh_state).of_optimizer
     n_of_units = 0
     for variable, begins, axes in zip(
         run.of_optimizer, fresh, program.unit_axes, strict=True
@@ -1104,11 +1100,11 @@ def test_no_optimizer_keeps_the_history_of_a_unit_that_starts_anew(optimizer):
 
 @OF_KERAS
 def test_every_optimizer_begins_at_the_weights_as_under_keras(optimizer):
-    spec, _ = _optimizers.OptimizerSpec.from_solver(optimizer)
-    program = _minibatch.MiniBatchProgram(SQUARE, spec, 50, True)
+    spec, _ = optimizers.OptimizerSpec.from_solver(optimizer)
+    program = minibatch.MiniBatchProgram(SQUARE, spec, 50, True)
     weights = [np.full(shape, 0.25) for shape in ((4, 4), 4, (4, 4), 4)]
-    state = _minibatch.MiniBatchState(weights, None, None, np.full(4, 0.5))
-    run = _minibatch.MiniBatchRun(program, FEATURES, state)
+    state = minibatch.MiniBatchState(weights, None, None, np.full(4, 0.5))
+    run = minibatch.MiniBatchRun(program, FEATURES, state)
     variables = [keras.Variable(w, dtype="float32") for w in weights]
     # Keras' names for them decide what Muon takes for a matrix: not these.
     alone = spec.build()

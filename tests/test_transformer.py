@@ -25,7 +25,8 @@ from sklearn.model_selection import (
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, _forward
+from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._network import reading, statistics
 from sksparse_ae.datasets import load_natural_image_patches
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
@@ -146,7 +147,7 @@ def test_unit_report_without_pandas_is_a_structured_array(fitted, digits, monkey
     real_import = builtins.__import__
 
     def no_pandas(name, namespace=None, *args):
-        if name == "pandas" and namespace["__name__"] == "sksparse_ae._units":
+        if name == "pandas" and namespace["__name__"] == "sksparse_ae._network.units":
             raise ImportError(name)
         return real_import(name, namespace, *args)
 
@@ -162,7 +163,7 @@ def test_unit_report_without_pandas_is_a_structured_array(fitted, digits, monkey
 def test_many_rows_take_little_memory_beside_the_output(
     fitted, digits, container, dtype, monkeypatch
 ):
-    monkeypatch.setattr(_forward, "CHUNK_VALUES", 1 << 14)
+    monkeypatch.setattr(reading, "CHUNK_VALUES", 1 << 14)
     X = container(np.tile(digits.astype(dtype), (30, 1)))
     codes = fitted.transform(X)
     for method, given in (
@@ -179,7 +180,7 @@ def test_many_rows_take_little_memory_beside_the_output(
             tracemalloc.stop()
         # Chunks of the output, of the codes and of the rows as an array, where X and
         # its reconstruction take 35; and what Python itself allocates.
-        chunk = _forward.CHUNK_VALUES * output.itemsize
+        chunk = reading.CHUNK_VALUES * output.itemsize
         assert peak - output.nbytes < 3 * chunk + 50_000, method.__name__
 
 
@@ -494,4 +495,4 @@ def test_norms_of_numbers_of_any_size(axis, size):
     expected = {None: np.sqrt(125), 0: np.sqrt([45, 80]), 1: [5, 0, 10]}[axis]
     # Numbers near 1e-320 have three digits.
     rtol = 1e-3 if size < 1e-308 else 1e-14
-    assert_allclose(_forward.norms(values, axis) / size, expected, rtol=rtol)
+    assert_allclose(statistics.norms(values, axis) / size, expected, rtol=rtol)

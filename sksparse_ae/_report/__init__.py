@@ -7,10 +7,10 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from .._files import check_folder, replacing
-from .._forward import dense, dense_chunks
-from .._image_shape import checked_image_shape
-from .._units import STATES
+from .._network.reading import dense, dense_chunks
+from .._network.units import STATES
+from .._utils.files import check_folder, replacing
+from .._utils.image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
 from ._images import Encoder
 from ._profile import N_TOP_SAMPLES, unit_profiles

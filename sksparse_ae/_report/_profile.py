@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._forward import row_chunks
-from .._objective import ACTIVATION_RANGES, mean_to_rho_hat
+from .._network.reading import row_chunks
+from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
 
 N_BINS = 24
 N_TOP_SAMPLES = 8

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .._objective import ACTIVATION_RANGES, mean_to_rho_hat
+from .._network.units import STATES
+from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
 from .._pipeline import LocatedAutoencoder
-from .._units import STATES
 from ._display import DisplayMixin, check_option
 from ._drawing import FIGURE_WIDTH
 

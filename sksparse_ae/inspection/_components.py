@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from .._forward import norms, of_norm_one
-from .._image_shape import checked_image_shape
-from .._objective import ACTIVATION_RANGES
+from .._network.statistics import norms, of_norm_one
+from .._objective.activations import ACTIVATION_RANGES
 from .._pipeline import LocatedAutoencoder
+from .._utils.image_shape import checked_image_shape
 from ._display import DisplayMixin, check_option, feature_columns
 from ._drawing import (
     montage,

@@ -1,6 +1,6 @@
 """What all Displays do alike, whatever they draw."""
 
-from .._extras import import_extra
+from .._utils.extras import import_extra
 
 
 class DisplayMixin:

@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.utils import indexable
 
-from .._forward import dense
-from .._image_shape import checked_image_shape
+from .._network.reading import dense
 from .._pipeline import LocatedAutoencoder
+from .._utils.image_shape import checked_image_shape
 from ._display import DisplayMixin, feature_columns
 from ._drawing import (
     FIGURE_WIDTH,

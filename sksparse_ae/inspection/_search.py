@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._search_results import score_names
+from .._utils.search_results import score_names
 from ._display import DisplayMixin, check_option, named_columns
 from ._drawing import FIGURE_WIDTH, literal
 

@@ -1,0 +1,1 @@
+"""What is compiled: the only private package that imports TensorFlow or Keras."""

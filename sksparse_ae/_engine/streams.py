@@ -1,0 +1,221 @@
+"""Training rows as tensors, standardized, in memory that is bounded."""
+
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+from sklearn.utils import gen_batches
+
+from .._network import reading
+from .programs import padded_rows
+
+# Rows that one call of a compiled program takes. Data of more than this share one
+# compiled shape, and what a call needs beside them does not grow with the data.
+# Evaluations of all rows are slower by chunks below 10^4 rows of 64 features (of 5000:
+# 1.4 times), and as fast at 784 features. With half of it a step of 784 -> 196 took a
+# twentieth longer, with twice as much as long.
+CHUNK_BYTES = 1 << 24
+
+
+class EpochStream:
+    """Training rows as float32 tensors, in the order in which an epoch takes them.
+
+    They come in chunks, so that the compiled program slices its batches from rows that
+    lie in order: gathering them there, element by element, took a fifth of a step of
+    64 -> 25 units.
+
+    Rows that are taken in several epochs are held standardized where they are at most
+    ``reading.BLOCK_BYTES``. Others are standardized anew for each chunk: in an order
+    shuffled over all rows, or, from a memory map, in contiguous runs in random order
+    that are read one at a time and shuffled within.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given.
+    scaling : Scaling
+    coordinates : Coordinates
+    batch_size : int
+    shuffle : bool
+    rng : RandomState
+    n_epochs : int
+        How often the rows are to be taken, at most.
+
+    Attributes
+    ----------
+    chunk_rows : int
+        Rows of every chunk: a multiple of the batch size, or fewer than one batch.
+    """
+
+    def __init__(self, X, scaling, coordinates, batch_size, shuffle, rng, n_epochs):
+        self._X, self._scaling, self._coordinates = X, scaling, coordinates
+        self._shuffle, self._rng = shuffle, rng
+        n_rows, n_given = X.shape
+        self._n_axes = n_features = coordinates.n_axes(n_given)
+        if coordinates.axes is not None:
+            self._axes = coordinates.axes.astype(np.float32)
+
+        def rows_of(n_bytes, itemsize=4):
+            batches = max(n_bytes // (itemsize * n_features * batch_size), 1)
+            return batches * batch_size
+
+        whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
+        # A batch of a stream may be larger than a call's rows, which then are padded.
+        enough = max(padded_rows(n_rows), CHUNK_BYTES // (4 * n_features))
+        self.chunk_rows = min(rows_of(CHUNK_BYTES), whole, enough)
+        self._block, self._run, self._run_rows = None, None, n_rows
+        if reading.is_streamed(X):
+            self._run_rows = rows_of(reading.BLOCK_BYTES, X.itemsize)
+            self._run = np.empty((self._run_rows, n_given), X.dtype)
+        elif n_epochs > 1 and 4 * n_rows * n_features <= reading.BLOCK_BYTES:
+            self._block = self._standardized_block()
+
+    def __iter__(self):
+        """Yield the chunks of one epoch, each with the number of its rows in use."""
+        if self._block is not None:
+            # To gather them ahead as well took no less time, and made it vary.
+            yield from self._gathered_chunks()
+            return
+        chunks = self._standardized_chunks()
+        if self._X.shape[0] > self.chunk_rows:
+            chunks = _one_ahead(chunks)
+        for chunk, n_rows in chunks:
+            yield tf.constant(chunk), n_rows  # a copy
+
+    def _parts(self):
+        """Yield, for each chunk of an epoch, the rows to take and their numbers."""
+        n_rows = self._X.shape[0]
+        starts = np.arange(0, n_rows, self._run_rows)
+        if self._shuffle:
+            self._rng.shuffle(starts)
+        for start in starts:
+            n_run = min(self._run_rows, n_rows - start)
+            source = self._X
+            if self._run is not None:
+                source = self._run[:n_run]
+                source[:] = self._X[start : start + n_run]
+            order = self._rng.permutation(n_run) if self._shuffle else np.arange(n_run)
+            for rows in gen_batches(n_run, self.chunk_rows):
+                yield source, order[rows]
+
+    def _gathered_chunks(self):
+        """Yield the chunks of an epoch, rows of the block and padding, as tensors."""
+        for _, numbers in self._parts():
+            padded = np.zeros(self.chunk_rows, dtype=np.int32)
+            padded[: len(numbers)] = numbers
+            yield tf.gather(self._block, padded), len(numbers)
+
+    def _standardized_chunks(self):
+        """Yield the chunks of an epoch as arrays that are overwritten after the next.
+
+        All but the first are filled in a thread of ``_one_ahead``. What that allocates
+        and frees, the C library keeps for other threads, 300 MB of a long training if
+        each chunk is a new one. So there are two, allocated with the first.
+        """
+        shape = self.chunk_rows, self._n_axes
+        chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
+        for (source, numbers), chunk in zip(self._parts(), chunks, strict=False):
+            self._fill(chunk, source, numbers)
+            yield chunk, len(numbers)
+
+    def _fill(self, chunk, source, numbers):
+        """Write the standardized rows of these numbers, and padding."""
+        at = 0
+        with np.errstate(all="ignore"):  # which a thread does not inherit
+            buffer = chunk if self._coordinates.axes is None else None
+            for X in reading.dense_chunks(source, numbers, buffer):
+                self._write(X, chunk[at : at + len(X)])
+                at += len(X)
+        chunk[at:] = 0
+
+    def _write(self, X, out):
+        """Write rows, standardized and in the coordinates of the training."""
+        if self._coordinates.axes is None:
+            self._scaling.standardize(X, out=out)
+        else:
+            standardized = np.empty(X.shape, dtype=np.float32)
+            self._scaling.standardize(X, out=standardized)
+            np.matmul(standardized, self._axes, out=out)
+
+    def _standardized_block(self):
+        """Return all rows as a variable, filled without another copy of them."""
+        # A tensor would need the array beside it.
+        block, at = tf.Variable(tf.zeros([self._X.shape[0], self._n_axes])), 0
+        for X in reading.dense_chunks(self._X, slice(0, self._X.shape[0])):
+            rows = np.empty([len(X), self._n_axes], dtype=np.float32)
+            self._write(X, rows)
+            # In place: an assignment to a slice, as Python writes it, reads the whole
+            # block before, into a copy.
+            tf.raw_ops.ResourceStridedSliceAssign(
+                ref=block.handle,
+                begin=[at],
+                end=[at + len(X)],
+                strides=[1],
+                value=rows,
+            )
+            at += len(X)
+        return block
+
+
+def _one_ahead(items):
+    """Yield what an iterator yields, and have a thread make the next item meanwhile.
+
+    The first item is made by who asks for it.
+    """
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        item = next(items, end)
+        while item is not end:
+            upcoming = thread.submit(next, items, end)
+            yield item
+            try:
+                item = upcoming.result()
+            finally:
+                del upcoming  # which an error of its own would keep, and X with it
+
+
+class ChunkedRows:
+    """All training rows in order, as tensors of one shape, for evaluations of them all.
+
+    Up to ``reading.BLOCK_BYTES`` of standardized rows are held. More are read and
+    standardized anew for each pass.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given; its dtype is that of the tensors.
+    scaling : Scaling
+
+    Attributes
+    ----------
+    chunk_rows : int
+        Rows of every chunk.
+    """
+
+    def __init__(self, X, scaling):
+        self._X, self._scaling = X, scaling
+        n_rows, n_features = X.shape
+        row_bytes = X.dtype.itemsize * n_features
+        self.chunk_rows = min(padded_rows(n_rows), max(CHUNK_BYTES // row_bytes, 1))
+        is_held = row_bytes * n_rows <= reading.BLOCK_BYTES
+        self._chunks = list(self._read()) if is_held else None
+
+    def __len__(self):
+        """Return the number of chunks."""
+        return math.ceil(self._X.shape[0] / self.chunk_rows)
+
+    def __iter__(self):
+        """Yield each chunk and its rows' weights: 1 / n_samples, or 0 for padding."""
+        return iter(self._chunks or self._read())
+
+    def _read(self):
+        n_rows, n_features = self._X.shape
+        for rows in gen_batches(n_rows, self.chunk_rows):
+            n_used = rows.stop - rows.start
+            data = np.zeros((self.chunk_rows, n_features), self._X.dtype)
+            self._scaling.standardize(self._X[rows], out=data[:n_used])
+            row_weights = np.zeros(self.chunk_rows, self._X.dtype)
+            row_weights[:n_used] = 1 / n_rows
+            yield tf.constant(data), tf.constant(row_weights)

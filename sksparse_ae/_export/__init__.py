@@ -1,0 +1,1 @@
+"""Ways out: a module of NumPy, ONNX, Keras, and plain types for pickles."""

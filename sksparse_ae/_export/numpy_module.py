@@ -1,0 +1,166 @@
+"""The fitted network as a Python module of its own, which needs NumPy alone.
+
+The weights stand in it as base64 of their bytes, exact by construction. Written as
+decimal numbers, those of 784 -> 196 units took a second and 300 MB to import, where
+this takes 15 ms, and two to four times the space.
+"""
+
+import base64
+import keyword
+import pprint
+import sys
+from pathlib import Path
+from string import Template
+
+from .._utils.files import replacing
+
+MODULE = Template('''\
+"""Sparse autoencoder: $n_features features, $n_components $activation units.
+
+Written by sksparse_ae $version; needs NumPy alone. A sample is the last axis of an
+array, whatever the others. float32 is computed and returned in float32, all else in
+float64. Values that are not finite are not looked for.
+"""
+
+import base64
+
+import numpy as np
+
+N_FEATURES = $n_features
+N_COMPONENTS = $n_components
+$feature_names
+
+def encode(X):
+    """Return the activations of the hidden units.
+
+    Parameters
+    ----------
+    X : array-like of shape (..., $n_features)
+        Data in the units of the training data.
+
+    Returns
+    -------
+    codes : ndarray of shape (..., $n_components)
+    """
+    return _$activation(_affine(X, ENCODER_WEIGHTS, ENCODER_BIASES))
+
+
+def decode(codes):
+    """Return the reconstruction from the activations of the hidden units.
+
+    Parameters
+    ----------
+    codes : array-like of shape (..., $n_components)
+
+    Returns
+    -------
+    X : ndarray of shape (..., $n_features)
+        In the units of the training data.
+    """
+    return _$output_activation(_affine(codes, DECODER_WEIGHTS, DECODER_BIASES))
+
+
+def reconstruct(X):
+    """Return decode(encode(X))."""
+    return decode(encode(X))
+
+
+def _affine(X, weights, biases):
+    X = np.asarray(X)
+    if X.shape[-1:] != weights.shape[:1]:
+        raise ValueError(
+            f"expected {weights.shape[0]} values along the last axis; "
+            f"got an array of shape {X.shape}"
+        )
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    X, weights, biases = (a.astype(dtype, copy=False) for a in (X, weights, biases))
+    return X @ weights + biases
+
+
+$activations
+
+def _array(shape, text):
+    return np.frombuffer(base64.b64decode(text), "$dtype").reshape(shape)
+
+
+# $dtype_name, row after row, little-endian, in base64.
+$arrays''')
+
+ACTIVATIONS = {
+    "sigmoid": """\
+def _sigmoid(Z):
+    # Where the exponential overflows, the activation is 0.
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-Z))
+""",
+    "tanh": """\
+def _tanh(Z):
+    return np.tanh(Z)
+""",
+    "relu": """\
+def _relu(Z):
+    return np.maximum(Z, 0)
+""",
+    "linear": """\
+def _linear(Z):
+    return Z
+""",
+}
+
+
+def write_module(path, parameters, feature_names=None):
+    """Write a module with the functions ``encode``, ``decode`` and ``reconstruct``.
+
+    Parameters
+    ----------
+    path : str or path-like
+    parameters : Parameters
+    feature_names : sequence of str, optional
+    """
+    from .. import __version__
+
+    path = Path(path)
+    name = path.stem
+    if path.suffix != ".py" or not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(
+            f"path={str(path)!r} does not name a module that can be imported, such as "
+            "'encoder.py'."
+        )
+    if name == "numpy" or name in sys.stdlib_module_names:
+        raise ValueError(
+            f"path={str(path)!r} has the name of a module that Python or NumPy may "
+            "import; beside it, the new one would be imported instead. Use another "
+            "name, such as 'encoder.py'."
+        )
+    n_features, n_components = parameters.W1.shape
+    activations = dict.fromkeys((parameters.activation, parameters.output_activation))
+    dtype = parameters.W1.dtype.newbyteorder("<")
+    names = ("ENCODER_WEIGHTS", "ENCODER_BIASES", "DECODER_WEIGHTS", "DECODER_BIASES")
+    source = MODULE.substitute(
+        version=__version__,
+        n_features=n_features,
+        n_components=n_components,
+        feature_names=_feature_names(feature_names),
+        activation=parameters.activation,
+        output_activation=parameters.output_activation,
+        activations="\n\n".join(ACTIVATIONS[name] for name in activations),
+        dtype=dtype.str,
+        dtype_name=dtype.name,
+        arrays="".join(
+            f"{name} = {_array_source(array.astype(dtype))}"
+            for name, array in zip(names, parameters.arrays, strict=True)
+        ),
+    )
+    with replacing(path) as file:
+        file.write(source.encode())
+
+
+def _feature_names(names):
+    if names is None:
+        return ""
+    return f"FEATURE_NAMES = {pprint.pformat(list(map(str, names)), compact=True)}\n"
+
+
+def _array_source(array):
+    text = base64.encodebytes(array.tobytes()).decode("ascii")
+    return f'_array(\n    {array.shape},\n    """\n{text}""",\n)\n'

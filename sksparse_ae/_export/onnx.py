@@ -1,0 +1,114 @@
+"""The fitted network in ONNX: as a model, and as a step of what skl2onnx converts."""
+
+from .._utils.extras import import_extra
+from .._utils.files import replacing
+
+# What onnxruntime has read since 1.6, of 2020. Left alone, onnx writes the newest form
+# that it knows, which a runtime of the same day may not read.
+OPSET_VERSION, IR_VERSION = 13, 7
+
+OPERATORS = {
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "linear": "Identity",
+}
+
+
+def network_model(parameters, *, reconstruct):
+    """Return the network in float32 as an ``onnx.ModelProto``.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    reconstruct : bool
+        Whether "reconstruction" is an output beside "codes".
+    """
+    import_extra("onnx", extra="onnx", needed_by="to_onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    from .. import __version__
+
+    W1, b1, W2, b2 = parameters.astype("float32").arrays
+    layers = [("codes", "encoder", W1, b1, parameters.activation)]
+    if reconstruct:
+        layers.append(
+            ("reconstruction", "decoder", W2, b2, parameters.output_activation)
+        )
+
+    def rows_of(name, width):
+        shape = ["n_samples", width]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    nodes, initializers, outputs = [], [], []
+    source = "X"
+    for name, layer, W, b, activation in layers:
+        weights, biases, linear = f"{layer}_W", f"{layer}_b", f"{layer}_linear"
+        initializers += [
+            numpy_helper.from_array(W, weights),
+            numpy_helper.from_array(b, biases),
+        ]
+        nodes += [
+            helper.make_node("Gemm", [source, weights, biases], [linear]),
+            helper.make_node(OPERATORS[activation], [linear], [name]),
+        ]
+        outputs.append(rows_of(name, W.shape[1]))
+        source = name
+    inputs = [rows_of("X", W1.shape[0])]
+    return helper.make_model(
+        helper.make_graph(nodes, "sparse_autoencoder", inputs, outputs, initializers),
+        opset_imports=[helper.make_opsetid("", OPSET_VERSION)],
+        ir_version=IR_VERSION,
+        producer_name="sksparse_ae",
+        producer_version=__version__,
+    )
+
+
+def write_model(model, path):
+    """Write an ``onnx.ModelProto`` to a file."""
+    content = model.SerializeToString()
+    with replacing(path) as file:
+        file.write(content)
+
+
+# ------------------------------------------------------------ called by skl2onnx alone
+
+
+def set_output_shape(operator):
+    """Tell skl2onnx the shape of the codes."""
+    n_rows = operator.inputs[0].get_first_dimension()
+    n_components = len(operator.raw_operator.intercepts_[0])
+    operator.outputs[0].type.shape = [n_rows, n_components]
+
+
+def add_encoder(scope, operator, container):
+    """Add the encoder to the graph that skl2onnx builds, in the input's precision."""
+    from skl2onnx.common.data_types import guess_proto_type, guess_tensor_type
+
+    parameters = operator.raw_operator._parameters
+    source = operator.inputs[0]
+    # Floats stay as they are; integers become float32.
+    dtype = guess_proto_type(guess_tensor_type(source.type))
+    names = {
+        name: scope.get_unique_variable_name(f"encoder_{name}")
+        for name in ("X", "W", "b", "linear")
+    }
+    for name, array in (("W", parameters.W1), ("b", parameters.b1)):
+        container.add_initializer(names[name], dtype, array.shape, array.ravel())
+    for op_type, inputs, output, attributes in (
+        ("Cast", [source.full_name], names["X"], {"to": dtype}),
+        ("Gemm", [names["X"], names["W"], names["b"]], names["linear"], {}),
+        (
+            OPERATORS[parameters.activation],
+            [names["linear"]],
+            operator.outputs[0].full_name,
+            {},
+        ),
+    ):
+        container.add_node(
+            op_type,
+            inputs,
+            output,
+            name=scope.get_unique_operator_name(op_type),
+            **attributes,
+        )

@@ -1,0 +1,1 @@
+"""The network as arrays: rows, statistics and scaling, without TensorFlow."""

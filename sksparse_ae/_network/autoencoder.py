@@ -1,0 +1,140 @@
+"""The fitted network's arithmetic, in NumPy and in chunks of rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.extmath import safe_sparse_dot
+
+from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from . import reading
+from .validation import held_not_finite
+
+# With fewer rows a product spends its time on reading the weights.
+MIN_PRODUCT_ROWS = 128
+
+
+def _sigmoid(Z, out):
+    # Of NumPy's vectorized functions: SciPy's expit takes two to four times as long. In
+    # float32 it is exact to two units in the last place; below -88 it is 0.
+    np.negative(Z, out=out)
+    np.exp(out, out=out)
+    out += 1
+    return np.reciprocal(out, out=out)
+
+
+def _relu(Z, out):
+    return np.maximum(Z, 0, out=out)
+
+
+def _identity(Z, out):
+    return Z
+
+
+ACTIVATIONS = {
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "relu": _relu,
+    "linear": _identity,
+}
+
+
+class Parameters(NamedTuple):
+    """Weights, biases and activations of an encoder and its decoder."""
+
+    W1: np.ndarray
+    b1: np.ndarray
+    W2: np.ndarray
+    b2: np.ndarray
+    activation: str
+    output_activation: str
+
+    @property
+    def arrays(self):
+        """W1, b1, W2, b2."""
+        return self[:4]
+
+    def astype(self, dtype):
+        """Return the parameters in ``dtype``, without a copy where they have it."""
+        if all(array.dtype == dtype for array in self.arrays):
+            return self
+        arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
+        return Parameters(*arrays, self.activation, self.output_activation)
+
+    @property
+    def _encoder(self):
+        return self.W1, self.b1, self.activation
+
+    @property
+    def _decoder(self):
+        return self.W2, self.b2, self.output_activation
+
+    def encode(self, X):
+        """Return the activations of the hidden units, (n_rows, n_components)."""
+        return _through_layers(X, self._encoder)
+
+    def decode(self, codes):
+        """Return the reconstruction from codes, (n_rows, n_features)."""
+        return _through_layers(codes, self._decoder)
+
+    def reconstruct(self, X):
+        """Return the reconstruction of ``X``; codes are held a chunk at a time."""
+        return _through_layers(X, self._encoder, self._decoder)
+
+    def logits(self, codes):
+        """Return what ``decode`` applies the output activation to."""
+        return _through_layers(codes, (self.W2, self.b2, "linear"))
+
+    def mean_rho_hat(self, X):
+        """Return the mean activation of each unit on the interval it lives in."""
+        return mean_to_rho_hat(
+            self.encode(X).mean(axis=0), ACTIVATION_RANGES[self.activation]
+        )
+
+
+def _through_layers(X, *layers):
+    """Return what layers, each (weights, bias, activation), make of the rows of ``X``.
+
+    The output is written in place, chunk by chunk: beside it there is never more than
+    one chunk of what lies between the layers, and of products with CSR rows.
+    """
+    n_rows = X.shape[0]
+    n_chunk = _rows_of_products(X, layers)
+    *widths, n_outputs = (W.shape[1] for W, _, _ in layers)
+    dtype = np.result_type(X.dtype, layers[0][0].dtype)
+    between = [np.empty((min(n_chunk, n_rows), width), dtype) for width in widths]
+    output = np.empty((n_rows, n_outputs), dtype)
+    with np.errstate(all="ignore"):
+        for rows in reading.batches(n_rows, n_chunk):
+            values = X if n_rows <= n_chunk else X[rows]
+            targets = (array[: values.shape[0]] for array in between)
+            for layer, target in zip(layers, (*targets, output[rows]), strict=True):
+                _layer(values, *layer, out=target)
+                values = target
+    return output
+
+
+def _rows_of_products(X, layers):
+    """Return how many rows make a chunk; those of a dense ``X`` need no memory."""
+    width = max(W.shape[1] for W, _, _ in layers)
+    if sparse.issparse(X):
+        width = max(width, X.nnz // max(X.shape[0], 1))
+    return max(reading.CHUNK_VALUES // width, MIN_PRODUCT_ROWS)
+
+
+def _layer(X, W, b, activation, out):
+    """Write the activations of a layer for the rows of ``X`` into ``out``."""
+    if sparse.issparse(X):
+        np.add(safe_sparse_dot(X, W), b, out=out)
+    else:
+        np.matmul(X, W, out=out)
+        out += b
+    # A sum is a pass that allocates nothing; it may overflow by itself.
+    if not (np.isfinite(out.sum()) or np.isfinite(out).all()):
+        raise ValueError(
+            held_not_finite(X)
+            or f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
+            f"large: their products with the weights overflow {out.dtype}. Scale X "
+            "as the training data were scaled."
+        )
+    ACTIVATIONS[activation](out, out=out)

@@ -1,0 +1,123 @@
+"""What a training minimises, as plain values; imports nothing heavy."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .autoencoder import Parameters
+from .scaling import Scaling
+
+
+class Architecture(NamedTuple):
+    """What a network is compiled for; every other setting is passed at run time."""
+
+    n_features: int
+    n_components: int
+    activation: str
+    output_activation: str
+    loss: str
+    dtype: str
+
+
+class Penalties(NamedTuple):
+    """The coefficients of the objective, as numbers or as tensors."""
+
+    rho: float
+    beta: float
+    weight_decay: float
+
+    @classmethod
+    def of(cls, settings, automatic):
+        """Take them from the parameters of an estimator.
+
+        Parameters
+        ----------
+        settings : SparseAutoencoderTransformer
+        automatic : callable
+            Returns the Penalties of which those are taken that are "auto".
+        """
+        given = cls(settings.rho, settings.beta, settings.weight_decay)
+        if "auto" not in given:
+            return given
+        chosen = zip(given, automatic(), strict=True)
+        return cls(*(auto if value == "auto" else value for value, auto in chosen))
+
+
+# What the coefficients are where they are "auto", for sigmoid units with rho = 0.05, a
+# linear output and scaled data of 64 features: measured on digits, see the user guide.
+USUAL_WEIGHT_DECAY, USUAL_RHO = 3e-3, 0.05
+USUAL_BETA, USUAL_VARIANCE = 3.0, 64
+
+
+def automatic_penalties(moments, scaling, settings):
+    """Return the coefficients that are right for the data where they are "auto".
+
+    Parameters
+    ----------
+    moments : Moments
+    scaling : Scaling
+    settings : SparseAutoencoderTransformer
+        Whose parameters are read.
+    """
+    variances = np.square(moments.deviations / scaling.scale)
+    return Penalties(
+        settings.rho,
+        _automatic_beta(variances, moments.offset, settings.loss),
+        _automatic_weight_decay(variances, moments.offset, settings),
+    )
+
+
+def _automatic_beta(variances, mean, loss):
+    """Return what ``beta="auto"`` is.
+
+    The reconstruction term, of which sparse codes cost a share, grows with the number
+    of features; the penalty does not. With one beta, units of 3000 features are active
+    four times as often as rho asks, at the minimum of the objective. So beta goes with
+    what there is to explain, the loss of a reconstruction by the mean: from 64 to 3000
+    features, of squared error and of log loss, half of the units then have a mean of at
+    most 1.25 rho. Of fewer features it stays at Ng's 3, which is as good for the codes
+    and sooner at the minimum.
+    """
+    if loss == "log_loss":
+        # Its curvature at the mean, per half of a squared error.
+        mean = np.clip(mean, 1e-3, 1 - 1e-3)
+        variances = variances / (mean * (1 - mean))
+    return USUAL_BETA * max(float(variances.sum()) / USUAL_VARIANCE, 1.0)
+
+
+def _automatic_weight_decay(variances, mean, settings):
+    r"""Return what ``weight_decay="auto"`` is.
+
+    A unit grows out of a constant while the weight decay is below the slope of the unit
+    at rho times what it finds of :math:`G C`, the covariance of the data seen through
+    the slope of the output (``_advice.weight_decay_limit``). So the decay that is right
+    in one setting is right in another in proportion to both: the slope, rho (1 - rho)
+    but for relu units, and the mean of the diagonal of :math:`G C`, which is 1 for a
+    linear output on scaled data.
+    """
+    share = 1.0
+    if settings.activation != "relu":
+        share = settings.rho * (1 - settings.rho) / (USUAL_RHO * (1 - USUAL_RHO))
+    slopes = np.ones_like(mean)
+    if settings.output_activation == "sigmoid" and settings.loss == "squared_error":
+        slopes = np.clip(mean, 0, 1) * (1 - np.clip(mean, 0, 1))
+    elif settings.output_activation == "tanh":
+        slopes = 1 - np.clip(mean, -1, 1) ** 2
+    found = float((slopes * variances).mean())
+    return USUAL_WEIGHT_DECAY * share * found if found > 0 else USUAL_WEIGHT_DECAY
+
+
+class Problem(NamedTuple):
+    """A network, the coefficients of its objective, and the units it is trained in."""
+
+    architecture: Architecture
+    penalties: Penalties
+    scaling: Scaling
+
+    def folded(self, weights):
+        """Return weights in the training's units as a network on the data as given."""
+        return Parameters(
+            *self.scaling.fold(weights),
+            self.architecture.activation,
+            self.architecture.output_activation,
+        )

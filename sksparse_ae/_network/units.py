@@ -1,0 +1,130 @@
+"""What each unit of a fitted network does on data."""
+
+import numpy as np
+
+from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from .._objective.penalties import kl_divergence
+from .reading import row_chunks
+from .statistics import norms
+
+# In the order in which they are listed everywhere.
+STATES = ("active", "dead", "saturated", "collapsed")
+
+# "collapsed" is a spread below this share of that of a perfect on/off code.
+NEGLIGIBLE_SPREAD = 0.05
+
+
+class UnitStatistics:
+    """Running sums of the activations of each unit, measured on [0, 1].
+
+    Parameters
+    ----------
+    n_units : int
+    activation : {"sigmoid", "tanh", "relu"}
+    """
+
+    def __init__(self, n_units, activation):
+        self._range = ACTIVATION_RANGES[activation]
+        self.n_samples = 0
+        self._sums = np.zeros((3, n_units))  # values, absolute values, squares
+        self.maximum = np.full(n_units, -np.inf)
+        self.minimum = np.full(n_units, np.inf)
+
+    def update(self, codes):
+        """Take in the activations of some rows, (n_rows, n_units)."""
+        codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
+        self.n_samples += len(codes)
+        self._extend(codes.min(axis=0), codes.max(axis=0))
+        total, absolute, square = self._sums
+        total += codes.sum(axis=0)
+        absolute += np.abs(codes).sum(axis=0)
+        square += np.square(codes, out=codes).sum(axis=0)
+
+    def _extend(self, minimum, maximum):
+        self.minimum = np.minimum(self.minimum, minimum)
+        self.maximum = np.maximum(self.maximum, maximum)
+
+    @property
+    def table(self):
+        """All of it but ``n_samples``, as one array, for ``take_in``."""
+        return np.vstack([self._sums, self.minimum, self.maximum])
+
+    def take_in(self, table, n_samples, share):
+        """Take in another one's table, as if of ``share`` of its samples."""
+        *sums, minimum, maximum = table
+        self.n_samples += share * n_samples
+        self._sums += share * np.array(sums)
+        self._extend(minimum, maximum)
+
+    @property
+    def rho_hat(self):
+        """Mean activation."""
+        return self._sums[0] / self.n_samples
+
+    @property
+    def std(self):
+        """Standard deviation over the samples."""
+        variance = self._sums[2] / self.n_samples - self.rho_hat**2
+        return np.sqrt(np.maximum(variance, 0))
+
+    @property
+    def sparseness(self):
+        """Hoyer's lifetime sparseness."""
+        return hoyer_sparseness(*self._sums[1:], self.n_samples)
+
+    def states(self, rho):
+        """Say of each unit which of ``STATES`` it is in."""
+        constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
+        at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
+        dead, saturated = self.maximum < rho, self.minimum > 0.5
+        # A unit that is constant just below rho has collapsed to it, not died.
+        elsewhere = ~(constant & at_rho)
+        found = [dead & elsewhere, saturated & elsewhere, constant]
+        return np.select(found, STATES[1:], STATES[0])
+
+
+def unit_table(X, parameters, rho):
+    """Return the table that ``SparseAutoencoderTransformer.unit_report`` describes."""
+    n_units = parameters.b1.shape[0]
+    statistics = UnitStatistics(n_units, parameters.activation)
+    for rows in row_chunks(X, n_units):
+        statistics.update(parameters.encode(X[rows]))
+    columns = {
+        "rho_hat": statistics.rho_hat,
+        "std": statistics.std,
+        "kl": kl_divergence(rho, statistics.rho_hat, np),
+        "maximum": statistics.maximum,
+        "sparseness": statistics.sparseness,
+        "encoder_norm": norms(parameters.W1, axis=0),
+        "decoder_norm": norms(parameters.W2, axis=1),
+    }
+    if not all(np.isfinite(column).all() for column in columns.values()):
+        raise ValueError(
+            "The squared activations overflow float64: the values of X are too large. "
+            "Scale X as the training data were scaled."
+        )
+    columns["state"] = statistics.states(rho)
+    try:
+        import pandas as pd
+    except ImportError:
+        table = np.empty(n_units, dtype=[(k, v.dtype) for k, v in columns.items()])
+        for name, values in columns.items():
+            table[name] = values
+        return table
+    return pd.DataFrame(columns)
+
+
+def hoyer_sparseness(absolute, square, n_samples):
+    """Return Hoyer's sparseness from sums of absolute values and of squares.
+
+    (sqrt(n) - ||a||_1 / ||a||_2) / (sqrt(n) - 1), of activations a over n samples
+    (P. O. Hoyer, JMLR 5, 2004). It is 0 for units that are never active and, where one
+    sample leaves it undefined, for a single sample.
+    """
+    if n_samples == 1:
+        return np.zeros_like(square)
+    norm = np.sqrt(square)
+    ratio = np.divide(
+        absolute, norm, out=np.full_like(norm, np.sqrt(n_samples)), where=norm > 0
+    )
+    return (np.sqrt(n_samples) - ratio) / (np.sqrt(n_samples) - 1)

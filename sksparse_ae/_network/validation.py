@@ -1,0 +1,110 @@
+"""What scikit-learn's validation of arrays leaves to be checked."""
+
+import contextlib
+import math
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
+
+from .._objective.activations import OUTPUT_RANGES
+
+# What data in [0, 1] may leave it by, as a scaler rounds, in float32 before a cast too.
+ROUNDING = 8 * float(np.finfo(np.float32).eps)
+
+
+@contextlib.contextmanager
+def strict_validation():
+    """Let a validation fail by ValueError and TypeError alone, without warnings.
+
+    A Python integer beyond float64 would raise an OverflowError, and inf - inf in the
+    sum by which scikit-learn looks for infinity a RuntimeWarning.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except OverflowError as error:
+        raise ValueError(
+            f"X holds numbers beyond the range of float64: {error}."
+        ) from error
+    except ValueError as error:
+        if not str(error).startswith("Found array with dim"):
+            raise
+        raise ValueError(
+            f"{error} A sample is one row: pass X.reshape(len(X), -1)."
+        ) from error
+
+
+def validated(estimator, X, **settings):
+    """Validate rows for an estimator; return them as an array or a CSR matrix.
+
+    Entries that a sparse matrix holds in parts are added up, as scipy means them, in a
+    copy: what is judged by its values is judged by these.
+    """
+    with strict_validation():
+        X = validate_data(
+            estimator,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            **settings,
+        )
+        if sparse.issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+            assert_all_finite(X, input_name="X")
+        return X
+
+
+def check_range(X, loss, output_activation=None):
+    """Raise if the loss does not take values of ``X``, or the output reaches none."""
+    values = X.data if sparse.issparse(X) else X
+    if loss == "log_loss":
+        low, high = values.min(initial=0), values.max(initial=0)
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise ValueError(
+                f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
+                f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
+                "loss='squared_error'."
+            )
+    if output_activation in OUTPUT_RANGES and values.size == math.prod(X.shape):
+        low, high = OUTPUT_RANGES[output_activation]
+        least, largest = values.min(), values.max()
+        if largest < low - ROUNDING or least > high + ROUNDING:
+            raise ValueError(
+                f"No value of X, from {least:.6g} to {largest:.6g}, is among what "
+                f"output_activation={output_activation!r} can give, {low:g} to "
+                f"{high:g}. Scale X, e.g. with MinMaxScaler, or use "
+                "output_activation='linear'."
+            )
+
+
+class NotFinite(ValueError):
+    """A training has left the numbers, for a cause that is to be found."""
+
+
+def held_not_finite(X):
+    """Return what to say of NaN or infinity in ``X``, or "" if there is none."""
+    values = X.data if sparse.issparse(X) else X
+    for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
+        if n_values := np.count_nonzero(is_it(values)):
+            return (
+                f"X contains {kind}, in {n_values} of its values, which "
+                "assume_finite=True of scikit-learn lets pass. Impute them, or leave "
+                "out their rows."
+            )
+    return ""
+
+
+def finite(result, what):
+    """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
+    with np.errstate(all="ignore"):
+        # A sum allocates nothing; it may overflow by itself.
+        is_finite = np.isfinite(np.sum(result)) or np.isfinite(result).all()
+    if not is_finite:
+        raise ValueError(
+            f"{what} overflows the range of its dtype: the values of X are too large. "
+            "Scale the data, or pass float64."
+        )
+    return result

@@ -1,0 +1,232 @@
+"""A joblib backend that suspends each fit at its training, to run many as one."""
+
+import contextlib
+import contextvars
+import threading
+import warnings
+
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+)
+
+from .._engine.startup import starting_tensorflow
+from .._training.executor import installed
+from .._utils.threads import interrupt
+
+# What warnings.catch_warnings() puts back; a call may wait within it.
+_STATE_OF_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
+
+
+class Cancelled(BaseException):
+    """Ends a call whose result nobody waits for any more."""
+
+
+class Task(threading.Thread):
+    """A call in a thread of its own that runs only while ``resume`` waits for it.
+
+    Parameters
+    ----------
+    call : callable
+
+    Attributes
+    ----------
+    training : MiniBatchTraining or None
+        What the call waits for.
+    trained : tuple or BaseException
+        What it is to go on with: weights and whether they converged, or what ended it.
+    outcome : tuple or None
+        What the call has returned, and the exception that ended it.
+    """
+
+    def __init__(self, call):
+        super().__init__(daemon=True)
+        self._call, self._context = call, contextvars.copy_context()
+        self._turn, self._pause = threading.Semaphore(0), threading.Semaphore(0)
+        self._cancelled = False
+        self._warnings = _state_of_warnings()
+        self.training = self.trained = self.outcome = None
+
+    def run(self):
+        """Take the first turn when it comes."""
+        try:
+            self._wait()
+            self.outcome = self._context.run(self._run_call), None
+        except BaseException as error:
+            self.outcome = None, error
+        self._pause.release()
+
+    def _run_call(self):
+        with installed(self):
+            return self._call()
+
+    def _wait(self):
+        if not self._cancelled:
+            self._turn.acquire()
+        if self._cancelled:
+            raise Cancelled
+
+    def resume(self):
+        """Let the call run until it ends or waits for a training."""
+        outside = _state_of_warnings()
+        _set_state_of_warnings(self._warnings)
+        try:
+            self._turn.release()
+            try:
+                self._pause.acquire()
+            except KeyboardInterrupt:
+                interrupt(self)  # which would have got it on its own
+                self._pause.acquire()
+        finally:
+            self._warnings = _state_of_warnings()
+            _set_state_of_warnings(outside)
+
+    def cancel(self):
+        """End the call where it waits, now or next."""
+        self._cancelled = True
+        self._turn.release()
+
+    def train(self, training):
+        """Wait for a training; return its weights and whether it converged.
+
+        For the call's own thread; raises what ended the training.
+        """
+        self.training = training
+        self._pause.release()
+        self._wait()
+        self.training, trained, self.trained = None, self.trained, None
+        if isinstance(trained, BaseException):
+            raise trained
+        return trained
+
+
+def _state_of_warnings():
+    return [getattr(warnings, name) for name in _STATE_OF_WARNINGS]
+
+
+def _set_state_of_warnings(state):
+    for name, value in zip(_STATE_OF_WARNINGS, state, strict=True):
+        setattr(warnings, name, value)
+    with warnings.catch_warnings():
+        pass  # leaving it tells the module that its filters have changed
+
+
+def run_together(calls):
+    """Run calls, in turns, and train together what of them can be.
+
+    All go as far as they can in their order; then those that wait for a training get
+    it. So what is trained together depends on the calls alone, and not on time.
+
+    Parameters
+    ----------
+    calls : list of callable
+
+    Yields
+    ------
+    number : int
+        Of a call that has ended.
+    outcome : tuple
+        What it has returned, and the exception that ended it, or None.
+    """
+    tasks = dict(enumerate(map(Task, calls)))
+    try:
+        for task in tasks.values():
+            task.start()
+        while tasks:
+            for number, task in list(tasks.items()):
+                task.resume()
+                if task.outcome is not None:
+                    del tasks[number]
+                    yield number, task.outcome
+            if waiting := [t for t in tasks.values() if t.training is not None]:
+                with starting_tensorflow(to_train=True):
+                    from .at_once import train_all
+
+                train_all(waiting)
+    finally:
+        for task in tasks.values():
+            task.cancel()
+
+
+class TogetherBackend(ParallelBackendBase):
+    """A backend of joblib that runs calls in turns: see ``run_together``.
+
+    Parameters
+    ----------
+    n_fits : int
+        Calls that are under way at once.
+    """
+
+    supports_retrieve_callback = True
+    supports_sharedmem = True
+    uses_threads = True
+
+    def __init__(self, n_fits, **settings):
+        super().__init__(**settings)
+        self._n_fits = n_fits
+
+    def effective_n_jobs(self, n_jobs):
+        """Return half the calls at once: joblib submits two for each job."""
+        return -(-self._n_fits // 2)
+
+    def configure(self, n_jobs=1, parallel=None, **settings):
+        """Give each Parallel a backend of its own, as it holds what was submitted."""
+        raise FallbackToBackend(
+            _TurnsBackend(self._n_fits, nesting_level=self.nesting_level)
+        )
+
+    def submit(self, func, callback=None):
+        """Refuse: ``configure`` has put another backend in place."""
+        raise NotImplementedError
+
+    apply_async = submit
+
+
+class _TurnsBackend(TogetherBackend):
+    """The backend of one Parallel."""
+
+    def __init__(self, n_fits, **settings):
+        super().__init__(n_fits, **settings)
+        self._submitted = []
+
+    def configure(self, n_jobs=1, parallel=None, **settings):
+        """Return the number of jobs."""
+        self.parallel = parallel
+        return self.effective_n_jobs(n_jobs)
+
+    def submit(self, func, callback=None):
+        """Note a call, which runs once joblib has submitted what it will."""
+        self._submitted.append((func, callback))
+
+    # Its name before joblib 1.4.
+    apply_async = submit
+
+    @contextlib.contextmanager
+    def retrieval_context(self):
+        """Run what was submitted, and what is submitted as it ends."""
+        while self._submitted:
+            batch, self._submitted = self._submitted, []
+            calls, callbacks = zip(*batch, strict=True)
+            for number, outcome in run_together(calls):
+                callbacks[number](outcome)
+                _, error = outcome
+                if error is not None:  # joblib raises it
+                    self._submitted = []
+                    break
+        yield
+
+    def retrieve_result_callback(self, out):
+        """Return what a call has returned, or raise what ended it."""
+        result, error = out
+        if error is not None:
+            raise error
+        return result
+
+    def abort_everything(self, ensure_ready=True):
+        """Forget what has not begun."""
+        self._submitted = []
+
+    def get_nested_backend(self):
+        """Return the backend of calls within calls: one after the other."""
+        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None

@@ -1,0 +1,1 @@
+"""One fit, from what it decides before its first step to its result."""

@@ -1,0 +1,275 @@
+"""What to change in a training whose units carry nothing."""
+
+import numpy as np
+from scipy import sparse
+
+from .._network.initialization import SAMPLE_ROWS
+from .._network.reading import dense, row_chunks
+from .._network.scaling import explained_variance
+from .._network.units import STATES
+from .._objective.activations import OUTPUT_RANGES
+from .diagnosis import OUTWEIGHS
+
+# fit warns if more than this share of the units is not active.
+TOLERATED_SHARE = 0.1
+
+# Above this share of ``weight_decay_limit`` the weight decay is taken for the cause:
+# the weakest of many units find a hundredth of the variance that the first one finds.
+LARGE_SHARE_OF_LIMIT = 0.01
+
+
+# A fit that explains less of the variance than this, or than the share of it that its
+# units are of the features, says so.
+LEAST_SCORE = 0.1
+
+# A warning is due if so much of the variance is in so few columns, and no more than a
+# tenth of all, or in a single one.
+DOMINANT_SHARE, DOMINANT_COLUMNS = 0.95, 3
+
+# A warning is due if so much of the variance is in this share of the rows, or in one of
+# at least so many. The rows of the bundled data sets and of images hold at most 0.15;
+# 1000 x 20 Cauchy values, 0.91.
+ROWS_SHARE, DOMINANT_ROWS, LEAST_ROWS = 0.75, 0.01, 20
+
+# A warning is due if more than this share of the values is outside of what the output
+# can give, by more than this share of its interval.
+OUTSIDE_SHARE, OUTSIDE_MARGIN = 0.01, 1e-3
+
+
+def warning_about_fit(estimator, X, parameters, scaling, moments, converged):
+    """Return what to warn of after a training, or None: the first that there is.
+
+    Parameters
+    ----------
+    estimator : SparseAutoencoderTransformer
+        Fitted.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The training set.
+    parameters : Parameters
+        The fitted network.
+    scaling : Scaling
+    moments : Moments
+        Of the training set.
+    converged : bool
+        Whether the training has.
+    """
+    if moments.deviation == 0:
+        return "The rows of X are all equal: there is nothing to learn from them."
+    return (
+        _warning_about_range(estimator, X)
+        or _warning_about_rows(X, moments)
+        or _warning_about_columns(estimator, moments.deviations)
+        or _warning_about_units(estimator, X, parameters, scaling, converged)
+    )
+
+
+def _warning_about_range(estimator, X):
+    """Return what to say of values that the output cannot reach, or None."""
+    output = estimator.output_activation
+    if output not in OUTPUT_RANGES:
+        return None
+    low, high = OUTPUT_RANGES[output]
+    values = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    values = values.data if sparse.issparse(values) else values
+    margin = OUTSIDE_MARGIN * min(high - low, 1.0)
+    outside = np.mean((values < low - margin) | (values > high + margin))
+    if outside <= OUTSIDE_SHARE:
+        return None
+    remedy = "" if output == "relu" else f"MinMaxScaler(({low:g}, {high:g})), or "
+    return (
+        f"{outside:.0%} of the values of X, from {values.min():.3g} to "
+        f"{values.max():.3g}, are outside of what output_activation={output!r} can "
+        f"give, {low:g} to {high:g}: use {remedy}output_activation='linear'."
+    )
+
+
+def _warning_about_columns(estimator, deviations):
+    """Return what to say of a few columns that hold the variance, or None."""
+    n_features = len(deviations)
+    if n_features == 1:
+        return None
+    shares = np.square(deviations / deviations.max())
+    shares /= shares.sum()
+    order = np.argsort(shares)[::-1]
+    n_columns = 1 + int(np.searchsorted(np.cumsum(shares[order]), DOMINANT_SHARE))
+    if n_columns > 1 and n_columns > min(DOMINANT_COLUMNS, n_features // 10):
+        return None
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = ", ".join(
+        str(n) if names is None else repr(str(names[n])) for n in order[:n_columns]
+    )
+    return (
+        f"{shares[order[:n_columns]].sum():.1%} of the variance of X is in "
+        f"{'column' if n_columns == 1 else 'columns'} {columns}, and next to none in "
+        "the others. Give all columns one spread first: StandardScaler."
+    )
+
+
+def _warning_about_rows(X, moments):
+    """Return what to say of a few rows that hold the variance, or None."""
+    n_samples = X.shape[0]
+    if n_samples < LEAST_ROWS:
+        return None
+    norms = np.concatenate(
+        [
+            np.linalg.norm((dense(X[rows]) - moments.offset) / moments.norm, axis=1)
+            for rows in row_chunks(X)
+        ]
+    )
+    order = np.argsort(norms)[::-1]
+    shares = np.cumsum(np.square(norms[order]))
+    n_rows = 1 + int(np.searchsorted(shares, ROWS_SHARE))
+    if n_rows > max(DOMINANT_ROWS * n_samples, 1):
+        return None
+    is_positive = (X.data if sparse.issparse(X) else X).min(initial=0) >= 0
+    remedy = "log1p" if is_positive else "QuantileTransformer"
+    return (
+        f"{shares[n_rows - 1]:.1%} of the variance of X is in {n_rows} of its "
+        f"{n_samples} rows, row {order[0]} first, and next to none in the others. "
+        f"Leave such rows out if they are broken, or draw them nearer first: {remedy}."
+    )
+
+
+def little_explained(X, parameters):
+    """Return a sentence if little of the variance of ``X`` is explained, or nothing."""
+    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    score = explained_variance(sample, parameters.astype(X.dtype))
+    if score >= LEAST_SCORE:
+        return ""
+    return f" So far {score:.1%} of the variance is explained."
+
+
+def _warning_about_units(estimator, X, parameters, scaling, converged):
+    """Return what to say of units that carry nothing, or None."""
+    states, objective = estimator.unit_states_, estimator.objective_
+    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    counts = {state: int((states == state).sum()) for state in STATES[1:]}
+    n_inactive = sum(counts.values())
+    if n_inactive <= TOLERATED_SHARE * len(states):
+        score = explained_variance(sample, parameters.astype(X.dtype))
+        # At its minimum an absurd beta leaves no divergence but that of rounding.
+        dominated = (
+            objective.sparsity > objective.reconstruction or estimator.beta_ > OUTWEIGHS
+        )
+        share_of_units = min(len(states) / X.shape[1], 1.0)
+        least = LEAST_SCORE * share_of_units if converged else 0.0
+        if score > least or not (converged or dominated):
+            return None
+        changes = ["Raise n_components"]
+        if dominated:
+            # Each varies, at random or all of them alike: only rho_hat was trained.
+            changes = _changes_of_dominant_beta(estimator)
+        elif objective.weight_decay > objective.reconstruction / 10:
+            changes.insert(0, f"Lower weight_decay={estimator.weight_decay_:.3g}")
+        return (
+            f"{len(states) - n_inactive} of {len(states)} units are active, but "
+            f"together they explain {score:.1%} of the variance of the training set. "
+            f"{_alternatives(changes)}"
+        )
+    sample = scaling.standardize(sample, out=np.empty(sample.shape))
+    advice = _advice(max(counts, key=counts.get), estimator, objective, scaling, sample)
+    return (
+        f"{n_inactive} of {len(states)} units are not active on the training set: "
+        f"{counts['dead']} dead (never near on), {counts['saturated']} saturated "
+        f"(never off), {counts['collapsed']} collapsed (constant). {advice} "
+        "unit_report(X) describes each unit."
+    )
+
+
+def _advice(state, estimator, objective, scaling, sample):
+    """Say what to change if most of the inactive units are in ``state``."""
+    weight_decay, beta = estimator.weight_decay_, estimator.beta_
+    limit = weight_decay_limit(
+        sample,
+        scaling.reconstruction_offset,
+        estimator.rho,
+        estimator.activation,
+        estimator.output_activation,
+        estimator.loss,
+    )
+    unscaled = not (scaling.linear_output and estimator.scale == "auto")
+    if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
+        rescaling = ""
+        if scaling.linear_output and unscaled:
+            rescaling = ", or set scale='auto'"
+        elif estimator.loss == "squared_error" and unscaled:
+            rescaling = ", or use a linear output, which scale='auto' applies to"
+        return (
+            f"Lower weight_decay={weight_decay:.3g} to "
+            f"{LARGE_SHARE_OF_LIMIT * limit:.1g}: on these data even the strongest "
+            f"unit fades out from about {limit:.2g}, and weak ones far below; or raise "
+            f"rho={estimator.rho:.3g}{rescaling}."
+        )
+    if state == "collapsed":
+        changes = _changes_of_dominant_beta(estimator)
+        if estimator.solver != "lbfgs" and not estimator.revive:
+            changes.append("set revive=True")
+        return _alternatives(changes)
+    if objective.sparsity > objective.reconstruction:
+        changes = [f"Lower beta={beta:.3g}, whose pull overshoots"]
+        if estimator.solver != "lbfgs":
+            changes.insert(0, "Lower learning_rate")
+    else:
+        changes = [f"Raise beta={beta:.3g}, which is to bring such units back"]
+        if state == "dead":
+            changes.append(f"raise rho={estimator.rho:.3g}")
+    if estimator.solver != "lbfgs" and not estimator.revive:
+        changes.append("set revive=True")
+    if unscaled and np.square(sample).mean() > 10:
+        changes.append("scale the data (StandardScaler)")
+    return _alternatives(changes)
+
+
+def _changes_of_dominant_beta(estimator):
+    changes = [
+        f"Lower beta={estimator.beta_:.3g}, which leaves the reconstruction no say"
+    ]
+    if estimator.solver != "lbfgs" and estimator.rho_hat == "batch":
+        changes.append("set rho_hat='running'")
+    if estimator.init != "auto":
+        changes.append("set init='auto'")
+    return changes
+
+
+def _alternatives(changes):
+    first, *others = changes
+    return ", or ".join([first, *(c[0].lower() + c[1:] for c in others)]) + "."
+
+
+def weight_decay_limit(sample, mean, rho, activation, output_activation, loss):
+    r"""Return the weight decay above which weak units vanish.
+
+    Near a unit that is constant at rho and has no weights, w1 and w2, the objective is
+
+        lambda / 2 (|w1|^2 + |w2|^2) - f' w2^T G C w1
+
+    to second order, where C is the covariance of the data, f' the slope of the unit
+    at rho and G, diagonal, that of the loss in the input of the output. The unit grows
+    out of 0 if lambda is below f' times the largest singular value of G C. It is the
+    limit of the first unit; later ones find less of C to explain.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (n_rows, n_features)
+        Rows less their mean, in the units of the training.
+    mean : ndarray of shape (n_features,)
+        Mean of what the output reconstructs, in the units of the training.
+    rho : float
+    activation, output_activation, loss : str
+    """
+    unit_slope = {"sigmoid": rho * (1 - rho), "tanh": 4 * rho * (1 - rho), "relu": 1}
+    output_slope = np.ones_like(mean)
+    if output_activation == "sigmoid" and loss == "squared_error":
+        output_slope = mean * (1 - mean)
+    elif output_activation == "tanh":
+        output_slope = 1 - mean**2
+    # The largest singular value, by power iteration: 1 % is more than is needed.
+    gain, direction = 0.0, np.sqrt(np.square(sample).mean(axis=0))
+    for _ in range(30):
+        norm = np.linalg.norm(direction)
+        if norm == 0:
+            return 0.0
+        image = output_slope * (sample.T @ (sample @ (direction / norm))) / len(sample)
+        gain = np.linalg.norm(image)
+        direction = sample.T @ (sample @ (output_slope * image))
+    return float(unit_slope[activation] * gain)

@@ -1,0 +1,73 @@
+"""Why a training or a result is not finite, as its values tell."""
+
+import numpy as np
+
+from .._network.evaluation import evaluate
+from .._network.initialization import SAMPLE_ROWS
+from .._network.validation import held_not_finite
+
+# A penalty with a coefficient of more than this, that at the start is this many times
+# all else, is taken for the cause.
+OUTWEIGHS = 1e3
+
+
+def diagnosis(error, training, settings):
+    """Say why a training is not finite, and what to change.
+
+    Parameters
+    ----------
+    error : NotFinite
+        What has been found.
+    training : Training
+    settings : SparseAutoencoderTransformer
+        Whose parameters are read.
+
+    Returns
+    -------
+    message : str
+    """
+    X, (_, penalties, scaling) = training.X, training.problem
+    if cause := held_not_finite(X):
+        return f"{error} {cause}"
+    dtype = X.dtype if settings.solver == "lbfgs" else np.dtype(np.float32)
+    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    with np.errstate(all="ignore"):
+        rows = scaling.standardize(sample, out=np.empty(sample.shape))
+        largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
+        # Gradients hold squares of the values, and the steps squares of gradients.
+        if not largest < np.finfo(dtype).max ** 0.25:
+            return (
+                f"{error} The values of X, up to {abs(X).max():.3g}, are too large for "
+                f"{dtype}. Scale the data (StandardScaler)."
+            )
+        for name in ("beta", "weight_decay"):
+            coefficient = getattr(penalties, name)
+            if coefficient > OUTWEIGHS and _outweighs(name, sample, training):
+                return f"{error} {name}={coefficient:.3g} outweighs all else: lower it."
+    return f"{error} {_shorter_steps(settings)}"
+
+
+def _outweighs(name, sample, training):
+    """Say whether a penalty is next to all of the objective at the start."""
+    _, penalties, scaling = training.problem
+    loss = training.problem.architecture.loss
+    parameters = training.problem.folded(training.weights)
+    try:
+        objective, _ = evaluate(sample, parameters, loss, penalties, scaling)
+    except ValueError:  # its codes overflow
+        return True
+    term = objective["sparsity" if name == "beta" else name]
+    return not abs(term) < OUTWEIGHS * abs(objective.total - term)
+
+
+def _shorter_steps(settings):
+    """Say how to take shorter steps."""
+    if settings.solver == "lbfgs":
+        return "Scale the data (StandardScaler), pass float64, or use solver='adam'."
+    if not isinstance(settings.solver, str):
+        change = f"Lower the learning rate of solver={settings.solver!r}"
+    elif settings.learning_rate == "auto":
+        change = "Set learning_rate to a small number, such as 1e-4"
+    else:
+        change = f"Lower learning_rate={settings.learning_rate:.3g}"
+    return f"The steps are too long. {change}, or scale the data (StandardScaler)."

@@ -1,0 +1,41 @@
+"""Who runs a training: the fit itself, or what has been installed to run it."""
+
+import contextlib
+import contextvars
+import threading
+
+_installed = contextvars.ContextVar("executor", default=(None, None))
+
+
+@contextlib.contextmanager
+def installed(executor):
+    """Let fits of this thread ask an executor for their trainings within the block.
+
+    Parameters
+    ----------
+    executor : object
+        Its ``train`` takes a MiniBatchTraining, and returns the weights and whether it
+        converged, or raises what ended it.
+    """
+    token = _installed.set((executor, threading.get_ident()))
+    try:
+        yield
+    finally:
+        _installed.reset(token)
+
+
+@contextlib.contextmanager
+def suspended():
+    """Yield the executor of this thread, or None, and have none within the block.
+
+    What trains within, a callback of a training perhaps, must not wait for others.
+    """
+    executor, thread = _installed.get()
+    # Threads that inherit the context, as they may from Python 3.14 on, are others.
+    if thread != threading.get_ident():
+        executor = None
+    token = _installed.set((None, None))
+    try:
+        yield executor
+    finally:
+        _installed.reset(token)

@@ -1,0 +1,311 @@
+"""What a training tells while it runs: curves, progress, and when it stalls."""
+
+import math
+import sys
+import time
+from typing import NamedTuple
+
+from .._network.validation import NotFinite
+
+# A look at the weights that finds an objective above the lowest one by more than this
+# share of it sees a rise: averaged weights scatter by less.
+RISE = 0.002
+
+
+class Losses(NamedTuple):
+    """What an iteration reports: the terms of the objective, and the squared error."""
+
+    reconstruction: float
+    weight_decay: float
+    sparsity: float
+    squared_error: float
+
+    @classmethod
+    def from_terms(cls, terms, weight_decay):
+        """Join the reported means of ``DataTerms`` and the weight decay."""
+        reconstruction, sparsity, squared_error = map(float, terms)
+        return cls(reconstruction, float(weight_decay), sparsity, squared_error)
+
+    @property
+    def objective(self):
+        """The sum of the three terms."""
+        return self.reconstruction + self.weight_decay + self.sparsity
+
+
+class HeldOut(NamedTuple):
+    """What held-out rows say about weights."""
+
+    objective: float
+    score: float
+
+
+class Monitor:
+    """Record each iteration and notice when the training stops improving.
+
+    Parameters
+    ----------
+    tol : float
+        Share of the objective that an epoch has to improve it by.
+    n_iter_no_change : int
+        Iterations in a row without improvement that are still no stall.
+    evaluate : callable, optional
+        Maps weights to HeldOut. If given, the objective there is what has to improve,
+        and the best weights are kept.
+    look : callable, optional
+        Maps weights to their objective, if that is not what the iterations report.
+        It is asked after the first iteration and then every ``n_iter_no_change + 1``,
+        and what it says has to improve, by ``tol`` for each of them.
+    negligible : float
+        Objective below which differences are rounding.
+    progress : Progress, optional
+    tasks : IterationTasks, optional
+        Told of every iteration; may ask to stop.
+
+    Attributes
+    ----------
+    losses : list of Losses
+    held_out : list of HeldOut
+    best_weights : list of ndarray or None
+        Those of the lowest objective on held-out rows; if the training has risen, those
+        before it did.
+    stalled, stop_requested : bool
+        As of the latest iteration.
+    gains : bool
+        Whether the latest iteration was looked at, and has improved enough.
+    rises : bool
+        Whether it stalled because it rose.
+    interrupted : bool
+        Set by a solver that ends because the user has asked it to.
+    failure : str or None
+        Set by a solver that cannot go on: why.
+    """
+
+    def __init__(
+        self,
+        *,
+        tol,
+        n_iter_no_change,
+        evaluate=None,
+        look=None,
+        negligible=0.0,
+        progress=None,
+        tasks=None,
+    ):
+        self._tol, self._patience = tol, n_iter_no_change
+        self._evaluate, self._progress, self._tasks = evaluate, progress, tasks
+        self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
+        self._look, self._seen, self._lowest_seen = look, None, math.inf
+        self._lowest_weights = None
+        self._negligible = negligible
+        self.rises = self._gains_nothing = self.gains = False
+        self.losses, self.held_out, self._best_weights = [], [], None
+        self.failure = None
+        self.stop_requested = self.interrupted = False
+
+    @property
+    def is_silent(self):
+        """Whether nobody is told of the iterations."""
+        return self._progress is None and self._tasks is None
+
+    @property
+    def best_weights(self):
+        """See the class."""
+        return self._lowest_weights if self.rises else self._best_weights
+
+    def note_rate(self, rate):
+        """Let the progress show the learning rate of the iteration to come."""
+        if self._progress is not None:
+            self._progress.rate = rate
+
+    @property
+    def stalled(self):
+        """Whether the latest iterations did not improve."""
+        return self._gains_nothing or self._n_no_change > self._patience
+
+    def be_patient(self):
+        """Forget the stall: the training goes on in another way."""
+        self._n_no_change, self._seen = 0, None
+        self.rises = self._gains_nothing = False
+
+    def go_on(self):
+        """Forget the stall, but not where it was: it is to be improved upon."""
+        self._n_no_change, self._gains_nothing = 0, False
+
+    def conclude(self, get_weights):
+        """Say, of a training that ran out of epochs, whether it had stopped improving.
+
+        Parameters
+        ----------
+        get_weights : callable
+            Returns the weights at the end.
+        """
+        if self._look is None or self._seen is None:
+            return False
+        n_seen, _ = self._seen
+        if n_seen < len(self.losses):
+            self._look_at(get_weights())
+        return self._gains_nothing and not self.rises
+
+    def reason(self, settings):
+        """Say why a training has not converged, and what to change.
+
+        Parameters
+        ----------
+        settings : SparseAutoencoderTransformer
+            Whose parameters are read.
+        """
+        if self.failure is not None:
+            return self.failure
+        if self.rises:
+            return (
+                f"The objective rose, from {self._lowest_seen:.6g} to "
+                f"{self._seen[1]:.6g}: the steps are too long. The weights from "
+                f"before are returned. Lower learning_rate={settings.learning_rate!r}."
+            )
+        return (
+            f"The training reached max_iter={settings.max_iter} before it converged. "
+            f"Raise max_iter to {2 * settings.max_iter}, or raise tol={settings.tol!r} "
+            "if the objective is near enough."
+        )
+
+    def _look_at(self, weights):
+        objective, n_done = self._look(weights), len(self.losses)
+        if self._seen is not None:
+            n_seen, before = self._seen
+            least = self._tol * (n_done - n_seen) * max(objective, self._negligible)
+            self._gains_nothing = before - objective <= least
+            self.gains = not self._gains_nothing
+        if objective < self._lowest_seen:
+            self._lowest_seen, self._lowest_weights = objective, weights
+        excess = objective - self._lowest_seen
+        self.rises = excess > max(RISE * self._lowest_seen, self._negligible)
+        self._seen = n_done, objective
+
+    def start(self):
+        """Start the clock of the progress: what was to be imported is imported."""
+        if self._progress is not None:
+            self._progress.start()
+
+    def begin_with(self, weights):
+        """Take the weights of an earlier training for the best so far."""
+        if self._evaluate is not None:
+            objective = self._evaluate(weights).objective
+            self._lowest, self._best_weights = objective, weights
+
+    def begin_iteration(self):
+        """Take note that an iteration begins, unless one has."""
+        if self._tasks is not None:
+            self._tasks.begin()
+
+    def update(self, losses, get_weights):
+        """Take note that an iteration has ended.
+
+        Parameters
+        ----------
+        losses : Losses
+        get_weights : callable
+            Returns the weights after the iteration.
+        """
+        if not math.isfinite(losses.objective):
+            raise NotFinite(
+                f"The objective became {losses.objective} at iteration "
+                f"{len(self.losses) + 1}: the training diverged."
+            )
+        self.losses.append(losses)
+        self.gains = False
+        watched = losses.objective
+        if self._evaluate is not None:
+            weights = get_weights()
+            held_out = self._evaluate(weights)
+            self.held_out.append(held_out)
+            watched = held_out.objective
+            if watched < self._lowest:
+                self._lowest, self._best_weights = watched, weights
+        if self._progress is not None:
+            self._progress.update(len(self.losses), losses.objective)
+        if self._look is not None:
+            if (len(self.losses) - 1) % (self._patience + 1) == 0:
+                self._look_at(get_weights())
+        else:
+            improved = watched < self._best - self._tol * abs(watched)
+            self._n_no_change = 0 if improved else self._n_no_change + 1
+            self._best = min(self._best, watched)
+        if self._tasks is not None:
+            self.stop_requested = self._tasks.end(
+                lambda: self.best_weights or get_weights()
+            )
+
+    def state(self):
+        """Return what ``restore`` continues from, as plain values and arrays."""
+        return {
+            "losses": [list(losses) for losses in self.losses],
+            "held_out": [list(held_out) for held_out in self.held_out],
+            "best": self._best,
+            "lowest": self._lowest,
+            "n_no_change": self._n_no_change,
+            "seen": None if self._seen is None else list(self._seen),
+            "lowest_seen": self._lowest_seen,
+            "lowest_weights": self._lowest_weights,
+            "rises": self.rises,
+            "gains_nothing": self._gains_nothing,
+            "best_weights": self._best_weights,
+        }
+
+    def restore(self, state):
+        """Continue from the state of another monitor."""
+        self.losses = [Losses(*losses) for losses in state["losses"]]
+        self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
+        self._best, self._lowest = state["best"], state["lowest"]
+        self._n_no_change = state["n_no_change"]
+        self._seen = state["seen"] and tuple(state["seen"])
+        self._lowest_seen, self.rises = state["lowest_seen"], state["rises"]
+        self._lowest_weights = state["lowest_weights"]
+        self._gains_nothing = state["gains_nothing"]
+        self._best_weights = state["best_weights"]
+
+    def close(self):
+        """End the line of progress, and an iteration that was not finished."""
+        if self._progress is not None:
+            self._progress.close()
+        if self._tasks is not None:
+            self._tasks.close()
+
+
+class Progress:
+    """One line on standard error that is rewritten as the training goes on."""
+
+    def __init__(self, unit, n_total, name="SparseAutoencoderTransformer"):
+        self._unit, self._n_total, self._name = unit, n_total, name
+        self._shown, self.rate = -math.inf, None
+
+    def _rate(self):
+        return "" if self.rate is None else f", learning rate {self.rate:.2g}"
+
+    def start(self):
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def update(self, n_done, objective):
+        """Show an iteration, ten times a second at most."""
+        now = time.perf_counter()
+        if now - self._shown < 0.1 and n_done < self._n_total:
+            self._last = n_done, objective
+            return
+        self._shown = now
+        self._write(n_done, objective)
+
+    def _write(self, n_done, objective):
+        self._last = n_done, objective
+        elapsed = time.perf_counter() - self._start
+        sys.stderr.write(
+            f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
+            f"objective {objective:.6g}{self._rate()}, {elapsed:.1f} s"
+        )
+        sys.stderr.flush()
+
+    def close(self):
+        """Show the last iteration and end the line."""
+        if self._shown > -math.inf:
+            self._write(*self._last)
+            sys.stderr.write("\n")
+            sys.stderr.flush()

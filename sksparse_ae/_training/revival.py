@@ -1,0 +1,87 @@
+"""New starts, during a training, for units that carry nothing."""
+
+import numpy as np
+
+from .._network.autoencoder import Parameters
+from .._network.initialization import bias_for_mean_activation
+from .._network.units import UnitStatistics
+
+# Epochs between two looks. A unit needs some to learn before it is judged.
+INTERVAL = 10
+
+# The share of the epochs in which units are started anew: then they need time to learn.
+REVIVING_SHARE = 0.7
+
+# Length of a new unit's decoder weights, as a share of those of the active ones.
+DECODER_SHARE = 0.2
+
+
+class Reviver:
+    """Find inactive units on a sample of the training's rows, and start them anew.
+
+    A new unit looks for what is reconstructed badly: its weights point along the error
+    of a row that is drawn with a chance proportional to its squared error. As at the
+    start of a training, its input has unit variance and its rho_hat is rho. What the
+    old unit added to the output on average goes to the output's bias.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (n_rows, n_features)
+        Rows less their mean, in the units of the training.
+    offset : ndarray of shape (n_features,)
+        What is added to a row to get what its reconstruction is to be.
+    rho : float
+    activation, output_activation : str
+    rng : RandomState
+        Kept as an attribute: its state is part of a training's.
+    """
+
+    def __init__(self, sample, offset, rho, activation, output_activation, rng):
+        self._sample, self._offset, self._rho = sample, offset, rho
+        self._activations = activation, output_activation
+        self.rng = rng
+
+    def is_due(self, n_epochs, max_iter):
+        """Say whether to look after so many epochs."""
+        return n_epochs % INTERVAL == 0 and n_epochs < REVIVING_SHARE * max_iter
+
+    def revive(self, weights):
+        """Start the inactive units anew.
+
+        Parameters
+        ----------
+        weights : list of ndarray
+            W1, b1, W2, b2 in the training's units.
+
+        Returns
+        -------
+        weights : list of ndarray
+        revived : ndarray of shape (n_components,), bool
+        """
+        W1, b1, W2, b2 = (np.array(w, dtype=np.float64) for w in weights)
+        parameters = Parameters(W1, b1, W2, b2, *self._activations)
+        codes = parameters.encode(self._sample)
+        statistics = UnitStatistics(codes.shape[1], self._activations[0])
+        statistics.update(codes)
+        revived = statistics.states(self._rho) != "active"
+        n_revived = int(revived.sum())
+        if n_revived == 0:
+            return weights, revived
+        error = self._sample + self._offset - parameters.decode(codes)
+        square = np.square(error).sum(axis=1)
+        if not (np.isfinite(square).all() and square.sum() > 0):
+            return weights, np.zeros_like(revived)
+        rows = self.rng.choice(len(square), n_revived, p=square / square.sum())
+        direction = error[rows] / np.linalg.norm(error[rows], axis=1, keepdims=True)
+
+        activation = self._activations[0]
+        spread = (self._sample @ direction.T).std(axis=0)
+        W1[:, revived] = direction.T / np.where(spread > 0, spread, 1.0)
+        b1[revived] = bias_for_mean_activation(
+            self._sample @ W1[:, revived], self._rho, activation
+        )
+        if self._activations[1] == "linear":
+            b2 += codes[:, revived].mean(axis=0) @ W2[revived]
+        norms = np.linalg.norm(W2[~revived], axis=1)
+        W2[revived] = DECODER_SHARE * (norms.mean() if norms.size else 1.0) * direction
+        return [W1, b1, W2, b2], revived
