@@ -43,6 +43,8 @@ from ._network.validation import (
     validated,
 )
 from ._notebook import FittedSummaryMixin
+from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from ._objective.losses import LOSSES
 from ._training.advice import little_explained, warning_about_fit
 from ._training.callbacks import (
     CallbackSupportMixin,
@@ -378,9 +380,9 @@ class SparseAutoencoderTransformer(
         "rho": [Interval(Real, 0, 1, closed="neither")],
         "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "activation": [StrOptions({"sigmoid", "tanh", "relu"})],
-        "output_activation": [StrOptions({"linear", "sigmoid", "tanh", "relu"})],
-        "loss": [StrOptions({"squared_error", "log_loss"})],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(OUTPUT_ACTIVATIONS))],
+        "loss": [StrOptions(set(LOSSES))],
         "solver": [
             StrOptions({"adam", "sgd", "lbfgs"}),
             HasMethods(["build", "apply", "get_config"]),

@@ -4,8 +4,12 @@ import keras
 from keras import ops
 
 from ._network.problem import USUAL_WEIGHT_DECAY
-from ._objective.activations import ACTIVATION_RANGES, OUTPUT_RANGES, mean_to_rho_hat
-from ._objective.losses import reconstruction_loss
+from ._objective.activations import (
+    ACTIVATIONS,
+    OUTPUT_ACTIVATIONS,
+    mean_to_rho_hat,
+)
+from ._objective.losses import LOSSES
 from ._objective.penalties import sparsity_penalty, weight_penalty
 from ._utils.options import count, not_negative, one_of, positive
 from .regularizers import KLSparsity, as_loss
@@ -56,7 +60,7 @@ class ReconstructionLoss(keras.losses.Loss):
         reduction="sum_over_batch_size",
     ):
         super().__init__(name=name, reduction=reduction)
-        self.loss = one_of("loss", loss, ("squared_error", "log_loss"))
+        self.loss = one_of("loss", loss, LOSSES)
         self.scale = positive("scale", scale)
 
     def call(self, y_true, y_pred):
@@ -90,17 +94,17 @@ class ReconstructionLoss(keras.losses.Loss):
                 f"shape of y_pred, {shapes[1]}; got {shapes[0]}."
             )
         y_true = ops.cast(y_true, y_pred.dtype)
-        if self.loss == "log_loss":
+        loss = LOSSES[self.loss]
+        if loss.takes_inputs:
             # Back to logits, as exact as the sigmoid's own rounding: in float32 it
             # cannot be told from 1 beyond a logit of 16.
             epsilon = keras.config.epsilon()
             h = ops.clip(y_pred, epsilon, 1 - epsilon)
             y_pred = ops.log(h) - ops.log1p(-h)
-            losses = reconstruction_loss(y_true, y_pred, self.loss, ops)
-            return losses / self.scale**2
+            return loss.of_rows(y_true, y_pred, ops) / self.scale**2
         # Scaled before they are squared, which may leave the range of float32.
         y_true, y_pred = y_true / self.scale, y_pred / self.scale
-        return reconstruction_loss(y_true, y_pred, self.loss, ops)
+        return loss.of_rows(y_true, y_pred, ops)
 
     def get_config(self):
         """Return the arguments of the constructor.
@@ -226,8 +230,8 @@ class SparseAutoencoder(keras.Model):
         n_features = count("n_features", n_features)
         n_components = count("n_components", n_components)
         scale = positive("scale", scale)
-        one_of("activation", activation, ACTIVATION_RANGES)
-        one_of("output_activation", output_activation, ("linear", *OUTPUT_RANGES))
+        one_of("activation", activation, ACTIVATIONS)
+        one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
         # What weighs in the objective are the weights on the scaled data: scale W1
         # and W2 / scale. An initializer without a seed would draw one from Python's
         # global generator.
@@ -250,7 +254,7 @@ class SparseAutoencoder(keras.Model):
         sparsity = KLSparsity(
             rho,
             beta,
-            activation_range=ACTIVATION_RANGES[activation],
+            activation_range=ACTIVATIONS[activation].unit_range,
             dtype="float32",
             name="sparsity",
         )

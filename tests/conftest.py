@@ -11,7 +11,7 @@ from sksparse_ae.datasets import load_natural_image_patches
 
 # Before, set_callbacks is absent: test_transformer.py looks for that.
 HAS_CALLBACKS = parse_version(sklearn.__version__) >= parse_version("1.9")
-collect_ignore = [] if HAS_CALLBACKS else ["test_callbacks.py"]
+collect_ignore = [] if HAS_CALLBACKS else ["training/test_callbacks.py"]
 
 
 @pytest.fixture(scope="session")

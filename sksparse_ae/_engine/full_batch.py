@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from .._network.problem import Penalties
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .network import Network
 from .programs import as_graph, latest_programs, worth_compiling
 from .streams import ChunkedRows
@@ -131,7 +131,7 @@ class FullBatchObjective:
         self._rows = ChunkedRows(X, problem.scaling)
         architecture = problem.architecture._replace(dtype=X.dtype.name)
         self.program = full_batch_program(architecture, self._rows.chunk_rows)
-        self._range = ACTIVATION_RANGES[architecture.activation]
+        self._range = ACTIVATIONS[architecture.activation].unit_range
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
         self._offset = self._constant(problem.scaling.reconstruction_offset)
         self._penalties = Penalties(*map(self._constant, problem.penalties))

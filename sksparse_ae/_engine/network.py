@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
-from .._objective.losses import mean_squared_error, reconstruction_loss
+from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
+from .._objective.losses import LOSSES
 from .._objective.penalties import sparsity_penalty, straight_through, weight_penalty
 
 
@@ -126,8 +126,7 @@ class Network:
 
     def __init__(self, architecture, n_models=None, *, origin=0.0):
         self.architecture, self._origin = architecture, origin
-        # log_loss is computed from logits: the decoder then ends before the sigmoid.
-        from_logits = architecture.loss == "log_loss"
+        self._loss = LOSSES[architecture.loss]
         self.models = () if n_models is None else (n_models,)
         self.encoder = Encoder(
             architecture.n_components,
@@ -139,7 +138,7 @@ class Network:
         self.decoder = Decoder(
             architecture.n_features,
             self.models,
-            None if from_logits else architecture.output_activation,
+            None if self._loss.takes_inputs else architecture.output_activation,
             dtype=architecture.dtype,
             name="decoder",
         )
@@ -182,14 +181,13 @@ class Network:
         spread : tensor of shape (n_features,), optional
             What a linear output is multiplied by.
         """
-        arch = self.architecture
         code = self.encoder(X)
         target, output = X + offset, self.output(code, spread)
 
         def mean(values):
             return ops.sum(row_weights * values, axis=-1)
 
-        reconstruction = mean(reconstruction_loss(target, output, arch.loss, ops))
+        reconstruction = mean(self._loss.of_rows(target, output, ops))
         rho_hat = self.mean_rho_hat(code, row_weights)
         estimate = blend(rho_hat)
         sparsity = sparsity_penalty(
@@ -198,8 +196,8 @@ class Network:
             penalties.beta,
             ops,
         )
-        squared = mean_squared_error(
-            target, output, reconstruction, mean, arch.loss, ops
+        squared = self._loss.mean_squared_error(
+            target, output, reconstruction, mean, ops
         )
         return DataTerms(reconstruction, sparsity, squared, estimate, rho_hat)
 
@@ -212,7 +210,7 @@ class Network:
         """Return the weighted mean activations, measured on their interval."""
         return mean_to_rho_hat(
             ops.matmul(row_weights, code),
-            ACTIVATION_RANGES[self.architecture.activation],
+            ACTIVATIONS[self.architecture.activation].unit_range,
         )
 
     def decay(self, penalties, spread=None):

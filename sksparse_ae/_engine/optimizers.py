@@ -10,14 +10,10 @@ import keras
 import numpy as np
 
 from .._network.initialization import SAMPLE_ROWS
+from .._objective.activations import ACTIVATIONS
 
 # The share of an annealed training in which the learning rate falls.
 ANNEALED_SHARE = 0.3
-
-# What a step of "adam" may move a unit's input by, and the output, at the start. With
-# 0.4 to 0.8 sigmoid and tanh units end within 1 % of each other, over the settings of
-# bench_convergence.py. Those of relu units die at more than 0.3.
-ADAM_STEPS = {"sigmoid": 0.6, "tanh": 0.6, "relu": 0.2}
 
 # The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
 # higher; with 3 some of those on colour patches do not settle.
@@ -243,12 +239,12 @@ def automatic_rate(optimizer, X, problem, coordinates):
         rows = rows @ coordinates.axes
     codes = architecture.n_components * penalties.rho
     moves = _move_of_bias(architecture, penalties) + _largest_move(rows) + codes**2
-    return ADAM_STEPS[architecture.activation] / math.sqrt(moves)
+    return ACTIVATIONS[architecture.activation].adam_step / math.sqrt(moves)
 
 
 def _move_of_bias(architecture, penalties):
     """Return the square of what a step of the bias moves a unit by, as KL sees it."""
-    if architecture.activation == "relu":
+    if not ACTIVATIONS[architecture.activation].is_bounded:
         # The curvature of KL at rho, which the slope of other units lessens.
         return 1 / (penalties.rho * (1 - penalties.rho))
     return 1.0

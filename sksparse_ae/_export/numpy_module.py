@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from string import Template
 
+from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._utils.files import replacing
 
 MODULE = Template('''\
@@ -86,27 +87,6 @@ def _array(shape, text):
 # $dtype_name, row after row, little-endian, in base64.
 $arrays''')
 
-ACTIVATIONS = {
-    "sigmoid": """\
-def _sigmoid(Z):
-    # Where the exponential overflows, the activation is 0.
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-Z))
-""",
-    "tanh": """\
-def _tanh(Z):
-    return np.tanh(Z)
-""",
-    "relu": """\
-def _relu(Z):
-    return np.maximum(Z, 0)
-""",
-    "linear": """\
-def _linear(Z):
-    return Z
-""",
-}
-
 
 def write_module(path, parameters, feature_names=None):
     """Write a module with the functions ``encode``, ``decode`` and ``reconstruct``.
@@ -143,7 +123,7 @@ def write_module(path, parameters, feature_names=None):
         feature_names=_feature_names(feature_names),
         activation=parameters.activation,
         output_activation=parameters.output_activation,
-        activations="\n\n".join(ACTIVATIONS[name] for name in activations),
+        activations="\n\n".join(map(_function, activations)),
         dtype=dtype.str,
         dtype_name=dtype.name,
         arrays="".join(
@@ -164,3 +144,8 @@ def _feature_names(names):
 def _array_source(array):
     text = base64.encodebytes(array.tobytes()).decode("ascii")
     return f'_array(\n    {array.shape},\n    """\n{text}""",\n)\n'
+
+
+def _function(name):
+    """Return the source of an activation."""
+    return f"def _{name}(Z):\n{OUTPUT_ACTIVATIONS[name].source}"

@@ -1,18 +1,12 @@
 """The fitted network in ONNX: as a model, and as a step of what skl2onnx converts."""
 
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._utils.extras import import_extra
 from .._utils.files import replacing
 
 # What onnxruntime has read since 1.6, of 2020. Left alone, onnx writes the newest form
 # that it knows, which a runtime of the same day may not read.
 OPSET_VERSION, IR_VERSION = 13, 7
-
-OPERATORS = {
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "linear": "Identity",
-}
 
 
 def network_model(parameters, *, reconstruct):
@@ -50,7 +44,9 @@ def network_model(parameters, *, reconstruct):
         ]
         nodes += [
             helper.make_node("Gemm", [source, weights, biases], [linear]),
-            helper.make_node(OPERATORS[activation], [linear], [name]),
+            helper.make_node(
+                OUTPUT_ACTIVATIONS[activation].onnx_operator, [linear], [name]
+            ),
         ]
         outputs.append(rows_of(name, W.shape[1]))
         source = name
@@ -99,7 +95,7 @@ def add_encoder(scope, operator, container):
         ("Cast", [source.full_name], names["X"], {"to": dtype}),
         ("Gemm", [names["X"], names["W"], names["b"]], names["linear"], {}),
         (
-            OPERATORS[parameters.activation],
+            ACTIVATIONS[parameters.activation].onnx_operator,
             [names["linear"]],
             operator.outputs[0].full_name,
             {},

@@ -6,37 +6,16 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from .._objective.activations import (
+    ACTIVATIONS,
+    OUTPUT_ACTIVATIONS,
+    mean_to_rho_hat,
+)
 from . import reading
 from .validation import held_not_finite
 
 # With fewer rows a product spends its time on reading the weights.
 MIN_PRODUCT_ROWS = 128
-
-
-def _sigmoid(Z, out):
-    # Of NumPy's vectorized functions: SciPy's expit takes two to four times as long. In
-    # float32 it is exact to two units in the last place; below -88 it is 0.
-    np.negative(Z, out=out)
-    np.exp(out, out=out)
-    out += 1
-    return np.reciprocal(out, out=out)
-
-
-def _relu(Z, out):
-    return np.maximum(Z, 0, out=out)
-
-
-def _identity(Z, out):
-    return Z
-
-
-ACTIVATIONS = {
-    "sigmoid": _sigmoid,
-    "tanh": np.tanh,
-    "relu": _relu,
-    "linear": _identity,
-}
 
 
 class Parameters(NamedTuple):
@@ -81,14 +60,14 @@ class Parameters(NamedTuple):
         """Return the reconstruction of ``X``; codes are held a chunk at a time."""
         return _through_layers(X, self._encoder, self._decoder)
 
-    def logits(self, codes):
+    def decoder_inputs(self, codes):
         """Return what ``decode`` applies the output activation to."""
         return _through_layers(codes, (self.W2, self.b2, "linear"))
 
     def mean_rho_hat(self, X):
         """Return the mean activation of each unit on the interval it lives in."""
         return mean_to_rho_hat(
-            self.encode(X).mean(axis=0), ACTIVATION_RANGES[self.activation]
+            self.encode(X).mean(axis=0), ACTIVATIONS[self.activation].unit_range
         )
 
 
@@ -137,4 +116,4 @@ def _layer(X, W, b, activation, out):
             f"large: their products with the weights overflow {out.dtype}. Scale X "
             "as the training data were scaled."
         )
-    ACTIVATIONS[activation](out, out=out)
+    OUTPUT_ACTIVATIONS[activation].forward(out, out=out)

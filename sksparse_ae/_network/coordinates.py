@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 
-from .._objective.activations import ACTIVATION_RANGES
+from .._objective.activations import ACTIVATIONS
 
 # Most features, or rows where there are fewer of them, whose axes are found: those of
 # 784 take 0.2 s, those of 1024 half a second.
@@ -56,7 +56,7 @@ class Coordinates(NamedTuple):
     @classmethod
     def of_features(cls, activation):
         """Return those in which a coordinate is a feature."""
-        return cls(None, None, float(ACTIVATION_RANGES[activation][0]))
+        return cls(None, None, float(ACTIVATIONS[activation].unit_range[0]))
 
     @classmethod
     def along_axes(cls, X, scaling, activation, *, may_drop):

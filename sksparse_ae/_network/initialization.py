@@ -1,22 +1,12 @@
 """The weights that a training starts from."""
 
 import numpy as np
-from scipy.special import logit
 
-from .._objective.activations import ACTIVATION_RANGES
-from .autoencoder import ACTIVATIONS, Parameters
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .autoencoder import Parameters
 
 # Rows that the data-dependent start looks at.
 SAMPLE_ROWS = 1000
-
-_INVERSES = {"sigmoid": logit, "tanh": np.arctanh, "relu": np.positive}
-
-# Where an output may start: with a gradient, for every sample.
-_STARTING_OUTPUTS = {
-    "sigmoid": (0.01, 0.99),
-    "tanh": (-0.99, 0.99),
-    "relu": (0.01, None),
-}
 
 
 def starting_weights(X, scaling, settings, rng):
@@ -107,7 +97,10 @@ def balanced_weights(
     Z = sample @ W1
     b1 = bias_for_mean_activation(Z, rho, activation)
     codes = Parameters(W1, b1, W2, None, activation, None).encode(sample)
-    b2 = _inverse(mean, output_activation) - codes.mean(axis=0) @ W2
+    # With a gradient, for every sample.
+    output = OUTPUT_ACTIVATIONS[output_activation]
+    start = output.inverse(np.clip(mean, *output.starts))
+    b2 = start - codes.mean(axis=0) @ W2
     return [W1, b1, W2, b2]
 
 
@@ -118,9 +111,9 @@ def bias_for_mean_activation(Z, rho, activation):
     over the rows is nearly a line in b, so that it takes six to ten evaluations for
     sigmoid and tanh where bisection took thirty.
     """
-    low, high = ACTIVATION_RANGES[activation]
-    target = low + rho * (high - low)
-    activate, invert = ACTIVATIONS[activation], _INVERSES[activation]
+    activation = ACTIVATIONS[activation]
+    low, target = activation.unit_range[0], activation.value_at(rho)
+    activate, invert = activation.forward, activation.inverse
     goal = invert(target)
 
     def mean_activation(bias):
@@ -148,12 +141,3 @@ def bias_for_mean_activation(Z, rho, activation):
         upper = np.where(is_high, bias, upper)
         was_high = is_high
     return bias
-
-
-def _inverse(mean, output_activation):
-    """Return the input at which the output activation gives ``mean``, or nearly so."""
-    if output_activation == "linear":
-        return mean
-    return _INVERSES[output_activation](
-        np.clip(mean, *_STARTING_OUTPUTS[output_activation])
-    )

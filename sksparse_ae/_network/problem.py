@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .._objective.losses import LOSSES
 from .autoencoder import Parameters
 from .scaling import Scaling
 
@@ -78,10 +80,7 @@ def _automatic_beta(variances, mean, loss):
     most 1.25 rho. Of fewer features it stays at Ng's 3, which is as good for the codes
     and sooner at the minimum.
     """
-    if loss == "log_loss":
-        # Its curvature at the mean, per half of a squared error.
-        mean = np.clip(mean, 1e-3, 1 - 1e-3)
-        variances = variances / (mean * (1 - mean))
+    variances = variances * LOSSES[loss].curvature(mean)
     return USUAL_BETA * max(float(variances.sum()) / USUAL_VARIANCE, 1.0)
 
 
@@ -90,21 +89,25 @@ def _automatic_weight_decay(variances, mean, settings):
 
     A unit grows out of a constant while the weight decay is below the slope of the unit
     at rho times what it finds of :math:`G C`, the covariance of the data seen through
-    the slope of the output (``_advice.weight_decay_limit``). So the decay that is right
+    the slope of the output (``weight_decay_limit``). So the decay that is right
     in one setting is right in another in proportion to both: the slope, rho (1 - rho)
     but for relu units, and the mean of the diagonal of :math:`G C`, which is 1 for a
     linear output on scaled data.
     """
-    share = 1.0
-    if settings.activation != "relu":
-        share = settings.rho * (1 - settings.rho) / (USUAL_RHO * (1 - USUAL_RHO))
-    slopes = np.ones_like(mean)
-    if settings.output_activation == "sigmoid" and settings.loss == "squared_error":
-        slopes = np.clip(mean, 0, 1) * (1 - np.clip(mean, 0, 1))
-    elif settings.output_activation == "tanh":
-        slopes = 1 - np.clip(mean, -1, 1) ** 2
+    activation = ACTIVATIONS[settings.activation]
+    usual, own = map(activation.value_at, (USUAL_RHO, settings.rho))
+    share = float(activation.slope(own) / activation.slope(usual))
+    slopes = output_slopes(mean, settings.output_activation, settings.loss)
     found = float((slopes * variances).mean())
     return USUAL_WEIGHT_DECAY * share * found if found > 0 else USUAL_WEIGHT_DECAY
+
+
+def output_slopes(mean, output_activation, loss):
+    """Return the slope of each output at a mean, as the gradient of the loss has it."""
+    if LOSSES[loss].takes_inputs:
+        return np.ones_like(mean)
+    activation = OUTPUT_ACTIVATIONS[output_activation]
+    return activation.slope(np.clip(mean, *activation.interval))
 
 
 class Problem(NamedTuple):

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
-from .._objective.losses import mean_squared_error, reconstruction_loss
+from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
+from .._objective.losses import LOSSES
 from .reading import dense, row_chunks
 
 
@@ -38,30 +38,31 @@ def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
     ----------
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
     parameters : Parameters
-    loss : {"squared_error", "log_loss"}
+    loss : str
+        Among ``LOSSES``.
     scale : float, default=1.0
         Unit of the squared error.
     on_codes : callable, optional
         Is shown the codes of each chunk of rows, to save it a pass of its own.
     """
-    n_samples = X.shape[0]
+    n_samples, loss = X.shape[0], LOSSES[loss]
     total, error, activation = 0.0, 0.0, np.zeros(parameters.b1.shape[0])
     for rows in row_chunks(X, parameters.b1.shape[0]):
         codes = parameters.encode(X[rows])
         activation += codes.sum(axis=0, dtype=np.float64)
         if on_codes is not None:
             on_codes(codes)
-        if loss == "log_loss":
-            expected, output = dense(X[rows]), parameters.logits(codes)
+        if loss.takes_inputs:
+            expected, output = dense(X[rows]), parameters.decoder_inputs(codes)
         else:
             # Scaled before it is squared, which may leave the range of the dtype.
             expected, output = 0, parameters.decode(codes) - dense(X[rows])
             output /= scale
-        losses = _sum(reconstruction_loss(expected, output, loss, np))
+        losses = _sum(loss.of_rows(expected, output, np))
         total += losses
-        error += mean_squared_error(expected, output, losses, _sum, loss, np)
+        error += loss.mean_squared_error(expected, output, losses, _sum, np)
     rho_hat = mean_to_rho_hat(
-        activation / n_samples, ACTIVATION_RANGES[parameters.activation]
+        activation / n_samples, ACTIVATIONS[parameters.activation].unit_range
     )
     return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 

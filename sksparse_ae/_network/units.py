@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .._objective.penalties import kl_divergence
 from .reading import row_chunks
 from .statistics import norms
@@ -24,7 +24,7 @@ class UnitStatistics:
     """
 
     def __init__(self, n_units, activation):
-        self._range = ACTIVATION_RANGES[activation]
+        self._range = ACTIVATIONS[activation].unit_range
         self.n_samples = 0
         self._sums = np.zeros((3, n_units))  # values, absolute values, squares
         self.maximum = np.full(n_units, -np.inf)

@@ -8,7 +8,8 @@ from scipy import sparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
-from .._objective.activations import OUTPUT_RANGES
+from .._objective.activations import OUTPUT_ACTIVATIONS
+from .._objective.losses import LOSSES
 
 # What data in [0, 1] may leave it by, as a scaler rounds, in float32 before a cast too.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
@@ -60,16 +61,17 @@ def validated(estimator, X, **settings):
 def check_range(X, loss, output_activation=None):
     """Raise if the loss does not take values of ``X``, or the output reaches none."""
     values = X.data if sparse.issparse(X) else X
-    if loss == "log_loss":
-        low, high = values.min(initial=0), values.max(initial=0)
-        if low < -ROUNDING or high > 1 + ROUNDING:
+    low, high = LOSSES[loss].interval
+    if math.isfinite(high - low):
+        least, largest = values.min(initial=0), values.max(initial=0)
+        if least < low - ROUNDING or largest > high + ROUNDING:
             raise ValueError(
-                f"loss='log_loss' needs data in [0, 1]; X has values from {low:.6g} to "
-                f"{high:.6g}. Scale it, e.g. with MinMaxScaler, or use "
-                "loss='squared_error'."
+                f"loss={loss!r} needs data in [{low:g}, {high:g}]; X has values from "
+                f"{least:.6g} to {largest:.6g}. Scale it, e.g. with MinMaxScaler, or "
+                "use loss='squared_error'."
             )
-    if output_activation in OUTPUT_RANGES and values.size == math.prod(X.shape):
-        low, high = OUTPUT_RANGES[output_activation]
+    if output_activation not in (None, "linear") and values.size == math.prod(X.shape):
+        low, high = OUTPUT_ACTIVATIONS[output_activation].interval
         least, largest = values.min(), values.max()
         if largest < low - ROUNDING or least > high + ROUNDING:
             raise ValueError(

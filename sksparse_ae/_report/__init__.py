@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from .._network.reading import dense, dense_chunks
 from .._network.units import STATES
+from .._objective.activations import ACTIVATIONS
 from .._utils.files import check_folder, replacing
 from .._utils.image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
@@ -38,7 +39,7 @@ def write_report(estimator, X, path, image_shape, feature_names):
     measures = {name: np.asarray(table[name]) for name in (*MEASURES, *NORMS)}
     states = [str(state) for state in table["state"]]
     upper = np.ones(len(states))
-    if settings.activation == "relu":
+    if not ACTIVATIONS[settings.activation].is_bounded:
         upper = np.where(measures["maximum"] > 0, measures["maximum"], 1.0)
     profiles = unit_profiles(X, estimator._parameters.astype(X.dtype), upper)
 

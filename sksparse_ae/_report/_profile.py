@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._network.reading import row_chunks
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 
 N_BINS = 24
 N_TOP_SAMPLES = 8
@@ -40,7 +40,7 @@ def unit_profiles(X, parameters, upper):
         Upper ends of the histograms, positive.
     """
     n_units = parameters.b1.shape[0]
-    activation_range = ACTIVATION_RANGES[parameters.activation]
+    activation_range = ACTIVATIONS[parameters.activation].unit_range
     bins_per_activation = (N_BINS / upper).astype(X.dtype)
     first_bins = N_BINS * np.arange(n_units)
     counts = np.zeros(n_units * N_BINS, dtype=np.int64)

@@ -4,10 +4,11 @@ import numpy as np
 from scipy import sparse
 
 from .._network.initialization import SAMPLE_ROWS
+from .._network.problem import output_slopes
 from .._network.reading import dense, row_chunks
 from .._network.scaling import explained_variance
 from .._network.units import STATES
-from .._objective.activations import OUTPUT_RANGES
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .diagnosis import OUTWEIGHS
 
 # fit warns if more than this share of the units is not active.
@@ -66,16 +67,18 @@ def warning_about_fit(estimator, X, parameters, scaling, moments, converged):
 def _warning_about_range(estimator, X):
     """Return what to say of values that the output cannot reach, or None."""
     output = estimator.output_activation
-    if output not in OUTPUT_RANGES:
+    if output == "linear":
         return None
-    low, high = OUTPUT_RANGES[output]
+    low, high = OUTPUT_ACTIVATIONS[output].interval
     values = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
     values = values.data if sparse.issparse(values) else values
     margin = OUTSIDE_MARGIN * min(high - low, 1.0)
     outside = np.mean((values < low - margin) | (values > high + margin))
     if outside <= OUTSIDE_SHARE:
         return None
-    remedy = "" if output == "relu" else f"MinMaxScaler(({low:g}, {high:g})), or "
+    remedy = ""
+    if OUTPUT_ACTIVATIONS[output].is_bounded:
+        remedy = f"MinMaxScaler(({low:g}, {high:g})), or "
     return (
         f"{outside:.0%} of the values of X, from {values.min():.3g} to "
         f"{values.max():.3g}, are outside of what output_activation={output!r} can "
@@ -257,12 +260,9 @@ def weight_decay_limit(sample, mean, rho, activation, output_activation, loss):
     rho : float
     activation, output_activation, loss : str
     """
-    unit_slope = {"sigmoid": rho * (1 - rho), "tanh": 4 * rho * (1 - rho), "relu": 1}
-    output_slope = np.ones_like(mean)
-    if output_activation == "sigmoid" and loss == "squared_error":
-        output_slope = mean * (1 - mean)
-    elif output_activation == "tanh":
-        output_slope = 1 - mean**2
+    activation = ACTIVATIONS[activation]
+    unit_slope = activation.slope(activation.value_at(rho))
+    output_slope = output_slopes(mean, output_activation, loss)
     # The largest singular value, by power iteration: 1 % is more than is needed.
     gain, direction = 0.0, np.sqrt(np.square(sample).mean(axis=0))
     for _ in range(30):
@@ -272,4 +272,4 @@ def weight_decay_limit(sample, mean, rho, activation, output_activation, loss):
         image = output_slope * (sample.T @ (sample @ (direction / norm))) / len(sample)
         gain = np.linalg.norm(image)
         direction = sample.T @ (sample @ (output_slope * image))
-    return float(unit_slope[activation] * gain)
+    return float(unit_slope * gain)

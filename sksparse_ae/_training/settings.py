@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._network.validation import check_range
+from .._objective.losses import LOSSES
 from .._objective.penalties import KL_MARGIN
 
 # What a training that continues another one has to have in common with it.
@@ -86,9 +87,10 @@ def check_settings(settings, X, *, partial):
             f"rho={settings.rho!r} is closer than 2**-20 to 0 or 1, where the "
             "divergence is continued by its tangent; use a rho in between."
         )
-    if settings.loss == "log_loss" and settings.output_activation != "sigmoid":
+    needed = LOSSES[settings.loss].output_activation
+    if needed not in (None, settings.output_activation):
         raise ValueError(
-            "loss='log_loss' needs output_activation='sigmoid'; got "
+            f"loss={settings.loss!r} needs output_activation={needed!r}; got "
             f"output_activation={settings.output_activation!r}."
         )
     check_range(X, settings.loss, settings.output_activation)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._network.units import STATES
-from .._objective.activations import ACTIVATION_RANGES, mean_to_rho_hat
+from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .._pipeline import LocatedAutoencoder
 from ._display import DisplayMixin, check_option
 from ._drawing import FIGURE_WIDTH
@@ -108,9 +108,10 @@ class ActivationDisplay(DisplayMixin):
         X, autoencoder = located.transform(X), located.autoencoder
         report = autoencoder.unit_report(X)
         activation, rho = located.settings.activation, located.settings.rho
-        activation_range = ACTIVATION_RANGES[activation]
-        codes = mean_to_rho_hat(np.asarray(autoencoder.transform(X)), activation_range)
-        largest = (codes.max() or 1) if activation == "relu" else 1
+        activation = ACTIVATIONS[activation]
+        codes = np.asarray(autoencoder.transform(X))
+        codes = mean_to_rho_hat(codes, activation.unit_range)
+        largest = 1 if activation.is_bounded else (codes.max() or 1)
         counts, edges = np.histogram(codes, bins=n_bins, range=(0, largest))
         display = cls(
             np.asarray(report["rho_hat"]),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .._network.statistics import norms, of_norm_one
-from .._objective.activations import ACTIVATION_RANGES
+from .._objective.activations import ACTIVATIONS
 from .._pipeline import LocatedAutoencoder
 from .._utils.image_shape import checked_image_shape
 from ._display import DisplayMixin, check_option, feature_columns
@@ -239,5 +239,5 @@ def _use_of_units(located, X):
     rho_hat = autoencoder.rho_hat_
     if X is not None:
         rho_hat = np.asarray(located.unit_report(X)["rho_hat"])
-    low, high = ACTIVATION_RANGES[located.settings.activation]
+    low, high = ACTIVATIONS[located.settings.activation].unit_range
     return (high - low) * rho_hat * norms(autoencoder.coefs_[1], axis=1)

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
+import sksparse_ae
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._network import autoencoder, reading
 from sksparse_ae._network.scaling import Moments, Scaling
@@ -351,7 +352,8 @@ def test_activations_whose_squares_overflow_are_refused(digits, n_rows):
 
 # ------------------------------------------------------------ one order of states
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(sksparse_ae.__file__).parent
 LISTS = {
     "user guide": (ROOT / "docs/user_guide.rst", r"^ *- \*(\w+)\*: "),
     "sparse features": (ROOT / "docs/sparse_features.rst", r"^ *- \*(\w+)\*: "),
@@ -359,7 +361,7 @@ LISTS = {
     "unit_states_": (SparseAutoencoderTransformer, r'"(\w+)"(?:,| or|\s+as `unit_r)'),
     "ActivationDisplay": (ActivationDisplay, r'"(\w+)"(?:,| or| for each unit)'),
     "report": (
-        ROOT / "sksparse_ae/_report/templates/page.html",
+        PACKAGE / "_report/templates/page.html",
         r"\b(Active|Dead|Saturated|Collapsed): ",
     ),
 }
