@@ -83,7 +83,7 @@ class LocatedAutoencoder:
         names = getattr(first, "feature_names_in_", None)
         return None if names is None else list(names)
 
-    def functionals_on_input(self, weights):
+    def components_on_input(self, weights):
         """Return what weights on the autoencoder's input are as weights on `X`.
 
         Parameters

@@ -48,12 +48,14 @@ class FullBatchProgram:
 
     def flatten(self, weights):
         """Join W1, b1, W2, b2 to the vector that L-BFGS moves."""
-        return np.concatenate([np.ravel(w) for w in self._network.turned(weights)])
+        return np.concatenate(
+            [np.ravel(w) for w in self._network.in_kernel_layout(weights)]
+        )
 
     def split(self, vector):
         """Undo ``flatten``."""
         parts = np.split(vector, np.cumsum(self._sizes)[:-1])
-        return self._network.turned(
+        return self._network.in_kernel_layout(
             [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
         )
 
@@ -83,7 +85,7 @@ class FullBatchProgram:
                 offset,
                 row_weights,
                 penalties,
-                blend=lambda own: own if rho_hat is None else rho_hat,
+                estimate_of=lambda own: own if rho_hat is None else rho_hat,
             )
             decay = self._network.decay(penalties)
             objective = terms.total + decay

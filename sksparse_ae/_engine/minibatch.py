@@ -14,9 +14,9 @@ from .optimizers import unit_axes
 from .programs import (
     Program,
     Run,
-    copies,
     even_batches,
     latest_programs,
+    values_of,
 )
 
 # The slope of KL is taken no nearer to 0 and 1 than this share of rho and of 1 - rho:
@@ -111,8 +111,8 @@ class MiniBatchProgram(Program):
             if optimizer_spec.takes_rate
             else []
         )
-        others = [self._rho_hat, *self._average]
-        super().__init__(weights, optimizer_spec.build_for(weights), others)
+        extra = [self._rho_hat, *self._average]
+        super().__init__(weights, optimizer_spec.build_for(weights), extra)
 
     @property
     def averages(self):
@@ -213,7 +213,7 @@ class MiniBatchProgram(Program):
             if self._models and self._follows:
                 share = share[:, None]
 
-            def blend(rho_hat):
+            def estimate_of(rho_hat):
                 if self._follows:
                     running = self._rho_hat + share * (rho_hat - self._rho_hat)
                     rho_hat = self._within(running, penalties.rho)
@@ -222,7 +222,7 @@ class MiniBatchProgram(Program):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 terms = self.network.data_terms(
-                    X, offset, row_weights, penalties, blend, pace.spread
+                    X, offset, row_weights, penalties, estimate_of, pace.spread
                 )
                 objective = terms.total + self.network.decay(penalties, pace.spread)
                 scaled = self.optimizer.scale_loss(part * objective)
@@ -311,12 +311,14 @@ class MiniBatchRun(Run):
 
     def _entered(self, weights):
         if not self._network.models:
-            return self._network.turned(self._coordinates.enter(weights))
+            return self._network.in_kernel_layout(self._coordinates.enter(weights))
         entered = map(self._coordinates.enter, zip(*weights, strict=True))
-        return self._network.turned(list(map(np.stack, zip(*entered, strict=True))))
+        return self._network.in_kernel_layout(
+            list(map(np.stack, zip(*entered, strict=True)))
+        )
 
     def _left(self, variables):
-        weights = self._network.turned(copies(variables))
+        weights = self._network.in_kernel_layout(values_of(variables))
         if not self._network.models:
             left = self._coordinates.leave(weights)
         else:
@@ -328,7 +330,7 @@ class MiniBatchRun(Run):
 
     def get_weights(self):
         """Return copies of W1, b1, W2, b2: averages, where the program makes them."""
-        return self._left(self.others[1:] or self.weights)
+        return self._left(self.extra[1:] or self.weights)
 
     def epoch(self, graph, stream, offset, penalties, pace):
         """Step through the rows of a stream once.
@@ -365,23 +367,23 @@ class MiniBatchRun(Run):
 
     def state(self):
         """Return a copy of the training's state."""
-        average = self.others[1:]
-        (rho_hat,) = copies(self.others[:1])
+        average = self.extra[1:]
+        (rho_hat,) = values_of(self.extra[:1])
         return MiniBatchState(
             self._left(self.weights),
             self._left(average) if average else None,
-            copies(self.of_optimizer),
+            values_of(self.of_optimizer),
             rho_hat,
             self.n_batches,
         )
 
     def values(self):
         """Return copies of all variables, as they are."""
-        return copies([*self.weights, *self.of_optimizer, *self.others])
+        return values_of([*self.weights, *self.of_optimizer, *self.extra])
 
     def restore(self, values):
         """Take the values of another run."""
-        variables = [*self.weights, *self.of_optimizer, *self.others]
+        variables = [*self.weights, *self.of_optimizer, *self.extra]
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
@@ -395,20 +397,20 @@ class MiniBatchRun(Run):
             The new units; their running rho_hat begins at ``rho``.
         """
         values = self._entered(weights)
-        for variables in (self.weights, self.others[1:]):
+        for variables in (self.weights, self.extra[1:]):
             for variable, value in zip(variables, values, strict=bool(variables)):
                 variable.assign(value.astype(np.float32))
         fresh_values = self.program.fresh_optimizer_values(values)
         for variable, axes, fresh in zip(
             self.of_optimizer, self.program.unit_axes, fresh_values, strict=True
         ):
-            (value,) = copies([variable])
+            (value,) = values_of([variable])
             for axis in axes:
                 np.moveaxis(value, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
             variable.assign(value)
-        (rho_hat,) = copies(self.others[:1])
+        (rho_hat,) = values_of(self.extra[:1])
         rho_hat[units] = rho
-        self.others[0].assign(rho_hat)
+        self.extra[0].assign(rho_hat)
 
     def decay(self, weight_decay):
         """Return the weight-decay term of the latest step, of shape () or (n_models,).
@@ -416,7 +418,7 @@ class MiniBatchRun(Run):
         A step needs only its gradient. The value, a sum that XLA does not vectorise,
         took a fifth of a step of 576 x 250 weights: it is taken once in an epoch.
         """
-        W1, _, W2, _ = copies(self.weights)
+        W1, _, W2, _ = values_of(self.weights)
         spread = self._coordinates.spread
         kernels = W1, W2 if spread is None else W2 * spread.astype(W2.dtype)
         return weight_penalty(kernels, weight_decay, np)

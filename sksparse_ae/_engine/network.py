@@ -119,7 +119,7 @@ class Network:
     Attributes
     ----------
     variables : list of keras.Variable
-        W1 transposed, b1, W2, b2: see ``turned``.
+        W1 transposed, b1, W2, b2: see ``in_kernel_layout``.
     models : tuple of int
         Their number, if there are several, or nothing.
     """
@@ -152,7 +152,7 @@ class Network:
         ]
 
     @staticmethod
-    def turned(weights):
+    def in_kernel_layout(weights):
         """Return W1, b1, W2, b2 as ``variables`` hold them, or the other way round."""
         W1, *others = weights
         return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *others]
@@ -163,7 +163,7 @@ class Network:
         offset,
         row_weights,
         penalties,
-        blend=lambda rho_hat: rho_hat,
+        estimate_of=lambda rho_hat: rho_hat,
         spread=None,
     ):
         """Return the DataTerms of weighted rows.
@@ -176,7 +176,7 @@ class Network:
         row_weights : tensor of shape (n_rows,)
             Adding up to one: 1 / m for Ng's mean over m samples, 0 for padding.
         penalties : Penalties
-        blend : callable
+        estimate_of : callable
             Turns the rows' own rho_hat into the estimate that KL is evaluated at.
         spread : tensor of shape (n_features,), optional
             What a linear output is multiplied by.
@@ -189,7 +189,7 @@ class Network:
 
         reconstruction = mean(self._loss.of_rows(target, output, ops))
         rho_hat = self.mean_rho_hat(code, row_weights)
-        estimate = blend(rho_hat)
+        estimate = estimate_of(rho_hat)
         sparsity = sparsity_penalty(
             straight_through(estimate, rho_hat, ops),
             penalties.rho,

@@ -99,7 +99,7 @@ class OptimizerSpec(NamedTuple):
 
     @property
     def falls(self):
-        """How fast an automatic rate falls: see ``_minibatch.Pace``."""
+        """How fast an automatic rate falls: see ``minibatch.Pace``."""
         # SGD's is as large as the curvature lets it be, and its noise averages out.
         return 0.0 if self.optimizer_class is keras.optimizers.SGD else ADAM_FALLS
 

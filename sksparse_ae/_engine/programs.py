@@ -19,20 +19,20 @@ class Program:
     weights : list of keras.Variable
     optimizer : keras.optimizers.Optimizer
         Built for them.
-    others : list of tf.Variable
+    extra : list of tf.Variable
         Whatever else the functions read and assign.
 
     Attributes
     ----------
     weights, optimizer
     variables : list of tf.Variable
-        Those of the weights, of the optimizer, and the others.
+        Those of the weights, of the optimizer, and the extra ones.
     """
 
-    def __init__(self, weights, optimizer, others=()):
+    def __init__(self, weights, optimizer, extra=()):
         self.weights, self.optimizer = weights, optimizer
         of_keras = [*weights, *optimizer.variables]
-        self.variables = [*(variable.value for variable in of_keras), *others]
+        self.variables = [*(variable.value for variable in of_keras), *extra]
         self._graphs, self._lock = {}, threading.Lock()
 
     def graph(self, function, *signature, compiled=False):
@@ -66,33 +66,33 @@ class Run:
     weights : list of ndarray
     optimizer_values : list of ndarray or None
         The state of an optimizer to continue from. None begins afresh.
-    others : list of ndarray
+    extra : list of ndarray
 
     Attributes
     ----------
     program : Program
-    weights, of_optimizer, others : list of tf.Variable
+    weights, of_optimizer, extra : list of tf.Variable
     """
 
-    def __init__(self, program, weights, optimizer_values=None, others=()):
+    def __init__(self, program, weights, optimizer_values=None, extra=()):
         self.program = program
         n_weights = len(weights)
         if optimizer_values is None:
             optimizer_values = program.fresh_optimizer_values(weights)
-        values = [*weights, *optimizer_values, *others]
+        values = [*weights, *optimizer_values, *extra]
         variables = [
             tf.Variable(value, dtype=traced.dtype, trainable=False)
             for value, traced in zip(values, program.variables, strict=True)
         ]
         self._handles = [variable.handle for variable in variables]
-        first_of_others = len(values) - len(others)
+        first_extra = len(values) - len(extra)
         self.weights = variables[:n_weights]
-        self.of_optimizer = variables[n_weights:first_of_others]
-        self.others = variables[first_of_others:]
+        self.of_optimizer = variables[n_weights:first_extra]
+        self.extra = variables[first_extra:]
 
     def get_weights(self):
         """Return copies of the weights."""
-        return copies(self.weights)
+        return values_of(self.weights)
 
     def call(self, graph, *tensors):
         """Call a graph of the program, which may change the variables.
@@ -117,7 +117,7 @@ class Run:
         self.call(self.program.graph(self.program.finalize))
 
 
-def copies(variables):
+def values_of(variables):
     """Return the values of variables as arrays that stay as they are."""
     return [np.array(variable.numpy()) for variable in variables]
 

@@ -11,7 +11,7 @@ import numpy as np
 from .._engine.devices import current_device, n_threads, on_device
 from .._network import reading
 from .._utils.threads import interrupt
-from .stacked import groups_of_one, train_together
+from .joint import joint_groups, train_jointly
 
 # Groups that train at once. On two cores, three folds of 25 models of 64 -> 25 took 0.9
 # of the time with two groups at once and 0.85 with three; of nine of 64 -> 100, in
@@ -29,7 +29,7 @@ def train_all(tasks):
     tasks : list of Task
         They get what their trainings end with.
     """
-    groups = groups_of_one(tasks)
+    groups = joint_groups(tasks)
     waiting = queue.SimpleQueue()
     for group in groups:
         waiting.put(group)
@@ -124,7 +124,7 @@ class _Trainer(threading.Thread):
             with self._lock:
                 self._is_training = True
             try:
-                results = train_together([task.training for task in group])
+                results = train_jointly([task.training for task in group])
             finally:
                 with self._lock:
                     self._is_training = False

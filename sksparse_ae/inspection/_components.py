@@ -145,7 +145,7 @@ class ComponentsDisplay(DisplayMixin):
         if kind == "decoder":
             components = located.directions_on_input(autoencoder.coefs_[1])
         else:
-            components = located.functionals_on_input(autoencoder.components_)
+            components = located.components_on_input(autoencoder.components_)
         if kind == "maximal_inputs":
             components = of_norm_one(components)
         use = _use_of_units(located, X)

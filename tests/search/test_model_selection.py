@@ -40,13 +40,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def sizes(monkeypatch):
     """Return a list that the numbers of models trained together are added to."""
     found = []
-    plain = at_once.train_together
+    plain = at_once.train_jointly
 
     def counted(trainings):
         found.append(len(trainings))
         return plain(trainings)
 
-    monkeypatch.setattr(at_once, "train_together", counted)
+    monkeypatch.setattr(at_once, "train_jointly", counted)
     return found
 
 
@@ -449,14 +449,14 @@ DEVICES = """
     (cpu,) = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, two)
-    train = at_once.train_together
+    train = at_once.train_jointly
     devices = []
 
     def noted(trainings):
         devices.append(tf.zeros(()).device[-5:])
         return train(trainings)
 
-    at_once.train_together = noted
+    at_once.train_jointly = noted
     at_once.n_at_once = len
     few = SparseAutoencoderTransformer(3, max_iter=2, random_state=0)
     with tf.device("CPU:1"), train_together():

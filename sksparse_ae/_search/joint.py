@@ -14,7 +14,7 @@ from .._training.minibatch import train
 from .._training.monitor import Losses
 
 
-def groups_of_one(tasks):
+def joint_groups(tasks):
     """Group the tasks whose trainings can be one.
 
     These see the same rows in the same order. What they minimise, where they start and
@@ -147,12 +147,12 @@ class _Snapshot:
 
 # Each has variables for its models' weights and what Adam keeps of them: few are kept.
 @latest_programs(2)
-def stacked_program(architecture, optimizer, batch_size, follows, chunk_rows, n_models):
+def joint_program(architecture, optimizer, batch_size, follows, chunk_rows, n_models):
     """Return the program of several models; the latest 2 are kept."""
     return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
 
 
-def train_together(trainings):
+def train_jointly(trainings):
     """Minimise objectives that differ in coefficients, start and rate, as one.
 
     The results equal those of ``train`` to float32 rounding: products are summed in
@@ -161,7 +161,7 @@ def train_together(trainings):
     Parameters
     ----------
     trainings : list of MiniBatchTraining
-        One of the ``groups_of_one``, by Adam, that begin afresh.
+        One of the ``joint_groups``, by Adam, that begin afresh.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def train_together(trainings):
     first, n_models = trainings[0], len(trainings)
     models = [_Model(training) for training in trainings]
     stream = first.rows()
-    program = stacked_program(
+    program = joint_program(
         first.architecture,
         first.optimizer,
         first.batch_size,
