@@ -345,7 +345,8 @@ class SparseAutoencoder(keras.Model):
         )
         if not is_mean_of_objective:
             return super().test_step(data)
-        codes = self.get_layer("encoder")(x)
+        (rows,) = keras.tree.flatten(x)  # which may come by the input's name
+        codes = self.get_layer("encoder")(rows)
         y_pred = self.get_layer("decoder")(codes)
         self._means.update_state(self.loss.call(y, y_pred), codes)
         return self.compute_metrics(x, y, y_pred, sample_weight)

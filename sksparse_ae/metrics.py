@@ -4,9 +4,12 @@ Each scorer is a function of a fitted estimator and `X`, to be passed as `scorin
 Greater is better for all of them.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils.validation import _num_samples
 
 from ._pipeline import LocatedAutoencoder
 from ._utils.search_results import score_names
@@ -79,8 +82,11 @@ def active_units(estimator, X, y=None):
     Returns
     -------
     score : float
-        Share of the rows of `unit_report` whose `state` is "active", in [0, 1].
+        Share of the rows of `unit_report` whose `state` is "active", in [0, 1]. NaN
+        with an UndefinedMetricWarning for a single sample.
     """
+    if _is_single(X):
+        return np.nan
     return float((_unit_column(estimator, X, "state") == "active").mean())
 
 
@@ -134,18 +140,36 @@ def hoyer_sparseness(estimator, X, y=None):
     -------
     score : float
         0 if all units are constant, :math:`1 - \sqrt\rho` if each is on for a share
-        :math:`\rho` of many samples and off else, at most 1.
+        :math:`\rho` of many samples and off else, at most 1. NaN with an
+        UndefinedMetricWarning for a single sample.
 
     References
     ----------
     .. [1] Hoyer, P. O. "Non-negative matrix factorization with sparseness
        constraints", Journal of Machine Learning Research 5, 2004.
     """
+    if _is_single(X):
+        return np.nan
     return float(_unit_column(estimator, X, "sparseness").mean())
 
 
 def _unit_column(estimator, X, name):
     return np.asarray(_located(estimator).unit_report(X)[name])
+
+
+def _is_single(X):
+    """Say, and warn of, whether there is one sample alone, over which nothing varies.
+
+    Any number would be the same for each candidate of a search with LeaveOneOut.
+    """
+    if _num_samples(X) > 1:
+        return False
+    warnings.warn(
+        "How units vary over the samples is not defined on a single one.",
+        UndefinedMetricWarning,
+        stacklevel=3,
+    )
+    return True
 
 
 def _located(estimator):

@@ -53,6 +53,7 @@ def _penalty_of(activations, options, mask=None, running=None):
     penalty : scalar tensor
         In float32 or better.
     """
+    activations = ops.convert_to_tensor(activations)
     n_axes = len(activations.shape)
     if not -n_axes < options.axis < n_axes:
         raise ValueError(
@@ -68,7 +69,14 @@ def _penalty_of(activations, options, mask=None, running=None):
     counts = ops.ones_like(activations[..., :1])
     if mask is not None:
         mask = ops.cast(mask, counts.dtype)
-        missing = len(counts.shape) - len(mask.shape)
+        given, expected = tuple(mask.shape), tuple(counts.shape[:-1])
+        missing = len(counts.shape) - len(given)
+        if missing < 1 or not all(
+            m == n or None in (m, n) for m, n in zip(given, expected, strict=False)
+        ):
+            raise ValueError(
+                f"mask has the shape {given}, but the samples have {expected}."
+            )
         counts = counts * ops.reshape(mask, (*ops.shape(mask), *[1] * missing))
         # What is masked may be anything, NaN included.
         activations = ops.where(counts > 0, activations, 0.0)

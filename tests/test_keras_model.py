@@ -388,6 +388,12 @@ def test_targets_of_another_shape_are_refused(width):
         ReconstructionLoss()(np.zeros((3, *width), "float32"), y_pred)
 
 
+def test_rows_may_come_by_the_name_of_the_input(networks):
+    transformer, X, _ = networks["linear output, scaled"]
+    objective = transformer.to_keras().evaluate({"X": X}, X, verbose=0)
+    assert_allclose(objective, transformer.objective_.total, rtol=1e-5)
+
+
 def test_evaluate_knows_another_reduction():
     X = make_data("log_loss")
     model = SparseAutoencoder(N_FEATURES, 4, beta=0.0, weight_decay=0.0)

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import (
     GridSearchCV,
     cross_val_score,
@@ -216,3 +217,9 @@ def test_the_rule_is_copied_and_saved_with_the_search():
     assert pickle.loads(pickle.dumps(rule)) == rule
     search = clone(GridSearchCV(PCA(), {}, refit=rule))
     assert search.refit == rule
+
+
+@pytest.mark.parametrize("scorer", [active_units, hoyer_sparseness, variance_explained])
+def test_a_single_sample_has_no_score_of_what_varies(fitted, digits, scorer):
+    with pytest.warns(UndefinedMetricWarning, match="not defined on"):
+        assert np.isnan(scorer(fitted, digits[:1]))

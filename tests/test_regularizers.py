@@ -768,3 +768,17 @@ def test_an_axis_that_the_activations_lack_is_named(form, axis):
     layer = penalty_layer(form, axis=axis, **SETTINGS)
     with pytest.raises(ValueError, match=rf"axis={axis} is not an axis of units"):
         layer(np.ones((4, 3), "float32"))
+
+
+def test_lists_are_taken_for_arrays():
+    assert_allclose(
+        KLDivergenceRegularizer(**SETTINGS)([[0.2, 0.4], [0.4, 0.2]]),
+        KLDivergenceRegularizer(**SETTINGS)(np.array([[0.2, 0.4], [0.4, 0.2]])),
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3, 4), (2, 3, 4, 1)])
+def test_a_mask_of_another_shape_is_named(shape):
+    with pytest.raises(ValueError, match="mask has the shape"):
+        KLSparsity()(np.full((2, 3, 4), 0.5, "float32"), mask=np.ones(shape, bool))

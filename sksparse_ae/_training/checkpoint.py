@@ -35,7 +35,12 @@ class _Files:
 
     def __init__(self, folder, name):
         self._folder, self._name = Path(folder), name
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise NotADirectoryError(
+                f"checkpoint_dir={str(folder)!r} is, or is in, a file, not a folder."
+            ) from error
 
     def _path(self, suffix):
         return self._folder / f"sksparse_ae-{self._name}.{suffix}"

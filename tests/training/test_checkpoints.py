@@ -438,3 +438,12 @@ def test_a_killed_process_loses_nothing(digits, tmp_path, solver):
     )
     assert_array_equal(np.load(result), undisturbed.fit(digits).coefs_[0])
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("below", ["", "folder"])
+def test_a_file_in_place_of_the_folder_is_named(digits, tmp_path, below):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"checkpoint_dir=.* is, or is in, a"):
+        SparseAutoencoderTransformer(
+            3, checkpoint_dir=tmp_path / "file" / below, random_state=0
+        ).fit(digits)
