@@ -584,8 +584,8 @@ class SparseAutoencoderTransformer(
         self._validate_params()
         settings = with_python_parameters(self)
         check_settings(settings, X, partial=partial)
-        if not partial:
-            warn_of_unused(settings)
+        if not (partial and continued):
+            warn_of_unused(settings, partial=partial)
         earlier, checkpoint = None, None
         if continued:
             check_continues(settings, self._fitted_settings)

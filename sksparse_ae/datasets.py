@@ -123,6 +123,6 @@ def normalize_patches(patches):
     patches = patches / max(np.abs(patches).max(), np.finfo(patches.dtype).tiny)
     patches = patches - patches.mean(axis=1, keepdims=True)
     limit = 3 * patches.std()
-    if limit == 0:
+    if limit <= 8 * np.finfo(patches.dtype).eps:  # what rounding leaves of a mean
         return np.full_like(patches, 0.5)
     return 0.5 + 0.4 * np.clip(patches / limit, -1, 1)

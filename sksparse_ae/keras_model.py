@@ -69,7 +69,7 @@ class ReconstructionLoss(keras.losses.Loss):
         Parameters
         ----------
         y_true : tensor of shape (n_samples, n_features)
-            Samples.
+            Samples; of images and sequences, all other axes are features.
 
         y_pred : tensor of shape (n_samples, n_features)
             Their reconstructions.
@@ -77,7 +77,7 @@ class ReconstructionLoss(keras.losses.Loss):
         Returns
         -------
         losses : tensor of shape (n_samples,)
-            Not reduced.
+            Not reduced; in float32, or float64 if the reconstructions are.
 
         Raises
         ------
@@ -93,6 +93,9 @@ class ReconstructionLoss(keras.losses.Loss):
                 "The targets of an autoencoder are its inputs: y_true must have the "
                 f"shape of y_pred, {shapes[1]}; got {shapes[0]}."
             )
+        # In half precision the largest probability below 1 is 1, and squares overflow.
+        if keras.backend.standardize_dtype(y_pred.dtype) != "float64":
+            y_pred = ops.cast(y_pred, "float32")
         y_true = ops.cast(y_true, y_pred.dtype)
         loss = LOSSES[self.loss]
         if loss.takes_inputs:
@@ -101,10 +104,13 @@ class ReconstructionLoss(keras.losses.Loss):
             epsilon = keras.config.epsilon()
             h = ops.clip(y_pred, epsilon, 1 - epsilon)
             y_pred = ops.log(h) - ops.log1p(-h)
-            return loss.of_rows(y_true, y_pred, ops) / self.scale**2
-        # Scaled before they are squared, which may leave the range of float32.
-        y_true, y_pred = y_true / self.scale, y_pred / self.scale
-        return loss.of_rows(y_true, y_pred, ops)
+            losses = loss.of_rows(y_true, y_pred, ops) / self.scale**2
+        else:
+            # Scaled before they are squared, which may leave the range of float32.
+            y_true, y_pred = y_true / self.scale, y_pred / self.scale
+            losses = loss.of_rows(y_true, y_pred, ops)
+        # All axes but that of the samples are features, as of images.
+        return ops.sum(losses, axis=tuple(range(1, len(losses.shape))))
 
     def get_config(self):
         """Return the arguments of the constructor.
@@ -155,8 +161,8 @@ class SparseAutoencoder(keras.Model):
     batch, once it is compiled with `ReconstructionLoss`. `evaluate(X, X)` then returns
     the objective with the mean activations of all of `X`: unlike the average of a
     penalty over batches it does not depend on the batch size. With another loss or
-    reduction, or weights of samples, `evaluate` returns what Keras makes of the
-    batches. The weights start as Glorot's initializer draws them with a fixed seed.
+    reduction, or weights of samples or losses, `evaluate` returns what Keras makes of
+    the batches. The weights start as Glorot's initializer draws them with a fixed seed.
     With the JAX backend of Keras the model only predicts. Weights that `quantize`
     rounds to integers have no decay.
 
@@ -259,10 +265,14 @@ class SparseAutoencoder(keras.Model):
             name="sparsity",
         )
         layers = {} if layers is None else layers
-        if not isinstance(layers, dict) or not set(layers) <= set(LAYERS):
+        if (
+            not isinstance(layers, dict)
+            or not set(layers) <= set(LAYERS)
+            or not all(isinstance(layer, dict) for layer in layers.values())
+        ):
             raise ValueError(
-                f"layers must be None or a dict with keys among {LAYERS}; got "
-                f"layers={layers!r}."
+                "layers must be None or a dict of serialized layers, with keys among "
+                f"{LAYERS}; got layers={layers!r}."
             )
         outputs = inputs = keras.Input((n_features,), dtype="float32", name="X")
         for layer in (encoder, sparsity, decoder):
@@ -281,6 +291,7 @@ class SparseAutoencoder(keras.Model):
             "scale": scale,
         }
         self._means = _Means(n_components, name="means")
+        self._weighs_losses = False
 
     def make_train_function(self, force=False):
         """Compile the step of `fit`, which calls this.
@@ -322,6 +333,9 @@ class SparseAutoencoder(keras.Model):
             With the JAX backend of Keras.
         """
         _check_backend()
+        if isinstance(self.loss, ReconstructionLoss):
+            weights = self.get_compile_config().get("loss_weights")
+            self._weighs_losses = weights is not None
         return super().make_test_function(force)
 
     def test_step(self, data):
@@ -341,10 +355,15 @@ class SparseAutoencoder(keras.Model):
         is_mean_of_objective = (
             isinstance(self.loss, ReconstructionLoss)
             and self.loss.reduction == "sum_over_batch_size"
+            and not self._weighs_losses
             and sample_weight is None
         )
         if not is_mean_of_objective:
             return super().test_step(data)
+        if y is None:
+            raise ValueError(
+                "evaluate needs targets, which are the inputs: evaluate(X, X)."
+            )
         (rows,) = keras.tree.flatten(x)  # which may come by the input's name
         codes = self.get_layer("encoder")(rows)
         y_pred = self.get_layer("decoder")(codes)

@@ -6,6 +6,7 @@ Greater is better for all of them.
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
@@ -209,7 +210,7 @@ def get_scorers(*names):
     >>> list(get_scorers("variance_explained", "hoyer_sparseness"))
     ['variance_explained', 'hoyer_sparseness']
     """
-    unknown = [name for name in names if name not in _SCORERS]
+    unknown = [name for name in names if name not in list(_SCORERS)]
     if unknown:
         raise ValueError(
             f"Unknown scorers: {', '.join(map(repr, unknown))}. "
@@ -278,7 +279,8 @@ class SparsestWithin:
     sparseness: str = "hoyer_sparseness"
 
     def __post_init__(self):
-        if not 0 <= self.tolerance < np.inf:
+        is_number = isinstance(self.tolerance, Real)
+        if not (is_number and 0 <= self.tolerance < np.inf):
             raise ValueError(
                 "tolerance must be a finite number of 0 or more; got "
                 f"{self.tolerance!r}."

@@ -54,12 +54,7 @@ def _penalty_of(activations, options, mask=None, running=None):
         In float32 or better.
     """
     activations = ops.convert_to_tensor(activations)
-    n_axes = len(activations.shape)
-    if not -n_axes < options.axis < n_axes:
-        raise ValueError(
-            f"axis={options.axis} is not an axis of units: the activations have the "
-            f"shape {tuple(activations.shape)}, and their first axis is the samples."
-        )
+    _check_axis(options.axis, tuple(activations.shape))
     operation = _operation_of(activations)
     # In half precision 1 - 2**-20 is 1, and its logarithm is lost.
     if keras.backend.standardize_dtype(activations.dtype) != "float64":
@@ -115,6 +110,15 @@ def _warn_of_range():
         "activation h that is to count as 1.",
         stacklevel=2,
     )
+
+
+def _check_axis(axis, shape):
+    """Raise if activations of a shape have no such axis behind that of the samples."""
+    if not -len(shape) < axis < len(shape):
+        raise ValueError(
+            f"axis={axis} is not an axis of units: the activations have the shape "
+            f"{shape}, and their first axis is the samples."
+        )
 
 
 def as_loss(penalty):
@@ -383,7 +387,13 @@ class KLSparsity(keras.layers.Layer):
         input_shape : tuple
             Shape of the activations.
         """
+        _check_axis(self.axis, tuple(input_shape))
         if self.momentum is not None:
+            if input_shape[self.axis] is None:
+                raise ValueError(
+                    f"momentum keeps a mean of each unit: the size of axis={self.axis} "
+                    f"must be known; got the shape {tuple(input_shape)}."
+                )
             self.rho_hat = self.add_weight(
                 shape=(input_shape[self.axis],),
                 initializer=keras.initializers.Constant(self.rho),

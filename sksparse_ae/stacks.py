@@ -161,6 +161,8 @@ class _Stack(NamedTuple):
             dtype = encoder.coefs_[0].dtype
             encoder.coefs_[0] = W1.astype(dtype)
             encoder.intercepts_[0] = b1.astype(dtype)
+            if encoder._continuation is not None:
+                encoder._continuation = encoder._continuation.without_weights()
         coef, *intercept = weights[2 * len(self.encoders) :]
         classifier = self.classifier
         classifier.coef_ = coef.T.astype(classifier.coef_.dtype)

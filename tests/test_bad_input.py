@@ -387,3 +387,14 @@ def test_a_penalty_that_overflows_is_named(fitted):
         setattr(large, f"{name}_", 1e308)
         with pytest.raises(ValueError, match=f"term of {name}=1e.308 .* lower {name}"):
             large.evaluate_objective(X * 0 + 1e3)
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    "parameters", [{"early_stopping": True}, {"revive": True}], ids=str
+)
+def test_partial_fit_tells_what_it_does_not_do(digits, parameters):
+    few = SparseAutoencoderTransformer(3, random_state=0, **parameters)
+    with pytest.warns(UserWarning, match="=True has no effect with partial_fit"):
+        few.partial_fit(digits)
+    few.partial_fit(digits)  # once

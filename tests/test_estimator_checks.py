@@ -73,8 +73,10 @@ ESTIMATORS = [
 
 # Three iterations are enough for what the checks prove, and not meant to converge.
 # Some checks fit a handful of random samples, which may leave a unit of five constant.
+# One calls partial_fit, whatever the parameters are, and is told what it does not do.
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:early_stopping=True has no effect with partial_fit")
 @parametrize_with_checks(ESTIMATORS)
 def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)

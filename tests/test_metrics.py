@@ -223,3 +223,14 @@ def test_the_rule_is_copied_and_saved_with_the_search():
 def test_a_single_sample_has_no_score_of_what_varies(fitted, digits, scorer):
     with pytest.warns(UndefinedMetricWarning, match="not defined on"):
         assert np.isnan(scorer(fitted, digits[:1]))
+
+
+@pytest.mark.parametrize("tolerance", ["0.1", None, np.nan, -1])
+def test_a_tolerance_that_is_no_number_is_named(tolerance):
+    with pytest.raises(ValueError, match="tolerance must be a finite number"):
+        SparsestWithin(tolerance)
+
+
+def test_a_list_of_names_is_told_from_names():
+    with pytest.raises(ValueError, match=r"Unknown scorers: \['active_units'\]"):
+        get_scorers(["active_units"])

@@ -782,3 +782,10 @@ def test_lists_are_taken_for_arrays():
 def test_a_mask_of_another_shape_is_named(shape):
     with pytest.raises(ValueError, match="mask has the shape"):
         KLSparsity()(np.full((2, 3, 4), 0.5, "float32"), mask=np.ones(shape, bool))
+
+
+def test_a_running_mean_of_units_that_are_not_there_is_refused():
+    with pytest.raises(ValueError, match="axis=3 is not an axis of units"):
+        KLSparsity(momentum=0.9, axis=3)(np.ones((4, 3), "float32"))
+    with pytest.raises(ValueError, match="the size of axis=1 must be known"):
+        KLSparsity(momentum=0.9, axis=1)(keras.Input((None, 3)))

@@ -494,3 +494,20 @@ def test_bad_input_is_named(stack, data):
         fine_tune(make_stack(), X, y)
     with pytest.raises(ValueError, match="'pipeline' parameter of fine_tune"):
         fine_tune(LogisticRegression(), X, y)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_training_goes_on_from_the_tuned_weights(method):
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:200], y[:200]
+    encoder = SparseAutoencoderTransformer(
+        5, max_iter=20, learning_rate=1e-3, warm_start=True, random_state=0
+    )
+    getattr(encoder, method)(X)
+    pipeline = make_pipeline(encoder, LogisticRegression(max_iter=200))
+    pipeline.steps[-1][1].fit(encoder.transform(X), y)
+    tuned = fine_tune(pipeline, X, y, max_iter=10, learning_rate=0.05, random_state=0)
+    weights = tuned[0].coefs_[0].copy()
+    assert np.abs(weights - encoder.coefs_[0]).max() > 0.01
+    getattr(tuned[0].set_params(learning_rate=1e-7), method)(X)
+    assert_allclose(tuned[0].coefs_[0], weights, atol=1e-4)

@@ -26,7 +26,7 @@ def compiled_model(parameters, penalties, loss, scale, optimizer):
         output_activation=parameters.output_activation,
         scale=scale,
     )
-    model.set_weights([*parameters.arrays])
+    model.set_weights([*parameters.in_float32().arrays])
     model.compile(optimizer=optimizer, loss=ReconstructionLoss(loss, scale))
     # Built, it is saved with the model; Keras warns of one that is not.
     model.optimizer.build(model.trainable_variables)

@@ -23,7 +23,7 @@ def network_model(parameters, *, reconstruct):
 
     from .. import __version__
 
-    W1, b1, W2, b2 = parameters.astype("float32").arrays
+    W1, b1, W2, b2 = parameters.in_float32().arrays
     layers = [("codes", "encoder", W1, b1, parameters.activation)]
     if reconstruct:
         layers.append(

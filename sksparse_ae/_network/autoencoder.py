@@ -40,6 +40,19 @@ class Parameters(NamedTuple):
         arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
         return Parameters(*arrays, self.activation, self.output_activation)
 
+    def in_float32(self):
+        """Return the parameters in float32; raise ValueError if it cannot hold them."""
+        with np.errstate(over="ignore", under="ignore"):
+            single = self.astype(np.float32)
+        for array, own in zip(single.arrays, self.arrays, strict=True):
+            if not np.isfinite(array).all() or array.any() != own.any():
+                raise ValueError(
+                    f"On the data as given the network has weights up to "
+                    f"{np.abs(own).max():.3g}, which float32 does not hold. Scale the "
+                    "data before the fit (StandardScaler)."
+                )
+        return single
+
     @property
     def _encoder(self):
         return self.W1, self.b1, self.activation

@@ -106,6 +106,11 @@ def _feature_names(estimator, image_shape, feature_names):
         feature_names = getattr(estimator, "feature_names_in_", None)
     if feature_names is None:
         return None if image_shape else [f"x{i}" for i in range(n_features)]
+    if isinstance(feature_names, (str, set)) or np.ndim(feature_names) > 1:
+        raise ValueError(
+            f"feature_names must be a list of names; got {feature_names!r}."
+        )
+    feature_names = list(feature_names)
     if len(feature_names) != n_features:
         raise ValueError(
             f"feature_names has {len(feature_names)} names, but a sample has "

@@ -23,6 +23,9 @@ LARGE_SHARE_OF_LIMIT = 0.01
 # units are of the features, says so.
 LEAST_SCORE = 0.1
 
+# A training that lowers its objective by less than this share of it has not moved.
+STANDSTILL = 1e-3
+
 # A warning is due if so much of the variance is in so few columns, and no more than a
 # tenth of all, or in a single one.
 DOMINANT_SHARE, DOMINANT_COLUMNS = 0.95, 3
@@ -159,7 +162,9 @@ def _warning_about_units(estimator, X, parameters, scaling, converged):
         if score > least or not (converged or dominated):
             return None
         changes = ["Raise n_components"]
-        if dominated:
+        if standstill := _standstill(estimator):
+            changes = [standstill]
+        elif dominated:
             # Each varies, at random or all of them alike: only rho_hat was trained.
             changes = _changes_of_dominant_beta(estimator)
         elif objective.weight_decay > objective.reconstruction / 10:
@@ -221,6 +226,22 @@ def _advice(state, estimator, objective, scaling, sample):
     if unscaled and np.square(sample).mean() > 10:
         changes.append("scale the data (StandardScaler)")
     return _alternatives(changes)
+
+
+def _standstill(estimator):
+    """Say what to change if the objective is still that of the start, or nothing."""
+    if estimator.solver == "lbfgs":
+        if estimator.n_iter_ > 0:
+            return ""
+        return f"Lower tol={estimator.tol:.3g}, at which the start has converged"
+    curve = estimator.loss_curve_
+    if curve[0] - curve[-1] > STANDSTILL * abs(curve[0]):
+        return ""
+    if not isinstance(estimator.solver, str):
+        return f"Raise the learning rate of solver={estimator.solver!r}"
+    if estimator.learning_rate == "auto":
+        return ""
+    return f"Raise learning_rate={estimator.learning_rate:.3g}"
 
 
 def _changes_of_dominant_beta(estimator):

@@ -112,6 +112,17 @@ class Continuation(NamedTuple):
     n_samples_seen: int
     deviations: np.ndarray
 
+    def without_weights(self):
+        """Return what is left for weights that this training has not led to."""
+        return self._replace(
+            weights=None,
+            optimizer_variables=None,
+            rho_hat=None,
+            axes=None,
+            spread=None,
+            random_state=None,
+        )
+
 
 class EarlierFit(NamedTuple):
     """The fit that a training continues.

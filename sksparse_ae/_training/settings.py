@@ -112,9 +112,13 @@ def check_settings(settings, X, *, partial):
 # Parameters that a full batch does not use.
 NOT_OF_LBFGS = ("batch_size", "learning_rate", "revive", "rho_hat", "shuffle")
 
+# Parameters that a call of ``partial_fit``, one epoch, has no use for. What tells of
+# several epochs, as max_iter, is understood.
+NOT_OF_PARTIAL_FIT = ("checkpoint_dir", "early_stopping", "revive")
 
-def warn_of_unused(settings):
-    """Warn of parameters that are not their defaults and that ``fit`` does not read.
+
+def warn_of_unused(settings, *, partial):
+    """Warn of parameters that are not their defaults and that a fit does not read.
 
     A search over one would find all its candidates alike.
     """
@@ -130,6 +134,8 @@ def warn_of_unused(settings):
         unused["learning_rate"] = reason
     if not settings.early_stopping:
         unused["validation_fraction"] = "early_stopping=False"
+    if partial:
+        unused |= dict.fromkeys(NOT_OF_PARTIAL_FIT, "partial_fit")
     told = [
         f"{name}={value!r} has no effect with {reason}"
         for name, reason in sorted(unused.items())

@@ -8,6 +8,7 @@ from .._network.statistics import norms, of_norm_one
 from .._objective.activations import ACTIVATIONS
 from .._pipeline import LocatedAutoencoder
 from .._utils.image_shape import checked_image_shape
+from .._utils.options import count
 from ._display import DisplayMixin, check_option, feature_columns
 from ._drawing import (
     montage,
@@ -152,7 +153,7 @@ class ComponentsDisplay(DisplayMixin):
         units = np.arange(len(components))
         if order == "use" and use is not None:
             units = np.argsort(-use, kind="stable")
-        units = units[:n_units]
+        units = units[: None if n_units is None else count("n_units", n_units)]
         display = cls(
             components[units],
             image_shape=checked_image_shape(image_shape, components.shape[1]),
@@ -196,6 +197,7 @@ class ComponentsDisplay(DisplayMixin):
         images = scaled.reshape(-1, height, width, *channels)
         if n_columns is None:
             n_columns = max(round(math.sqrt(len(images) * height / width)), 1)
+        n_columns = count("n_columns", n_columns)
         picture = montage(images, min(n_columns, len(images)))
         if channels:
             picture = with_transparent_gaps(0.5 + 0.5 * picture)

@@ -6,6 +6,7 @@ from sklearn.utils import indexable
 from .._network.reading import dense
 from .._pipeline import LocatedAutoencoder
 from .._utils.image_shape import checked_image_shape
+from .._utils.options import count
 from ._display import DisplayMixin, feature_columns
 from ._drawing import (
     FIGURE_WIDTH,
@@ -79,7 +80,10 @@ class ReconstructionDisplay(DisplayMixin):
     @property
     def errors(self):
         """`reconstructions` - `inputs`."""
-        return np.asarray(self.reconstructions) - np.asarray(self.inputs)
+        # Of unsigned integers, differences would wrap around.
+        return np.asarray(self.reconstructions, np.float64) - np.asarray(
+            self.inputs, np.float64
+        )
 
     @classmethod
     def from_estimator(
@@ -116,6 +120,7 @@ class ReconstructionDisplay(DisplayMixin):
         """
         located = LocatedAutoencoder(estimator, "reconstruct")
         (X,) = indexable(X)
+        n_samples = count("n_samples", n_samples)
         X = X.head(n_samples) if hasattr(X, "head") else X[:n_samples]
         reconstructions = located.inverse_transform(
             located.autoencoder.reconstruct(located.transform(X))

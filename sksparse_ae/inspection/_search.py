@@ -178,6 +178,16 @@ class SearchDisplay(DisplayMixin):
         display : SearchDisplay
             The display, drawn.
         """
+        if hasattr(cv_results, "iloc"):  # a table, in any order
+            if best_index is not None:
+                best_index = list(cv_results.index).index(best_index)
+            # In which a parameter that a candidate lacks has become NaN.
+            cv_results = {
+                key: np.ma.array(
+                    cv_results[key].to_numpy(), mask=cv_results[key].isna()
+                )
+                for key in cv_results
+            }
         score = _score_name(cv_results, score)
         columns = [
             _parameter_column(cv_results[_parameter_key(cv_results, name)])

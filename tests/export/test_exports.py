@@ -496,3 +496,11 @@ def test_what_is_not_fitted_cannot_be_exported(export, tmp_path):
     with pytest.raises(NotFittedError):
         export(SparseAutoencoderTransformer(), tmp_path / "network.py")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60])
+@pytest.mark.parametrize("way", ["to_onnx", "to_keras"])
+def test_weights_that_float32_does_not_hold_are_refused(digits, size, way):
+    network = SparseAutoencoderTransformer(3, max_iter=1, tol=1, random_state=0)
+    with pytest.raises(ValueError, match="which float32 does not hold"):
+        getattr(network.fit(digits * size), way)()

@@ -735,3 +735,29 @@ def test_scores_and_parameters_that_the_search_has_not_are_told(search):
     }
     with pytest.raises(ValueError, match=r"More than one parameter .* 'a__rho'"):
         SearchDisplay.from_cv_results(results)
+
+
+def test_errors_of_unsigned_integers_do_not_wrap():
+    inputs, outputs = np.array([[1, 200]], np.uint8), np.array([[0, 255]], np.uint8)
+    assert_array_equal(ReconstructionDisplay(inputs, outputs).errors, [[-1, 55]])
+
+
+def test_a_sorted_table_of_results_is_read_by_its_labels():
+    rho = np.ma.array([0.1, 0.2, 0.3], mask=[0, 0, 1])
+    results = cv_results(3, rho=rho, beta=np.array([1.0, 2.0, 3.0]))
+    table = pd.DataFrame(results).sort_values("mean_test_score", ascending=False)
+    display = SearchDisplay.from_cv_results(table, best_index=0)
+    assert display.chosen == (0.1, 1.0)
+    assert len(display.frame()) == 2  # one candidate has no rho
+
+
+@pytest.mark.parametrize("name", ["n_units", "n_columns"])
+@pytest.mark.parametrize("value", [0, -2, 2.5])
+def test_bad_numbers_of_units_and_columns_are_named(fitted, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of 1 or more"):
+        ComponentsDisplay.from_estimator(fitted, **{name: value})
+
+
+def test_a_bad_number_of_samples_is_named(fitted, digits):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of 1 or"):
+        ReconstructionDisplay.from_estimator(fitted, digits, n_samples=-5)

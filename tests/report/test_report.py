@@ -463,3 +463,9 @@ def test_the_summary_escapes_what_a_file_may_hold(name, digits):
     page = estimator._repr_html_()
     assert html.escape(HOSTILE) in page
     assert HOSTILE not in page
+
+
+@pytest.mark.parametrize("names", ["a" * 64, set(map(str, range(64))), [["a"]] * 64])
+def test_what_is_no_list_of_names_is_refused(fitted, digits, tmp_path, names):
+    with pytest.raises(ValueError, match="feature_names must be a list of names"):
+        fitted.report(digits, tmp_path / "report.html", feature_names=names)

@@ -385,3 +385,16 @@ def test_states_are_told_by_their_definitions():
     # The last is just below rho: it has collapsed to it.
     assert statistics.states(0.05).tolist() == [*STATES, "collapsed"]
     assert list(STATE_STYLES) == list(STATES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"learning_rate": 1e-6}, "Raise learning_rate=1e-06"),
+        ({"solver": "sgd", "learning_rate": 1e-7}, "Raise learning_rate=1e-07"),
+        ({"solver": "lbfgs", "tol": 10.0}, "Lower tol=10, at which the start has"),
+    ],
+)
+def test_a_training_that_has_not_moved_is_told_so(digits, settings, remedy):
+    estimator = SparseAutoencoderTransformer(25, random_state=0, **settings)
+    assert remedy in str(warning_of(estimator, digits).message)
