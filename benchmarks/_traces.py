@@ -110,7 +110,7 @@ def follow_ours(transformer, X, trace):
     estimator gets it only after it was made, at the expense of the clock.
     """
     import_keras()
-    # The solvers, before the clock starts.
+    # The solvers, for their effect: what is imported is not timed.
     import sksparse_ae._training.lbfgs
     import sksparse_ae._training.minibatch  # noqa: F401
 

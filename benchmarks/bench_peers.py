@@ -354,7 +354,7 @@ class Mlp(Peer):
 
     def __init__(self, problem):
         super().__init__(problem)
-        # Before the clock starts.
+        # For its effect: what is imported is not timed.
         import sklearn.neural_network  # noqa: F401
 
     def fit(self, n_epochs, *, shuffle=True):

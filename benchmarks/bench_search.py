@@ -149,6 +149,7 @@ class CallTimer:
 def run_beside_keras(side):
     """Search in this process; imports are done before the time starts."""
     with starting_tensorflow():
+        # Two for their effect: what is imported is not timed.
         from sksparse_ae import regularizers  # noqa: F401
         from sksparse_ae._engine.minibatch import MiniBatchProgram
         from sksparse_ae._training import lbfgs  # noqa: F401

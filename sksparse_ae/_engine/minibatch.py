@@ -23,7 +23,6 @@ from .programs import (
 # an estimate from some hundred samples does not know a mean that is smaller.
 LEAST_SHARE = 1 / 64
 
-
 # The averaged weights are those of about the last tenth of the steps.
 AVERAGED_POWER = 8
 
@@ -346,7 +345,7 @@ class MiniBatchRun(Run):
         penalties : Penalties
             Of numbers; of several models, of arrays with an axis of them first.
         pace : Pace
-            Its ``n_batches`` is that of this run.
+            Its ``n_batches`` is not read: the run counts its own.
 
         Returns
         -------

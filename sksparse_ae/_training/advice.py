@@ -235,7 +235,8 @@ def _standstill(estimator):
             return ""
         return f"Lower tol={estimator.tol:.3g}, at which the start has converged"
     curve = estimator.loss_curve_
-    if curve[0] - curve[-1] > STANDSTILL * abs(curve[0]):
+    # Of one epoch, or of none before Ctrl-C, there is nothing to compare.
+    if len(curve) < 2 or curve[0] - curve[-1] > STANDSTILL * abs(curve[0]):
         return ""
     if not isinstance(estimator.solver, str):
         return f"Raise the learning rate of solver={estimator.solver!r}"

@@ -7,8 +7,8 @@ import numpy as np
 LOST = 5
 MOST_RETURNS = 8
 
-# An automatic rate that stalls is lowered so many times, to leave the noise that it
-# makes; a training has converged if that gains nothing. Over the settings of
+# An automatic rate that stalls is divided by this, to leave the noise that it makes; a
+# training has converged if that gains nothing. Over the settings of
 # bench_convergence.py it takes "adam" from 1.013 to 1.009 of what L-BFGS reaches in the
 # median, for 15 % more epochs; "sgd" no longer stops in its own noise. A half and an
 # eighth end alike.

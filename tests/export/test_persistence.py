@@ -164,6 +164,7 @@ def test_equal_optimizers_hash_alike_whenever_they_were_made(monkeypatch, name):
     assert joblib.hash(different) != before
 
 
+# Trainings that are short on purpose stop at max_iter.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_cached_pipeline_that_is_built_again_is_not_trained_again(
     digits, tmp_path, monkeypatch

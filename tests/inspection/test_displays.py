@@ -379,6 +379,7 @@ def test_two_pictures_need_two_axes(fitted, digits, ax):
     assert list(display.ax_) == list(axes)
 
 
+# At this tol the fit has converged before its units tell anything.
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_displays_show_what_was_fitted_and_not_what_the_parameters_are(digits):
     autoencoder = SparseAutoencoderTransformer(
@@ -481,6 +482,7 @@ def test_dollars_in_names_and_values_are_no_mathematics():
         assert any(r"\$^\$" in text.get_text() for text in texts)
 
 
+# Trainings that are short on purpose stop at max_iter.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("unit", [1e-25, 1e18])
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])

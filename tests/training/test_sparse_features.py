@@ -19,6 +19,7 @@ from sksparse_ae._network import autoencoder, reading
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._network.units import STATES, UnitStatistics
 from sksparse_ae._training.advice import TOLERATED_SHARE, weight_decay_limit
+from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 from sksparse_ae.inspection import ActivationDisplay
 from sksparse_ae.inspection._activation import STATE_STYLES
@@ -398,3 +399,22 @@ def test_states_are_told_by_their_definitions():
 def test_a_training_that_has_not_moved_is_told_so(digits, settings, remedy):
     estimator = SparseAutoencoderTransformer(25, random_state=0, **settings)
     assert remedy in str(warning_of(estimator, digits).message)
+
+
+def test_a_training_that_is_interrupted_at_once_has_no_curve_to_judge(
+    digits, monkeypatch
+):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Monitor, "begin_iteration", interrupted)
+    estimator = SparseAutoencoderTransformer(
+        25, learning_rate=1e-6, beta=1e5, random_state=0
+    )
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        estimator.fit(digits)
+    assert estimator.loss_curve_ == []
+    messages = [str(warning.message) for warning in record]
+    assert any("interrupted" in message for message in messages)
+    assert not any("Raise learning_rate" in message for message in messages)
