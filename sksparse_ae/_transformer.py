@@ -31,7 +31,7 @@ from ._engine.startup import starting_tensorflow
 from ._export.plain import from_plain, to_plain
 from ._network.autoencoder import Parameters
 from ._network.evaluation import Recent, evaluate
-from ._network.problem import Penalties
+from ._network.problem import Architecture, Problem
 from ._network.scaling import Scaling, explained_variance
 from ._network.statistics import of_norm_one, squared_errors
 from ._network.units import unit_table
@@ -45,6 +45,7 @@ from ._network.validation import (
 from ._notebook import FittedSummaryMixin
 from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from ._objective.losses import LOSSES
+from ._objective.objective import Coefficients
 from ._training.advice import little_explained, warning_about_fit
 from ._training.callbacks import (
     CallbackSupportMixin,
@@ -55,14 +56,13 @@ from ._training.callbacks import (
 from ._training.diagnosis import diagnosis
 from ._training.fit import (
     CURVES,
-    Continuation,
-    EarlierFit,
+    attributes_of,
     find_checkpoint,
     make_monitor,
     minimize,
-    prepare,
     training_curves,
 )
+from ._training.plan import Continuation, EarlierFit, make_plan
 from ._training.settings import (
     FittedSettings,
     as_python,
@@ -470,6 +470,9 @@ class SparseAutoencoderTransformer(
 
     # ------------------------------------------------------------------ training
 
+    # The penalty on the activations, among ``PENALTIES``.
+    _penalty = "kl"
+
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -572,7 +575,7 @@ class SparseAutoencoderTransformer(
 
         Returns
         -------
-        checkpoint : Checkpoint, EvaluationLog or None
+        checkpoint : Checkpoint or None
             To be removed.
         moments : Moments
             Of the rows.
@@ -591,36 +594,39 @@ class SparseAutoencoderTransformer(
             check_continues(settings, self._fitted_settings)
             earlier = EarlierFit(
                 self._parameters,
-                self._scaling,
-                self.rho_hat_,
-                self._penalties,
+                self._problem,
                 self._recent,
+                self.rho_hat_,
                 self._continuation,
             )
         self._fitted_settings = FittedSettings.of(settings)
         if self.checkpoint_dir is not None and not partial:
             checkpoint = find_checkpoint(settings, X, earlier)
-        training = prepare(settings, X, earlier, partial=partial)
+        plan = make_plan(settings, X, earlier, partial=partial)
         tasks = iteration_tasks(
-            self, context, given, training.unit, training.fitted_attributes
+            self,
+            context,
+            given,
+            plan.step,
+            lambda weights: attributes_of(plan, weights),
         )
-        monitor = make_monitor(training, settings, tasks)
+        monitor = make_monitor(plan, settings, tasks)
         try:
             weights, converged, continuation = minimize(
-                training, settings, monitor, checkpoint
+                plan, settings, monitor, checkpoint
             )
-            fitted = training.fitted_attributes(weights)
+            fitted = attributes_of(plan, weights)
         except NotFinite as error:
-            raise ValueError(diagnosis(error, training, settings)) from error
+            raise ValueError(diagnosis(error, plan, settings)) from error
         vars(self).update(fitted)
-        self._set_curves(*training_curves(training, monitor), continued)
+        self._set_curves(*training_curves(plan, monitor), continued)
         self._continuation = continuation
         open_end = None if converged else monitor.reason(settings)
         if monitor.interrupted:
             checkpoint, open_end = None, ""
         elif monitor.stop_requested:
             open_end = ""
-        return checkpoint, training.moments, open_end
+        return checkpoint, plan.moments, open_end
 
     def _set_curves(self, curves, terms, continued):
         """Set the curves of a training, after those of the one that it continues."""
@@ -668,8 +674,13 @@ class SparseAutoencoderTransformer(
         return Scaling(self.offset_, self.scale_, linear_output)
 
     @property
-    def _penalties(self):
-        return Penalties(self._fitted_settings.rho, self.beta_, self.weight_decay_)
+    def _problem(self):
+        settings = self._fitted_settings
+        return Problem(
+            Architecture.of(settings, len(self.offset_), self.coefs_[0].dtype),
+            Coefficients(settings.rho, self.beta_, self.weight_decay_),
+            self._scaling,
+        )
 
     @property
     def _parameters(self):
@@ -855,21 +866,17 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
-            objective, _ = evaluate(
-                X,
-                self._parameters.astype(X.dtype),
-                self._fitted_settings.loss,
-                self._penalties,
-                self._scaling,
-            )
+            losses, _ = evaluate(X, self._parameters.astype(X.dtype), self._problem)
         for term, name in (("sparsity", "beta"), ("weight_decay", "weight_decay")):
-            if math.isfinite(objective.reconstruction) > math.isfinite(objective[term]):
+            value = getattr(losses, term)
+            if math.isfinite(losses.reconstruction) > math.isfinite(value):
+                coefficient = getattr(self._problem.coefficients, name)
                 raise ValueError(
-                    f"The term of {name}={getattr(self._penalties, name):.3g} leaves "
-                    f"the range of float64: lower {name}."
+                    f"The term of {name}={coefficient:.3g} leaves the range of "
+                    f"float64: lower {name}."
                 )
-        finite(objective.total, "The objective on X")
-        return objective
+        finite(losses.objective, "The objective on X")
+        return Bunch(total=losses.objective, **losses.terms)
 
     def unit_report(self, X):
         r"""Describe what each unit does on data.
@@ -972,9 +979,7 @@ class SparseAutoencoderTransformer(
 
         return compiled_model(
             self._parameters,
-            self._penalties,
-            self._fitted_settings.loss,
-            self.scale_,
+            self._problem,
             optimizer_of(self.solver, as_python(self.learning_rate)),
         )
 

@@ -187,11 +187,7 @@ def _evaluate_again(pipeline, X):
         if _is_encoder(step):
             n_seen += 1
             attributes = fitted_attributes(
-                step._validate(X),
-                step._parameters,
-                step._fitted_settings.loss,
-                step._penalties,
-                step._scaling,
+                step._validate(X), step._parameters, step._problem
             )
             for name in attributes.keys() - {"coefs_", "intercepts_"}:
                 setattr(step, name, attributes[name])
@@ -441,7 +437,6 @@ def fine_tune(
 
     with starting_tensorflow(to_train=True):
         from ._engine.classifier import StackArchitecture, StackObjective
-        from ._engine.optimizers import AnnealedRate
         from ._training.fine_tuning import train_stack
 
     sample_weight = compute_sample_weight(classifier.class_weight, y)
@@ -468,7 +463,8 @@ def fine_tune(
             stack.network_maps(), [weight_decay] * len(stack.encoders) + [l2]
         ),
         batch_size=min(rows_of_a_batch(batch_size, len(rows)), len(rows)),
-        rate=AnnealedRate(learning_rate, max_iter),
+        learning_rate=learning_rate,
+        max_iter=max_iter,
         rng=rng,
         make_monitor=lambda evaluate: Monitor(
             tol=tol,

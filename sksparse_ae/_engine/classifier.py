@@ -1,7 +1,6 @@
 """A stack of encoders below a logistic regression, trained as one network."""
 
 import functools
-import math
 from typing import NamedTuple
 
 import keras
@@ -9,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from .._network.coordinates import Coordinates
+from .._network.scaling import Scaling
+from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
 from .optimizers import OptimizerSpec
 from .programs import (
@@ -16,9 +18,10 @@ from .programs import (
     Run,
     even_batches,
     latest_programs,
-    padded_rows,
+    values_of,
     worth_compiling,
 )
+from .streams import EpochStream
 
 
 class StackArchitecture(NamedTuple):
@@ -116,56 +119,64 @@ class StackProgram(Program):
     """A network, Adam, and the epoch over them."""
 
     def __init__(self, architecture, batch_size):
-        self.batch_size = batch_size
+        self.batch_size, self._n_features = batch_size, architecture.n_features
         self.network = StackNetwork(architecture)
         spec, _ = OptimizerSpec.from_solver("adam")
         weights = self.network.variables
         super().__init__(weights, spec.build_for(weights))
 
-    def epoch_graph(self, rows, order, n_rows, objective, *, compiled):
+    def epoch_graph(self, data, n_rows, objective, *, compiled):
         """Return ``epoch`` for arguments like these as a graph, compiled or not."""
         signature = tf.nest.map_structure(
-            tf.TensorSpec.from_tensor, (rows, order, n_rows, objective)
+            tf.TensorSpec.from_tensor, (data, n_rows, objective)
         )
         return self.graph(self.epoch, *signature, compiled=compiled)
 
     def cross_entropy_at(self, weights, rows, objective):
         """Return the summed cross-entropy of rows at weights, layer by layer."""
-        values = list(zip(self.weights, weights, strict=True))
-        with keras.StatelessScope(state_mapping=values):
+        with self._at(weights):
             return float(self.network.cross_entropy(*rows, objective))
 
-    def epoch(self, rows, order, n_rows, objective):
-        """Step through ``n_rows`` rows in the order given.
+    def decay_at(self, weights, objective):
+        """Return the penalty on weights, layer by layer."""
+        with self._at(weights):
+            return float(self.network.decay(objective))
+
+    def _at(self, weights):
+        values = zip(self.weights, weights, strict=True)
+        return keras.StatelessScope(state_mapping=list(values))
+
+    def epoch(self, data, n_rows, objective):
+        """Step through the first ``n_rows`` rows in order.
 
         Parameters
         ----------
-        rows : tuple of tensors
-            Inputs, targets, and weights with a mean of 1; there may be padding.
-        order : tensor of shape (n_padded,), int32
-            Numbers of the rows; what follows the first ``n_rows`` is padding.
+        data : tensor of shape (chunk_rows, n_features + n_outputs + 1)
+            Inputs, targets and weights, as ``joined_columns`` puts them; rows from
+            ``n_rows`` on are padding.
         n_rows : scalar tensor, int32
         objective : StackObjective
 
         Returns
         -------
         loss : scalar tensor
-            Sum over the rows of their batch's objective; the penalty on the weights in
-            it is that at the end.
+            Sum over the rows of their cross-entropies.
         """
         variables = [v.value for v in self.weights]
-
-        n_steps, bounds = even_batches(n_rows, self.batch_size)
+        n_taken = min(self.batch_size, data.shape[0])
+        n_steps, bounds = even_batches(n_rows, n_taken)
 
         def step(number, total):
             start, n_valid = bounds(number)
-            numbers = tf.slice(order, [start], [self.batch_size])
-            X, targets, weights = (tf.gather(values, numbers) for values in rows)
-            weights *= tf.cast(tf.range(self.batch_size) < n_valid, weights.dtype)
-            n_valid = tf.cast(n_valid, weights.dtype)
+            rows = tf.slice(data, [start, 0], [n_taken, data.shape[1]])
+            X, targets, weights = tf.split(rows, [self._n_features, -1, 1], axis=1)
+            is_row = tf.cast(tf.range(n_taken) < n_valid, rows.dtype)
+            n_valid = tf.cast(n_valid, rows.dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                loss = self.network.cross_entropy(X, targets, weights, objective)
+                loss = self.network.cross_entropy(
+                    X, targets, weights[:, 0] * is_row, objective
+                )
                 value = loss / n_valid + self.network.decay(objective)
             self.optimizer.apply(tape.gradient(value, variables), self.weights)
             return number + 1, total + loss
@@ -176,7 +187,7 @@ class StackProgram(Program):
             [0, tf.zeros(())],
             parallel_iterations=1,
         )
-        return total + tf.cast(n_rows, total.dtype) * self.network.decay(objective)
+        return total
 
 
 @latest_programs(8)
@@ -185,12 +196,17 @@ def stack_program(architecture, batch_size):
     return StackProgram(architecture, batch_size)
 
 
+def joined_columns(inputs, targets, weights):
+    """Return inputs, targets and weights as the columns of one array, in float32."""
+    return np.hstack([inputs, targets, weights[:, None]], dtype=np.float32)
+
+
 def _tensors(arrays):
     return tuple(tf.constant(array, dtype=tf.float32) for array in arrays)
 
 
-class StackRun(Run):
-    """The variables of one training of a ``StackProgram``, and its rows.
+class StackEngine:
+    """One training of a stack, epoch by epoch.
 
     Parameters
     ----------
@@ -203,46 +219,65 @@ class StackRun(Run):
     objective : StackObjective
         Of arrays.
     batch_size : int
-    n_epochs : int
-        At most.
+    rng : RandomState
+        Of the order of the rows.
+    max_iter : int
+        Epochs, at most.
     """
 
-    def __init__(self, rows, weights, architecture, objective, batch_size, n_epochs):
-        super().__init__(stack_program(architecture, batch_size), weights)
-        self._n_samples = n_samples = rows[0].shape[0]
-        padding = padded_rows(n_samples) - n_samples
-        self._rows = _tensors(
-            np.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1))
-            for values in rows
-        )
+    end = None
+
+    def __init__(
+        self, rows, weights, architecture, objective, batch_size, rng, max_iter
+    ):
+        self._program = stack_program(architecture, batch_size)
+        self._run = Run(self._program, weights)
+        data = joined_columns(*rows)
+        self._n_samples, n_columns = data.shape
+        as_given = Scaling(np.zeros(n_columns), 1.0, linear_output=False)
+        features = Coordinates(None, None, 0.0)
+        self._stream = EpochStream(data, as_given, features, batch_size, rng, max_iter)
         self._objective = StackObjective(
             [_tensors(pair) for pair in objective.maps],
             list(_tensors(objective.decays)),
         )
-        n_order = math.ceil(padded_rows(n_samples) / batch_size) * batch_size
-        self._order = np.zeros(n_order, dtype=np.int32)
-        n_outputs = sum(layer.units for layer in self.program.network.layers)
-        n_steps = n_epochs * math.ceil(n_samples / batch_size)
-        compiled = worth_compiling(n_steps, batch_size * n_outputs)
-        self._epoch = self.program.epoch_graph(*self._arguments(), compiled=compiled)
+        n_outputs = sum(layer.units for layer in self._program.network.layers)
+        n_steps = max_iter * self._n_samples / batch_size
+        self._graph = self._program.epoch_graph(
+            tf.zeros([self._stream.chunk_rows, n_columns]),
+            tf.constant(0),
+            self._objective,
+            compiled=worth_compiling(n_steps, batch_size * n_outputs),
+        )
 
-    def _arguments(self):
-        order, n_rows = tf.constant(self._order), tf.constant(self._n_samples)
-        return self._rows, order, n_rows, self._objective
+    def epoch(self, rates, stop=None):
+        """Step through all rows once; see ``MiniBatchEngine.epoch``."""
+        self._run.set_learning_rate(rates[0])
+        total = 0.0
+        for data, n_rows in self._stream:
+            arguments = data, tf.constant(n_rows), self._objective
+            (loss,) = self._run.call(self._graph, *arguments)
+            total += float(loss)
+        decay = self._program.decay_at(self.weights(), self._objective)
+        return [Losses(total / self._n_samples, 0.0, np.nan, decay)]
 
-    def epoch(self, rate, order):
-        """Step through all rows in an order; return their mean objective."""
-        self.set_learning_rate(rate)
-        self._order[: self._n_samples] = order
-        (loss,) = self.call(self._epoch, *self._arguments())
-        return float(loss) / self._n_samples
+    def rate_now(self, rate):
+        """Return the rate, which does not fall within an epoch."""
+        return rate
+
+    def weights(self, number=0):
+        """Return copies of the kernel and the bias of every layer."""
+        return values_of(self._run.weights)
+
+    def finish(self):
+        """Do nothing: Adam has nothing to finish."""
 
     def watching(self, rows):
         """Return a function from weights to the mean cross-entropy of other rows."""
         tensors, n_rows = _tensors(rows), len(rows[0])
 
         def mean_cross_entropy(weights):
-            loss = self.program.cross_entropy_at(weights, tensors, self._objective)
+            loss = self._program.cross_entropy_at(weights, tensors, self._objective)
             return loss / n_rows
 
         return mean_cross_entropy

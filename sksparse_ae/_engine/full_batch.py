@@ -7,15 +7,16 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from .._network.problem import Penalties
-from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
+from .._network.coordinates import in_kernel_layout
+from .._objective.objective import Coefficients, Losses
 from .network import Network
 from .programs import as_graph, latest_programs, worth_compiling
 from .streams import ChunkedRows
 
-# What an evaluation returns besides the gradient: the terms of the objective.
-N_TERMS = 4
+# What an evaluation returns besides the gradient: the fields of ``Losses``.
+N_TERMS = len(Losses._fields)
 
 
 class FullBatchProgram:
@@ -29,7 +30,7 @@ class FullBatchProgram:
     size : int
         Values of a vector.
     graphs : dict of bool to tuple
-        Whether compiled, and ``mean_code`` and ``gradient_and_terms`` as graphs.
+        Whether compiled, and ``sum_over_rows`` and ``gradient_and_terms`` as graphs.
     """
 
     def __init__(self, architecture):
@@ -41,39 +42,37 @@ class FullBatchProgram:
         self.graphs = {
             compiled: tuple(
                 as_graph(function, compiled=compiled)
-                for function in (self.mean_code, self.gradient_and_terms)
+                for function in (self.sum_over_rows, self.gradient_and_terms)
             )
             for compiled in (False, True)
         }
 
     def flatten(self, weights):
         """Join W1, b1, W2, b2 to the vector that L-BFGS moves."""
-        return np.concatenate(
-            [np.ravel(w) for w in self._network.in_kernel_layout(weights)]
-        )
+        return np.concatenate([np.ravel(w) for w in in_kernel_layout(weights)])
 
     def split(self, vector):
         """Undo ``flatten``."""
         parts = np.split(vector, np.cumsum(self._sizes)[:-1])
-        return self._network.in_kernel_layout(
+        return in_kernel_layout(
             [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
         )
 
-    def mean_code(self, vector, X, row_weights):
-        """Return the weighted sum of the codes of some rows, (n_components,)."""
+    def sum_over_rows(self, vector, X, row_weights):
+        """Return the weighted sum of what the penalty averages, (n_components,)."""
         with self._at(vector):
-            return tf.linalg.matvec(self._network.encoder(X), row_weights, True)
+            codes = self._network.encoder(X)
+        return self._network.objective.sum_over_rows(codes, row_weights, ops)
 
     def gradient_and_terms(
-        self, vector, X, offset, row_weights, penalties, rho_hat=None
+        self, vector, X, offset, row_weights, coefficients, statistic=None
     ):
-        """Return the gradient at ``vector``, followed by N_TERMS scalars.
+        """Return the gradient at ``vector``, followed by the fields of ``Losses``.
 
-        The scalars are ``DataTerms.reported`` and the weight decay. One tensor holds
-        them all: each that is read costs another 0.1 ms.
+        One tensor holds them all: each that is read costs another 0.1 ms.
 
-        Where the rows are only some of the data, ``rho_hat`` is that of all of it: the
-        gradients of the parts then add up to that of the whole.
+        Where the rows are only some of the data, ``statistic`` is that of all of it:
+        the gradients of the parts then add up to that of the whole.
         """
         with (
             self._at(vector) as weights,
@@ -84,13 +83,13 @@ class FullBatchProgram:
                 X,
                 offset,
                 row_weights,
-                penalties,
-                estimate_of=lambda own: own if rho_hat is None else rho_hat,
+                coefficients,
+                estimate_of=lambda own: own if statistic is None else statistic,
             )
-            decay = self._network.decay(penalties)
+            decay = self._network.decay(coefficients)
             objective = terms.total + decay
         gradients = tape.gradient(objective, weights)
-        parts = [*gradients, terms.reported, decay]
+        parts = [*gradients, *terms.reported, decay]
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
     @contextlib.contextmanager
@@ -133,16 +132,16 @@ class FullBatchObjective:
         self._rows = ChunkedRows(X, problem.scaling)
         architecture = problem.architecture._replace(dtype=X.dtype.name)
         self.program = full_batch_program(architecture, self._rows.chunk_rows)
-        self._range = ACTIVATIONS[architecture.activation].unit_range
+        self._objective = architecture.objective
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
         self._offset = self._constant(problem.scaling.reconstruction_offset)
-        self._penalties = Penalties(*map(self._constant, problem.penalties))
+        self._coefficients = Coefficients(*map(self._constant, problem.coefficients))
         layers = architecture.n_features + architecture.n_components
         n_values = min(X.shape[0], self._rows.chunk_rows) * layers
         compiled = worth_compiling(max_iter * len(self._rows), n_values)
         self._look_up(*self.program.graphs[compiled])
 
-    def _look_up(self, mean_code, gradient_and_terms):
+    def _look_up(self, sum_over_rows, gradient_and_terms):
         # Once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=self._offset.dtype)
         architecture = self.program.architecture
@@ -150,30 +149,32 @@ class FullBatchObjective:
         n_rows = self._rows.chunk_rows
         vector, row_weights = spec([self.program.size]), spec([n_rows])
         X, offset = spec([n_rows, n_features]), spec([n_features])
-        penalties, rho_hat = Penalties(spec([]), spec([]), spec([])), None
+        coefficients, statistic = Coefficients(spec([]), spec([]), spec([])), None
         if len(self._rows) > 1:
-            rho_hat = spec([n_components])
+            statistic = spec([n_components])
             inputs = vector, X, row_weights
-            self._mean_code = mean_code.get_concrete_function(*inputs)
-        inputs = vector, X, offset, row_weights, penalties, rho_hat
+            self._sum_over_rows = sum_over_rows.get_concrete_function(*inputs)
+        inputs = vector, X, offset, row_weights, coefficients, statistic
         self._gradient_and_terms = gradient_and_terms.get_concrete_function(*inputs)
 
     def __call__(self, vector):
-        """Return the N_TERMS terms of the objective, a list, and its gradient."""
+        """Return the Losses and the gradient, an array of the data's dtype."""
         vector = self._constant(vector)
-        rho_hat = self._rho_hat(vector) if len(self._rows) > 1 else None
-        total, penalties = 0.0, self._penalties
+        statistic = self._statistic(vector) if len(self._rows) > 1 else None
+        total, coefficients = 0.0, self._coefficients
         for X, row_weights in self._rows:
-            inputs = X, self._offset, row_weights, penalties, rho_hat
+            inputs = X, self._offset, row_weights, coefficients, statistic
             result = self._gradient_and_terms(vector, *inputs)
             total += result.numpy().astype(np.float64)
             # The weight decay has no share in any rows: it is taken once.
-            penalties = penalties._replace(weight_decay=self._constant(0))
-        terms = total[-N_TERMS:]
-        terms[1] /= len(self._rows)  # KL, which each evaluates for all rows
-        return terms.tolist(), total[:-N_TERMS].astype(vector.dtype.as_numpy_dtype)
+            coefficients = coefficients._replace(weight_decay=self._constant(0))
+        losses = Losses(*total[-N_TERMS:].tolist())
+        # Every chunk has evaluated the penalty of all rows.
+        losses = losses._replace(sparsity=losses.sparsity / len(self._rows))
+        return losses, total[:-N_TERMS].astype(vector.dtype.as_numpy_dtype)
 
-    def _rho_hat(self, vector):
-        codes = (self._mean_code(vector, *rows).numpy() for rows in self._rows)
-        mean = sum(code.astype(np.float64) for code in codes)
-        return self._constant(mean_to_rho_hat(mean, self._range))
+    def _statistic(self, vector):
+        sums = (self._sum_over_rows(vector, *rows).numpy() for rows in self._rows)
+        mean = sum(part.astype(np.float64) for part in sums)
+        objective = self._objective
+        return self._constant(objective.penalty.statistic(mean, objective.activation))

@@ -7,24 +7,32 @@ import numpy as np
 import tensorflow as tf
 
 from .._network.coordinates import Coordinates
-from .._network.problem import Penalties
-from .._objective.penalties import weight_penalty
+from .._network.problem import Problem
+from .._objective.objective import Coefficients, Losses
 from .network import Network
-from .optimizers import unit_axes
+from .optimizers import OptimizerSpec, unit_axes
 from .programs import (
     Program,
     Run,
     even_batches,
     latest_programs,
     values_of,
+    worth_compiling,
 )
-
-# The slope of KL is taken no nearer to 0 and 1 than this share of rho and of 1 - rho:
-# an estimate from some hundred samples does not know a mean that is smaller.
-LEAST_SHARE = 1 / 64
+from .state import State
+from .streams import EpochStream
 
 # The averaged weights are those of about the last tenth of the steps.
 AVERAGED_POWER = 8
+
+# The running mean averages over this many samples at the start. It follows the weights
+# without lag (see ``epoch``), so that this need not be many; as the steps grow shorter
+# it averages over more. Over the settings of bench_convergence.py, 100 to 300 end
+# alike; from 500 on wide networks end higher by 1 %, from 1000 on by 5.
+AVERAGING_WINDOW = 300
+
+# The largest share of it that a batch has at the start.
+LARGEST_SHARE = 0.5
 
 
 class Pace(NamedTuple):
@@ -38,9 +46,9 @@ class Pace(NamedTuple):
         The rate is divided by the root of one plus this for every batch taken; 0 if it
         stays.
     n_batches : float
-        Batches taken by earlier calls, in rows over the batch size.
+        Batches taken before, in rows over the batch size.
     share : float
-        Share of the running rho_hat that a batch has at the start; 1 for its own.
+        Share of the running mean that a batch has at the start; 1 for its own.
     spread : array of shape (n_features,) or None
         Unit of each coordinate of the output.
     """
@@ -52,27 +60,70 @@ class Pace(NamedTuple):
     spread: Any
 
 
-class MiniBatchState(NamedTuple):
-    """What a training continues from: NumPy arrays and numbers only.
+class MiniBatches(NamedTuple):
+    """A training by mini-batches, as the engine takes it.
 
     Attributes
     ----------
-    weights : list of ndarray
-        W1, b1, W2, b2 of the latest step, in the units of the training.
-    average : list of ndarray or None
-        Their average over the latest steps; None for ``weights`` themselves.
-    optimizer_variables : list of ndarray or None
-        None for an optimizer that begins afresh.
-    rho_hat : ndarray of shape (n_components,)
-    n_batches : float
-        Batches taken, in rows over the batch size.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The data as given.
+    problem : Problem
+    coordinates : Coordinates
+        What the weights are moved in.
+    optimizer : OptimizerSpec
+    batch_size : int
+    follows : bool
+        Whether the penalty acts on a running mean that follows the weights, and not on
+        the mean of each batch.
+    shuffle : bool
+    falls : float
+        How fast the learning rate falls: see ``Pace``.
+    rng : RandomState
+        Of the order of the rows.
+    max_iter : int
+        Epochs, at most.
+    state : State
+        To begin or to continue with.
     """
 
-    weights: list
-    average: list | None
-    optimizer_variables: list | None
-    rho_hat: np.ndarray
-    n_batches: float = 0.0
+    X: Any
+    problem: Problem
+    coordinates: Coordinates
+    optimizer: OptimizerSpec
+    batch_size: int
+    follows: bool
+    shuffle: bool
+    falls: float
+    rng: np.random.RandomState
+    max_iter: int
+    state: State
+
+    @property
+    def architecture(self):
+        """That of the program, which computes in float32."""
+        given = self.problem.architecture
+        n_axes = self.coordinates.n_axes(given.n_features)
+        return given._replace(n_features=n_axes, dtype="float32")
+
+    @property
+    def batches_per_epoch(self):
+        """Batches of an epoch, in rows over the batch size."""
+        return self.X.shape[0] / self.batch_size
+
+    @property
+    def share(self):
+        """The share of the running mean that a batch has at the start."""
+        if not self.follows:
+            return 1.0
+        return min(self.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
+
+    def is_worth_compiling(self, n_models):
+        """Say whether as many models of this shape, in one program, are compiled."""
+        n_values = self.batch_size * (
+            self.architecture.n_features + self.architecture.n_components
+        )
+        n_steps = self.state.n_batches + self.max_iter * self.batches_per_epoch
+        return worth_compiling(n_steps, n_models * n_values)
 
 
 class MiniBatchProgram(Program):
@@ -87,8 +138,8 @@ class MiniBatchProgram(Program):
     optimizer_spec : OptimizerSpec
     batch_size : int
     follows : bool
-        Whether the running rho_hat follows the steps of the weights, which takes a
-        second look at every batch.
+        Whether the running mean follows the steps of the weights, which takes a second
+        look at every batch.
     n_models : int or None
     """
 
@@ -100,7 +151,7 @@ class MiniBatchProgram(Program):
         self.network = Network(architecture, n_models, origin=origin)
         self._models, self._follows = self.network.models, follows
         self._sets_rate = optimizer_spec.takes_rate
-        self._rho_hat = tf.Variable(
+        self._statistic = tf.Variable(
             tf.zeros([*self._models, architecture.n_components])
         )
         weights, self._optimizer_spec = self.network.variables, optimizer_spec
@@ -110,7 +161,7 @@ class MiniBatchProgram(Program):
             if optimizer_spec.takes_rate
             else []
         )
-        extra = [self._rho_hat, *self._average]
+        extra = [self._statistic, *self._average]
         super().__init__(weights, optimizer_spec.build_for(weights), extra)
 
     @property
@@ -157,12 +208,12 @@ class MiniBatchProgram(Program):
             of_models([chunk_rows, architecture.n_features]),
             tf.TensorSpec([], tf.int32),
             of_features,
-            Penalties(per_unit, of_each, of_each),
+            Coefficients(per_unit, of_each, of_each),
             pace,
             compiled=compiled,
         )
 
-    def epoch(self, data, n_rows, offset, penalties, pace):
+    def epoch(self, data, n_rows, offset, coefficients, pace):
         """Step through the first ``n_rows`` rows in order.
 
         They are split into batches whose sizes differ by one row at most. Every row
@@ -186,7 +237,7 @@ class MiniBatchProgram(Program):
             Rows from ``n_rows`` on are padding.
         n_rows : scalar tensor, int32
         offset : tensor of shape (n_features,)
-        penalties : Penalties
+        coefficients : Coefficients
         pace : Pace
 
         Returns
@@ -212,25 +263,26 @@ class MiniBatchProgram(Program):
             if self._models and self._follows:
                 share = share[:, None]
 
-            def estimate_of(rho_hat):
+            def estimate_of(own):
                 if self._follows:
-                    running = self._rho_hat + share * (rho_hat - self._rho_hat)
-                    rho_hat = self._within(running, penalties.rho)
-                return tf.stop_gradient(rho_hat)
+                    running = self._statistic + share * (own - self._statistic)
+                    penalty = self.network.objective.penalty
+                    own = tf.clip_by_value(running, *penalty.bounds(coefficients))
+                return tf.stop_gradient(own)
 
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 terms = self.network.data_terms(
-                    X, offset, row_weights, penalties, estimate_of, pace.spread
+                    X, offset, row_weights, coefficients, estimate_of, pace.spread
                 )
-                objective = terms.total + self.network.decay(penalties, pace.spread)
+                objective = terms.total + self.network.decay(coefficients, pace.spread)
                 scaled = self.optimizer.scale_loss(part * objective)
             gradients = tape.gradient(scaled, variables)
             self._apply(gradients, pace.rate, falling)
-            self._note_rho_hat(X, row_weights, terms)
+            self._note_statistic(X, row_weights, terms)
             n_batches += part
             self._note_average(part, n_batches)
-            return number + 1, n_batches, total + n_valid * terms.reported
+            return number + 1, n_batches, total + n_valid * tf.stack(terms.reported)
 
         _, _, total = tf.while_loop(
             lambda number, n_batches, total: number < n_steps,
@@ -239,11 +291,6 @@ class MiniBatchProgram(Program):
             parallel_iterations=1,
         )
         return total
-
-    @staticmethod
-    def _within(rho_hat, rho):
-        low, high = LEAST_SHARE * rho, 1 - LEAST_SHARE * (1 - rho)
-        return tf.clip_by_value(rho_hat, low, high)
 
     def _apply(self, gradients, rate, falling):
         """Take a step, at a rate that is set here or left to the optimizer."""
@@ -261,13 +308,13 @@ class MiniBatchProgram(Program):
                 change = tf.reshape(rate * falling, shape) * (variable.value - old)
                 variable.assign(old + change)
 
-    def _note_rho_hat(self, X, row_weights, terms):
+    def _note_statistic(self, X, row_weights, terms):
         """Move the running mean to the new weights."""
         if not self._follows:
-            self._rho_hat.assign(terms.own_rho_hat)
+            self._statistic.assign(terms.own)
             return
-        after = self.network.mean_rho_hat(self.network.encoder(X), row_weights)
-        self._rho_hat.assign(terms.rho_hat + after - terms.own_rho_hat)
+        after = self.network.statistic(X, row_weights)
+        self._statistic.assign(terms.estimate + after - terms.own)
 
     def _note_average(self, part, n_batches):
         """Take the new weights into the average.
@@ -280,16 +327,28 @@ class MiniBatchProgram(Program):
             mean.assign_add(tf.minimum(share, 1.0) * (variable.value - mean))
 
 
-class MiniBatchRun(Run):
-    """The variables of one training of a ``MiniBatchProgram``.
+# Each has variables for its weights and for what the optimizer keeps of them: 16 of one
+# model, 2 of several.
+@latest_programs(16)
+def minibatch_program(architecture, optimizer, batch_size, follows, chunk_rows):
+    """Return the program for chunks of ``chunk_rows``; the latest are kept."""
+    return MiniBatchProgram(architecture, optimizer, batch_size, follows)
+
+
+@latest_programs(2)
+def joint_program(architecture, optimizer, batch_size, follows, chunk_rows, n_models):
+    """Return the program of several models; the latest are kept."""
+    return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
+
+
+class MiniBatchEngine:
+    """One training, or several side by side that take the same batches.
 
     Parameters
     ----------
-    program : MiniBatchProgram
-    coordinates : Coordinates
-        What the weights are moved in.
-    state : MiniBatchState
-        To continue from, or a fresh one.
+    trainings : list of MiniBatches
+        They differ in coefficients, ``falls`` and ``state`` alone. Several are trained
+        by Adam.
 
     Attributes
     ----------
@@ -297,133 +356,201 @@ class MiniBatchRun(Run):
         Batches taken, in rows over the batch size.
     """
 
-    def __init__(self, program, coordinates, state):
-        self._network, self._coordinates = program.network, coordinates
-        self.n_batches = state.n_batches
-        weights = self._entered(state.weights)
-        average = []
-        if program.averages:
-            average = weights if state.average is None else self._entered(state.average)
-        super().__init__(
-            program, weights, state.optimizer_variables, [state.rho_hat, *average]
-        )
+    # It ends when its epochs do, for no reason of its own.
+    end = None
 
-    def _entered(self, weights):
-        if not self._network.models:
-            return self._network.in_kernel_layout(self._coordinates.enter(weights))
-        entered = map(self._coordinates.enter, zip(*weights, strict=True))
-        return self._network.in_kernel_layout(
-            list(map(np.stack, zip(*entered, strict=True)))
+    def __init__(self, trainings):
+        first, n_models = trainings[0], len(trainings)
+        self._training, self._coordinates = first, first.coordinates
+        self._has_models = n_models > 1
+        self._stream = EpochStream(
+            first.X,
+            first.problem.scaling,
+            first.coordinates,
+            first.batch_size,
+            first.rng if first.shuffle else None,
+            first.max_iter,
         )
-
-    def _left(self, variables):
-        weights = self._network.in_kernel_layout(values_of(variables))
-        if not self._network.models:
-            left = self._coordinates.leave(weights)
+        key = (
+            first.architecture,
+            first.optimizer,
+            first.batch_size,
+            first.follows,
+            self._stream.chunk_rows,
+        )
+        if self._has_models:
+            self.program = joint_program(*key, n_models)
         else:
-            parts = map(self._coordinates.leave, zip(*weights, strict=True))
-            left = map(np.stack, zip(*parts, strict=True))
-        # They are no more exact than float32, and so the same to the last bit whatever
-        # the number of BLAS threads that turned them back.
-        return [w.astype(np.float32) for w in left]
+            self.program = minibatch_program(*key)
+        longest = max(trainings, key=lambda training: training.max_iter)
+        self._graph = self.program.epoch_graph(
+            self._stream.chunk_rows,
+            has_spread=self._coordinates.spread is not None,
+            compiled=longest.is_worth_compiling(n_models),
+        )
+        constant = functools.partial(tf.constant, dtype=tf.float32)
+        # Only a linear output has other coordinates than features, and then it is 0.
+        offset = first.problem.scaling.reconstruction_offset
+        self._offset = constant(offset[: first.architecture.n_features])
+        self._coefficients = [training.problem.coefficients for training in trainings]
+        rho, *others = np.transpose(self._coefficients).astype(np.float32)
+        given = Coefficients(rho[:, None], *others)
+        if not self._has_models:
+            given = Coefficients(*self._coefficients[0])
+        self._tensors = Coefficients(*map(constant, given))
+        falls = [training.falls for training in trainings]
+        self._falls = falls if self._has_models else falls[0]
+        self.n_batches = first.state.n_batches
+        self._run = self._begun([training.state for training in trainings])
+        if self._has_models:
+            self._run.set_learning_rate(1.0)
 
-    def get_weights(self):
-        """Return copies of W1, b1, W2, b2: averages, where the program makes them."""
-        return self._left(self.extra[1:] or self.weights)
+    def _begun(self, states):
+        """Return the variables of a run that begins with states."""
+        extra = [
+            [s.statistic, *((s.average or s.weights) if self.program.averages else ())]
+            for s in states
+        ]
+        if not self._has_models:
+            (state,) = states
+            variables = state.weights, state.optimizer_variables, extra[0]
+        else:
+            weights = [state.weights for state in states]
+            variables = _stacked(weights), None, _stacked(extra)
+        return Run(self.program, *variables)
 
-    def epoch(self, graph, stream, offset, penalties, pace):
-        """Step through the rows of a stream once.
+    def set_learning_rate(self, rate):
+        """Set the rate of an optimizer of the user's own that has no schedule."""
+        self._run.set_learning_rate(rate)
+
+    def rate_now(self, rate):
+        """Return what a rate, that of the only training, has fallen to."""
+        return float(rate / np.sqrt(1 + self._falls * self.n_batches))
+
+    def epoch(self, rates, stop=None):
+        """Step through all rows once.
 
         Parameters
         ----------
-        graph : callable
-            The program's ``epoch_graph``.
-        stream : iterable of (tensor, int)
-            Chunks, each with the number of its rows in use.
-        offset : ndarray of shape (n_features,)
-            What is added to the rows to get what they reconstruct.
-        penalties : Penalties
-            Of numbers; of several models, of arrays with an axis of them first.
-        pace : Pace
-            Its ``n_batches`` is not read: the run counts its own.
+        rates : list of float or None
+            Learning rate of each training at its start.
+        stop : threading.Event, optional
+            If it is set, KeyboardInterrupt is raised before the next chunk of rows.
 
         Returns
         -------
-        total : ndarray of shape (3,) or (3, n_models)
-            ``DataTerms.reported``, summed over the rows.
+        losses : list of Losses
+            Of each training: means over the batches, and the weight decay at the end.
         """
         constant = functools.partial(tf.constant, dtype=tf.float32)
-        offset, penalties = constant(offset), Penalties(*map(constant, penalties))
-        total = np.zeros([3, *self._network.models])
-        for data, n_rows in stream:
-            now = pace._replace(n_batches=self.n_batches)
-            now = Pace(*(None if value is None else constant(value) for value in now))
+        rate = rates if self._has_models else rates[0]
+        if not self._training.optimizer.takes_rate:
+            rate = None
+        share, spread = self._training.share, self._coordinates.spread
+        total = 0.0
+        for data, n_rows in self._stream:
+            if stop is not None and stop.is_set():
+                raise KeyboardInterrupt
+            pace = Pace(rate, self._falls, self.n_batches, share, spread)
+            pace = Pace(*(None if value is None else constant(value) for value in pace))
             n_valid = tf.constant(n_rows, dtype=tf.int32)
-            (terms,) = self.call(graph, data, n_valid, offset, penalties, now)
-            total += terms.numpy()
-            self.n_batches += n_rows / self.program.batch_size
-        return total
+            (terms,) = self._run.call(
+                self._graph, data, n_valid, self._offset, self._tensors, pace
+            )
+            total += terms.numpy().astype(np.float64)
+            self.n_batches += n_rows / self._training.batch_size
+        means = total / self._training.X.shape[0]
+        if not self._has_models:
+            return [self._losses(means, values_of(self._run.weights), 0)]
+        weights = zip(*values_of(self._run.weights), strict=True)
+        return [
+            self._losses(means[:, number], arrays, number)
+            for number, arrays in enumerate(weights)
+        ]
+
+    def _losses(self, means, weights, number):
+        # A step needs only the gradient of the weight decay. Its value, a sum that XLA
+        # does not vectorise, took a fifth of a step of 576 x 250 weights: it is taken
+        # once in an epoch.
+        W1, _, W2, _ = weights
+        kernels = W1, self._coordinates.decoder_kernel(W2)
+        objective = self.program.network.objective
+        decay = objective.decay(kernels, self._coefficients[number], np)
+        return Losses(*map(float, means), float(decay))
+
+    def weights(self, number=0):
+        """Return W1, b1, W2, b2 of a training: averages, where the program makes them.
+
+        They are copies, in the training's units.
+        """
+        variables = self._run.extra[1:] or self._run.weights
+        if self._has_models:
+            variables = [variable[number] for variable in variables]
+        return self._coordinates.leave(values_of(variables))
+
+    def finish(self):
+        """Let the optimizer finish, which may put averaged weights in place."""
+        if not self._has_models:
+            self._run.call(self.program.graph(self.program.finalize))
+
+    # What follows is for one training.
 
     def state(self):
         """Return a copy of the training's state."""
-        average = self.extra[1:]
-        (rho_hat,) = values_of(self.extra[:1])
-        return MiniBatchState(
-            self._left(self.weights),
-            self._left(average) if average else None,
-            values_of(self.of_optimizer),
-            rho_hat,
+        run = self._run
+        statistic, *average = values_of(run.extra)
+        return State(
+            values_of(run.weights),
+            statistic,
+            average or None,
+            values_of(run.of_optimizer),
             self.n_batches,
         )
 
-    def values(self):
-        """Return copies of all variables, as they are."""
-        return values_of([*self.weights, *self.of_optimizer, *self.extra])
+    def restore(self, state):
+        """Go on from a state of this training."""
+        values = (
+            state.weights,
+            state.optimizer_variables,
+            [state.statistic, *(state.average or ())],
+        )
+        run = self._run
+        for variables, arrays in zip(
+            (run.weights, run.of_optimizer, run.extra), values, strict=True
+        ):
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+        self.n_batches = state.n_batches
 
-    def restore(self, values):
-        """Take the values of another run."""
-        variables = [*self.weights, *self.of_optimizer, *self.extra]
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    def check_units(self):
+        """Raise ValueError if the optimizer's variables have no axis of units."""
+        _ = self.program.unit_axes
 
-    def replace_units(self, weights, units, rho):
+    def replace_units(self, weights, units, statistic):
         """Take weights in which some units are new, and forget the old ones' history.
 
         Parameters
         ----------
         weights : list of ndarray
+            W1, b1, W2, b2 in the training's units.
         units : ndarray of shape (n_components,), bool
-            The new units; their running rho_hat begins at ``rho``.
+            The new units.
+        statistic : float
+            Where their running mean begins.
         """
-        values = self._entered(weights)
-        for variables in (self.weights, self.extra[1:]):
-            for variable, value in zip(variables, values, strict=bool(variables)):
-                variable.assign(value.astype(np.float32))
+        values = self._coordinates.enter(weights)
+        state = self.state()
         fresh_values = self.program.fresh_optimizer_values(values)
-        for variable, axes, fresh in zip(
-            self.of_optimizer, self.program.unit_axes, fresh_values, strict=True
+        for value, axes, fresh in zip(
+            state.optimizer_variables, self.program.unit_axes, fresh_values, strict=True
         ):
-            (value,) = values_of([variable])
             for axis in axes:
                 np.moveaxis(value, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
-            variable.assign(value)
-        (rho_hat,) = values_of(self.extra[:1])
-        rho_hat[units] = rho
-        self.extra[0].assign(rho_hat)
-
-    def decay(self, weight_decay):
-        """Return the weight-decay term of the latest step, of shape () or (n_models,).
-
-        A step needs only its gradient. The value, a sum that XLA does not vectorise,
-        took a fifth of a step of 576 x 250 weights: it is taken once in an epoch.
-        """
-        W1, _, W2, _ = values_of(self.weights)
-        spread = self._coordinates.spread
-        kernels = W1, W2 if spread is None else W2 * spread.astype(W2.dtype)
-        return weight_penalty(kernels, weight_decay, np)
+        state.statistic[units] = statistic
+        average = None if state.average is None else values
+        self.restore(state._replace(weights=values, average=average))
 
 
-@latest_programs(16)
-def minibatch_program(architecture, optimizer, batch_size, follows, chunk_rows):
-    """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
-    return MiniBatchProgram(architecture, optimizer, batch_size, follows)
+def _stacked(arrays_of_models):
+    """Return, for each array of the models, theirs with an axis of models first."""
+    return [np.stack(arrays) for arrays in zip(*arrays_of_models, strict=True)]

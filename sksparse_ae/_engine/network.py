@@ -1,52 +1,14 @@
 """The Keras network that the solvers train, and its objective on one batch."""
 
-from typing import Any, NamedTuple
-
 import keras
-import numpy as np
 from keras import ops
-
-from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
-from .._objective.losses import LOSSES
-from .._objective.penalties import sparsity_penalty, straight_through, weight_penalty
-
-
-class DataTerms(NamedTuple):
-    """The objective of some rows but for the weight decay, as tensors.
-
-    Attributes
-    ----------
-    reconstruction, sparsity : scalar tensors
-    squared_error : scalar tensor
-        Weighted mean of the rows' squared errors, whatever the loss.
-    rho_hat : tensor of shape (n_components,)
-        The estimate that KL was evaluated at.
-    own_rho_hat : tensor of shape (n_components,)
-        That of the rows alone.
-    """
-
-    reconstruction: Any
-    sparsity: Any
-    squared_error: Any
-    rho_hat: Any
-    own_rho_hat: Any
-
-    @property
-    def total(self):
-        """The sum of the two terms."""
-        return self.reconstruction + self.sparsity
-
-    @property
-    def reported(self):
-        """The scalars as one tensor, in the order of ``Losses.from_terms``."""
-        return ops.stack([self.reconstruction, self.sparsity, self.squared_error])
 
 
 class _Layer(keras.layers.Layer):
     """A dense layer of one model, or of several side by side.
 
-    What it holds begins with the axes ``models``: () or (n_models,). Names and zeros:
-    nothing here touches Keras' counters or random state.
+    What it holds begins with the axes ``models``: () or (n_models,). It has a name and
+    starts at zeros, so that Keras' counters and its random state stay as they are.
     """
 
     def __init__(self, units, models, activation, **settings):
@@ -106,8 +68,8 @@ class Network:
     above L-BFGS, at any learning rate from 3e-3 to 3e-2; without it 2 to 7 % above.
 
     With ``n_models`` it is as many networks side by side: all that it holds and returns
-    has an axis of them first, and of the penalties rho is (n_models, 1) and the others
-    (n_models,).
+    has an axis of them first. Of the coefficients, rho is (n_models, 1) and the others
+    are (n_models,).
 
     Parameters
     ----------
@@ -119,14 +81,15 @@ class Network:
     Attributes
     ----------
     variables : list of keras.Variable
-        W1 transposed, b1, W2, b2: see ``in_kernel_layout``.
+        W1, b1, W2, b2 in the kernel layout.
     models : tuple of int
         Their number, if there are several, or nothing.
+    objective : Objective
     """
 
     def __init__(self, architecture, n_models=None, *, origin=0.0):
         self.architecture, self._origin = architecture, origin
-        self._loss = LOSSES[architecture.loss]
+        self.objective = architecture.objective
         self.models = () if n_models is None else (n_models,)
         self.encoder = Encoder(
             architecture.n_components,
@@ -135,10 +98,11 @@ class Network:
             dtype=architecture.dtype,
             name="encoder",
         )
+        takes_inputs = self.objective.loss.takes_inputs
         self.decoder = Decoder(
             architecture.n_features,
             self.models,
-            None if self._loss.takes_inputs else architecture.output_activation,
+            None if takes_inputs else architecture.output_activation,
             dtype=architecture.dtype,
             name="decoder",
         )
@@ -151,19 +115,13 @@ class Network:
             self.decoder.bias,
         ]
 
-    @staticmethod
-    def in_kernel_layout(weights):
-        """Return W1, b1, W2, b2 as ``variables`` hold them, or the other way round."""
-        W1, *others = weights
-        return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *others]
-
     def data_terms(
         self,
         X,
         offset,
         row_weights,
-        penalties,
-        estimate_of=lambda rho_hat: rho_hat,
+        coefficients,
+        estimate_of=lambda own: own,
         spread=None,
     ):
         """Return the DataTerms of weighted rows.
@@ -173,48 +131,25 @@ class Network:
         X : tensor of shape (n_rows, n_features)
             Rows less ``offset``.
         offset : tensor of shape (n_features,)
-        row_weights : tensor of shape (n_rows,)
-            Adding up to one: 1 / m for Ng's mean over m samples, 0 for padding.
-        penalties : Penalties
-        estimate_of : callable
-            Turns the rows' own rho_hat into the estimate that KL is evaluated at.
+        row_weights, coefficients, estimate_of
+            As ``Objective.data_terms`` takes them.
         spread : tensor of shape (n_features,), optional
             What a linear output is multiplied by.
         """
-        code = self.encoder(X)
-        target, output = X + offset, self.output(code, spread)
-
-        def mean(values):
-            return ops.sum(row_weights * values, axis=-1)
-
-        reconstruction = mean(self._loss.of_rows(target, output, ops))
-        rho_hat = self.mean_rho_hat(code, row_weights)
-        estimate = estimate_of(rho_hat)
-        sparsity = sparsity_penalty(
-            straight_through(estimate, rho_hat, ops),
-            penalties.rho,
-            penalties.beta,
-            ops,
-        )
-        squared = self._loss.mean_squared_error(
-            target, output, reconstruction, mean, ops
-        )
-        return DataTerms(reconstruction, sparsity, squared, estimate, rho_hat)
-
-    def output(self, code, spread=None):
-        """Return what the decoder makes of codes."""
-        output = self.decoder(code - self._origin if self._origin else code)
-        return output if spread is None else spread * output
-
-    def mean_rho_hat(self, code, row_weights):
-        """Return the weighted mean activations, measured on their interval."""
-        return mean_to_rho_hat(
-            ops.matmul(row_weights, code),
-            ACTIVATIONS[self.architecture.activation].unit_range,
+        codes = self.encoder(X)
+        output = self.decoder(codes - self._origin if self._origin else codes)
+        if spread is not None:
+            output = spread * output
+        return self.objective.data_terms(
+            X + offset, output, codes, row_weights, coefficients, ops, estimate_of
         )
 
-    def decay(self, penalties, spread=None):
+    def statistic(self, X, row_weights):
+        """Return what the penalty acts on, of weighted rows."""
+        return self.objective.statistic(self.encoder(X), row_weights, ops)
+
+    def decay(self, coefficients, spread=None):
         """Return the weight-decay term."""
         decoder = self.decoder.kernel
         kernels = self.encoder.kernel, decoder if spread is None else spread * decoder
-        return weight_penalty(kernels, penalties.weight_decay, ops)
+        return self.objective.decay(kernels, coefficients, ops)

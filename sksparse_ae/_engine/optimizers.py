@@ -1,27 +1,12 @@
-"""The optimizers of mini-batch training, as values, and their learning rates."""
+"""The optimizers of mini-batch training, as values."""
 
 import functools
 import json
-import math
 from numbers import Real
 from typing import NamedTuple
 
 import keras
 import numpy as np
-
-from .._network.initialization import SAMPLE_ROWS
-from .._objective.activations import ACTIVATIONS
-
-# The share of an annealed training in which the learning rate falls.
-ANNEALED_SHARE = 0.3
-
-# The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
-# higher; with 3 some of those on colour patches do not settle.
-SGD_STEP = 2.0
-
-# An automatic rate of "adam" has fallen to 1 / sqrt(2) of its start after so many
-# batches.
-ADAM_FALLS = 1 / 200
 
 
 class OptimizerSpec(NamedTuple):
@@ -98,10 +83,9 @@ class OptimizerSpec(NamedTuple):
         return spec, rate
 
     @property
-    def falls(self):
-        """How fast an automatic rate falls: see ``minibatch.Pace``."""
-        # SGD's is as large as the curvature lets it be, and its noise averages out.
-        return 0.0 if self.optimizer_class is keras.optimizers.SGD else ADAM_FALLS
+    def is_sgd(self):
+        """Whether it is Keras' SGD."""
+        return self.optimizer_class is keras.optimizers.SGD
 
     def build(self):
         """Return a new optimizer of this description."""
@@ -212,75 +196,3 @@ def _without_names(config):
         return config
     config = {key: _without_names(value) for key, value in config.items()}
     return {**config, "name": "optimizer"} if "name" in config else config
-
-
-def automatic_rate(optimizer, X, problem, coordinates):
-    """Return the rate that ``learning_rate="auto"`` starts at.
-
-    A step of Adam moves every weight by the rate, up or down. What that moves the input
-    of a unit by is largest, in mean square over the rows, where the signs of the steps
-    are those for which the features add up most; what it moves the output by grows with
-    the sum of the codes, about n_components rho. Both are held to a share of one.
-
-    The curvature that a step of SGD meets grows with the squared norms of the rows,
-    weighed by themselves: a few long rows set its limit.
-    """
-    architecture, penalties, scaling = problem
-    rows = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
-    rows = scaling.standardize(rows, out=np.empty(rows.shape))
-    if optimizer.optimizer_class is keras.optimizers.SGD:
-        squares = np.square(rows).sum(axis=1)
-        total = squares.sum()
-        norm = np.square(squares).sum() / total if total > 0 else 0.0
-        codes = architecture.n_components * penalties.rho**2
-        bias = penalties.beta * _move_of_bias(architecture, penalties)
-        return SGD_STEP / (4 + norm + codes + bias)
-    if coordinates.axes is not None:
-        rows = rows @ coordinates.axes
-    codes = architecture.n_components * penalties.rho
-    moves = _move_of_bias(architecture, penalties) + _largest_move(rows) + codes**2
-    return ACTIVATIONS[architecture.activation].adam_step / math.sqrt(moves)
-
-
-def _move_of_bias(architecture, penalties):
-    """Return the square of what a step of the bias moves a unit by, as KL sees it."""
-    if not ACTIVATIONS[architecture.activation].is_bounded:
-        # The curvature of KL at rho, which the slope of other units lessens.
-        return 1 / (penalties.rho * (1 - penalties.rho))
-    return 1.0
-
-
-def _largest_move(rows):
-    """Return the mean square of rows @ s for the signs s that make it large."""
-    signs = np.ones(rows.shape[1])
-    for _ in range(10):
-        signs = np.where(rows.T @ (rows @ signs) >= 0, 1.0, -1.0)
-    return float(np.square(rows @ signs).mean())
-
-
-class AnnealedRate:
-    """A learning rate that holds, then falls by a half cosine to a hundredth.
-
-    It falls over the last 30 % of ``max_iter``, or as soon as the training stalls,
-    then over 30 % of what the training takes altogether.
-    """
-
-    def __init__(self, rate, max_iter):
-        self._rate = rate
-        self._hold = max_iter - math.floor(ANNEALED_SHARE * max_iter)
-        self.end = max_iter
-
-    def __call__(self, epoch):
-        """Return the rate of an epoch, counted from 0."""
-        if epoch < self._hold:
-            return self._rate
-        progress = (epoch - self._hold + 1) / (self.end - self._hold + 1)
-        return self._rate * (0.505 + 0.495 * math.cos(math.pi * progress))
-
-    def on_stall(self, n_epochs):
-        """Begin to fall, unless that has begun. Return whether to stop instead."""
-        if n_epochs < self._hold:
-            self._hold = n_epochs
-            share = ANNEALED_SHARE / (1 - ANNEALED_SHARE)
-            self.end = min(self._hold + math.ceil(share * self._hold), self.end)
-        return False

@@ -90,10 +90,6 @@ class Run:
         self.of_optimizer = variables[n_weights:first_extra]
         self.extra = variables[first_extra:]
 
-    def get_weights(self):
-        """Return copies of the weights."""
-        return values_of(self.weights)
-
     def call(self, graph, *tensors):
         """Call a graph of the program, which may change the variables.
 

@@ -38,8 +38,8 @@ class EpochStream:
     scaling : Scaling
     coordinates : Coordinates
     batch_size : int
-    shuffle : bool
-    rng : RandomState
+    rng : RandomState or None
+        Of the order of the rows; None keeps it.
     n_epochs : int
         How often the rows are to be taken, at most.
 
@@ -49,9 +49,9 @@ class EpochStream:
         Rows of every chunk: a multiple of the batch size, or fewer than one batch.
     """
 
-    def __init__(self, X, scaling, coordinates, batch_size, shuffle, rng, n_epochs):
+    def __init__(self, X, scaling, coordinates, batch_size, rng, n_epochs):
         self._X, self._scaling, self._coordinates = X, scaling, coordinates
-        self._shuffle, self._rng = shuffle, rng
+        self._rng = rng
         n_rows, n_given = X.shape
         self._n_axes = n_features = coordinates.n_axes(n_given)
         if coordinates.axes is not None:
@@ -88,7 +88,7 @@ class EpochStream:
         """Yield, for each chunk of an epoch, the rows to take and their numbers."""
         n_rows = self._X.shape[0]
         starts = np.arange(0, n_rows, self._run_rows)
-        if self._shuffle:
+        if self._rng is not None:
             self._rng.shuffle(starts)
         for start in starts:
             n_run = min(self._run_rows, n_rows - start)
@@ -96,7 +96,9 @@ class EpochStream:
             if self._run is not None:
                 source = self._run[:n_run]
                 source[:] = self._X[start : start + n_run]
-            order = self._rng.permutation(n_run) if self._shuffle else np.arange(n_run)
+            order = np.arange(n_run)
+            if self._rng is not None:
+                order = self._rng.permutation(n_run)
             for rows in gen_batches(n_run, self.chunk_rows):
                 yield source, order[rows]
 

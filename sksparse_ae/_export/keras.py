@@ -4,30 +4,29 @@ from .._engine.optimizers import OptimizerSpec
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
 
 
-def compiled_model(parameters, penalties, loss, scale, optimizer):
+def compiled_model(parameters, problem, optimizer):
     """Return the model that ``SparseAutoencoderTransformer.to_keras`` describes.
 
     Parameters
     ----------
     parameters : Parameters
         The network on the data as given.
-    penalties : Penalties
-    loss : {"squared_error", "log_loss"}
-    scale : float
-        Unit of the objective.
+    problem : Problem
     optimizer : keras.optimizers.Optimizer
     """
-    n_features, n_components = parameters.W1.shape
+    architecture, coefficients, scaling = problem
     model = SparseAutoencoder(
-        n_features,
-        n_components,
-        **penalties._asdict(),
-        activation=parameters.activation,
-        output_activation=parameters.output_activation,
-        scale=scale,
+        architecture.n_features,
+        architecture.n_components,
+        **coefficients._asdict(),
+        activation=architecture.activation,
+        output_activation=architecture.output_activation,
+        scale=scaling.scale,
     )
     model.set_weights([*parameters.in_float32().arrays])
-    model.compile(optimizer=optimizer, loss=ReconstructionLoss(loss, scale))
+    model.compile(
+        optimizer=optimizer, loss=ReconstructionLoss(architecture.loss, scaling.scale)
+    )
     # Built, it is saved with the model; Keras warns of one that is not.
     model.optimizer.build(model.trainable_variables)
     return model

@@ -119,21 +119,41 @@ class Coordinates(NamedTuple):
         return n_features if self.axes is None else self.axes.shape[1]
 
     def enter(self, weights):
-        """Return W1, b1, W2, b2 in these coordinates, in float64."""
+        """Return W1, b1, W2, b2 in these coordinates, as a program holds them.
+
+        That is in float32 and in the kernel layout.
+        """
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights)
         b2 = b2 + self.low * W2.sum(axis=0)
         if self.axes is not None:
             W1 = self.axes.T @ W1
             W2, b2 = W2 @ self.axes / self.spread, b2 @ self.axes / self.spread
-        return [W1, b1, W2, b2]
+        return [w.astype(np.float32) for w in in_kernel_layout([W1, b1, W2, b2])]
 
     def leave(self, weights):
-        """Undo ``enter``."""
-        W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights)
+        """Undo ``enter``, but for the dtype.
+
+        The weights are no more exact than float32, and so the same to the last bit
+        whatever the number of BLAS threads that turned them back.
+        """
+        W1, b1, W2, b2 = (
+            np.asarray(w, dtype=np.float64) for w in in_kernel_layout(weights)
+        )
         if self.axes is not None:
             W1 = self.axes @ W1
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
-        return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
+        left = [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
+        return [w.astype(np.float32) for w in left]
+
+    def decoder_kernel(self, W2):
+        """Return decoder weights, as a program holds them, without their ``spread``."""
+        return W2 if self.spread is None else W2 * self.spread.astype(W2.dtype)
+
+
+def in_kernel_layout(weights):
+    """Return W1, b1, W2, b2 with W1 transposed, as programs hold it, or the reverse."""
+    W1, *others = weights
+    return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *others]
 
 
 def _standardized(X, scaling, n_rows):

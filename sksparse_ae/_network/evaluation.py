@@ -5,14 +5,33 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._objective.penalties import sparsity_penalty, weight_penalty
-from .statistics import code_moments
+from .._objective.objective import Losses
+from .reading import dense, row_chunks
 from .units import UnitStatistics
 from .validation import NotFinite
 
+# Fewer samples than this tell little of the units: those of earlier calls count with
+# them, as this many at most.
+ENOUGH_SAMPLES = 100
 
-def evaluate(X, parameters, loss, penalties, scaling, on_codes=None):
-    """Return the terms of the objective on ``X``, and the moments they came from.
+
+class Evaluation(NamedTuple):
+    """What all rows say of a network.
+
+    Attributes
+    ----------
+    losses : Losses
+        In float64.
+    statistic : ndarray of shape (n_components,)
+        What the penalty was evaluated at.
+    """
+
+    losses: Losses
+    statistic: np.ndarray
+
+
+def evaluate(X, parameters, problem, on_codes=None):
+    """Evaluate the objective on ``X``.
 
     Parameters
     ----------
@@ -20,34 +39,46 @@ def evaluate(X, parameters, loss, penalties, scaling, on_codes=None):
         The data as given.
     parameters : Parameters
         The network on the data as given.
-    loss : {"squared_error", "log_loss"}
-    penalties : Penalties
-    scaling : Scaling
-        The units that the objective is stated in.
+    problem : Problem
     on_codes : callable, optional
         Is shown the codes of each chunk of rows.
 
     Returns
     -------
-    objective : Bunch
-        `total`, `reconstruction`, `weight_decay` and `sparsity`, as floats.
-    moments : CodeMoments
+    evaluation : Evaluation
     """
-    moments = code_moments(X, parameters, loss, scaling.scale, on_codes)
+    n_samples, n_components = X.shape[0], parameters.b1.shape[0]
+    objective, scaling = problem.architecture.objective, problem.scaling
+    loss, penalty = objective.loss, objective.penalty
+    reconstruction, error, total = 0.0, 0.0, np.zeros(n_components)
+    for rows in row_chunks(X, n_components):
+        codes = parameters.encode(X[rows])
+        total += penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
+        if on_codes is not None:
+            on_codes(codes)
+        if loss.takes_inputs:
+            expected, output = dense(X[rows]), parameters.decoder_inputs(codes)
+        else:
+            # Scaled before it is squared, which may leave the range of the dtype.
+            expected, output = 0, parameters.decode(codes) - dense(X[rows])
+            output /= scaling.scale
+        losses = _sum(loss.of_rows(expected, output, np))
+        reconstruction += losses
+        error += loss.mean_squared_error(expected, output, losses, _sum, np)
+    statistic = penalty.statistic(total / n_samples, objective.activation)
     # The same network in the training's units: what is penalised is its weights.
     W1, _, W2, _ = scaling.unfold(parameters)
-    rho, beta, weight_decay = penalties
-    terms = Bunch(
-        reconstruction=float(moments.reconstruction),
-        weight_decay=float(weight_penalty((W1, W2), weight_decay, np)),
-        sparsity=float(sparsity_penalty(moments.rho_hat, rho, beta, np)),
+    terms = Losses(
+        reconstruction=float(reconstruction / n_samples),
+        sparsity=float(penalty.value(statistic, problem.coefficients, np)),
+        squared_error=float(error / n_samples),
+        weight_decay=float(objective.decay((W1, W2), problem.coefficients, np)),
     )
-    return Bunch(total=sum(terms.values()), **terms), moments
+    return Evaluation(terms, statistic)
 
 
-# Fewer samples than this tell little of the units: those of earlier calls count with
-# them, as this many at most.
-ENOUGH_SAMPLES = 100
+def _sum(values):
+    return values.sum(dtype=np.float64)
 
 
 class Recent(NamedTuple):
@@ -58,43 +89,56 @@ class Recent(NamedTuple):
     n_samples : float
     reconstruction : float
         Their mean loss.
+    statistic : ndarray of shape (n_components,)
+        What the penalty is evaluated at.
     units : ndarray
         ``UnitStatistics.table``.
     """
 
     n_samples: float
     reconstruction: float
+    statistic: np.ndarray
     units: np.ndarray
 
-    @classmethod
-    def joined(cls, earlier, units, objective, penalties):
-        """Return those of a call, which too few are joined by those of earlier ones.
 
-        Parameters
-        ----------
-        earlier : Recent or None
-        units : UnitStatistics
-            Of the call. It takes in those of earlier ones.
-        objective : Bunch
-            Of the call. Its terms become those over all of them.
-        penalties : Penalties
-        """
-        if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
-            n_own = units.n_samples
-            share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
-            units.take_in(earlier.units, earlier.n_samples, share)
-            rho, beta, _ = penalties
-            own = n_own / units.n_samples
-            objective.reconstruction *= own
-            objective.reconstruction += (1 - own) * earlier.reconstruction
-            objective.sparsity = float(sparsity_penalty(units.rho_hat, rho, beta, np))
-            objective.total = (
-                objective.reconstruction + objective.weight_decay + objective.sparsity
-            )
-        return cls(float(units.n_samples), objective.reconstruction, units.table)
+def _joined(earlier, units, evaluation, problem):
+    """Let samples of earlier calls count with those of a call that has too few.
+
+    Parameters
+    ----------
+    earlier : Recent or None
+    units : UnitStatistics
+        Of the call; takes in those of the earlier ones.
+    evaluation : Evaluation
+        Of the call.
+    problem : Problem
+
+    Returns
+    -------
+    evaluation : Evaluation
+        Of all these samples.
+    recent : Recent
+    """
+    losses, statistic = evaluation
+    if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
+        n_own = units.n_samples
+        share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
+        units.take_in(earlier.units, earlier.n_samples, share)
+        own = n_own / units.n_samples
+        statistic = own * statistic + (1 - own) * earlier.statistic
+        penalty = problem.architecture.objective.penalty
+        losses = losses._replace(
+            reconstruction=own * losses.reconstruction
+            + (1 - own) * earlier.reconstruction,
+            sparsity=float(penalty.value(statistic, problem.coefficients, np)),
+        )
+    recent = Recent(
+        float(units.n_samples), losses.reconstruction, statistic, units.table
+    )
+    return Evaluation(losses, statistic), recent
 
 
-def fitted_attributes(X, parameters, loss, penalties, scaling, recent=None):
+def fitted_attributes(X, parameters, problem, recent=None):
     """Return the attributes of an estimator with this network, trained on ``X``.
 
     The parameters are those of ``evaluate``; the network is cast to the dtype of ``X``.
@@ -106,21 +150,22 @@ def fitted_attributes(X, parameters, loss, penalties, scaling, recent=None):
             "The training produced weights that are not finite, or that leave the "
             f"range of {X.dtype} in the units of the data."
         )
+    _, coefficients, scaling = problem
     units = UnitStatistics(len(parameters.b1), parameters.activation)
-    objective, _ = evaluate(X, parameters, loss, penalties, scaling, units.update)
-    recent = Recent.joined(recent, units, objective, penalties)
-    if not np.isfinite(objective.total):
+    evaluation = evaluate(X, parameters, problem, units.update)
+    (losses, _), recent = _joined(recent, units, evaluation, problem)
+    if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")
     return {
         "coefs_": [parameters.W1, parameters.W2],
         "intercepts_": [parameters.b1, parameters.b2],
         "offset_": scaling.offset,
         "scale_": scaling.scale,
-        "beta_": float(penalties.beta),
-        "weight_decay_": float(penalties.weight_decay),
-        "objective_": objective,
+        "beta_": float(coefficients.beta),
+        "weight_decay_": float(coefficients.weight_decay),
+        "objective_": Bunch(total=losses.objective, **losses.terms),
         "rho_hat_": units.rho_hat,
-        "unit_states_": units.states(penalties.rho),
+        "unit_states_": units.states(coefficients.rho),
         "sparseness_": float(units.sparseness.mean()),
         "_recent": recent,
     }

@@ -6,6 +6,7 @@ import numpy as np
 
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
+from .._objective.objective import Coefficients, Objective
 from .autoencoder import Parameters
 from .scaling import Scaling
 
@@ -18,31 +19,19 @@ class Architecture(NamedTuple):
     activation: str
     output_activation: str
     loss: str
+    penalty: str
     dtype: str
 
-
-class Penalties(NamedTuple):
-    """The coefficients of the objective, as numbers or as tensors."""
-
-    rho: float
-    beta: float
-    weight_decay: float
-
     @classmethod
-    def of(cls, settings, automatic):
-        """Take them from the parameters of an estimator.
+    def of(cls, settings, n_features, dtype):
+        """Return that of a network with the FittedSettings on such data."""
+        named = [getattr(settings, name) for name in cls._fields[1:-1]]
+        return cls(n_features, *named, dtype.name)
 
-        Parameters
-        ----------
-        settings : SparseAutoencoderTransformer
-        automatic : callable
-            Returns the Penalties of which those are taken that are "auto".
-        """
-        given = cls(settings.rho, settings.beta, settings.weight_decay)
-        if "auto" not in given:
-            return given
-        chosen = zip(given, automatic(), strict=True)
-        return cls(*(auto if value == "auto" else value for value, auto in chosen))
+    @property
+    def objective(self):
+        """The Objective of such a network."""
+        return Objective(self)
 
 
 # What the coefficients are where they are "auto", for sigmoid units with rho = 0.05, a
@@ -51,22 +40,29 @@ USUAL_WEIGHT_DECAY, USUAL_RHO = 3e-3, 0.05
 USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 
 
-def automatic_penalties(moments, scaling, settings):
-    """Return the coefficients that are right for the data where they are "auto".
+def coefficients_of(settings, moments, scaling, earlier=None):
+    """Return the coefficients of the objective, those that are "auto" chosen.
 
     Parameters
     ----------
-    moments : Moments
-    scaling : Scaling
     settings : SparseAutoencoderTransformer
         Whose parameters are read.
+    moments : Moments
+    scaling : Scaling
+    earlier : Coefficients, optional
+        Of a training that is continued, which goes on with what was chosen for it.
     """
-    variances = np.square(moments.deviations / scaling.scale)
-    return Penalties(
-        settings.rho,
-        _automatic_beta(variances, moments.offset, settings.loss),
-        _automatic_weight_decay(variances, moments.offset, settings),
-    )
+    given = Coefficients(settings.rho, settings.beta, settings.weight_decay)
+    if "auto" not in given:
+        return given
+    chosen = earlier
+    if chosen is None:
+        variances = np.square(moments.deviations / scaling.scale)
+        beta = _automatic_beta(variances, moments.offset, settings.loss)
+        decay = _automatic_weight_decay(variances, moments.offset, settings)
+        chosen = Coefficients(settings.rho, beta, decay)
+    pairs = zip(given, chosen, strict=True)
+    return Coefficients(*(auto if value == "auto" else value for value, auto in pairs))
 
 
 def _automatic_beta(variances, mean, loss):
@@ -114,7 +110,7 @@ class Problem(NamedTuple):
     """A network, the coefficients of its objective, and the units it is trained in."""
 
     architecture: Architecture
-    penalties: Penalties
+    coefficients: Coefficients
     scaling: Scaling
 
     def folded(self, weights):

@@ -1,70 +1,8 @@
 """Statistics over rows and weights, in chunks of rows."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
-from .._objective.losses import LOSSES
 from .reading import dense, row_chunks
-
-
-class CodeMoments(NamedTuple):
-    """Means over the rows of what the objective is made of, in float64.
-
-    Attributes
-    ----------
-    reconstruction : float
-        Mean loss of a row.
-    rho_hat : ndarray of shape (n_components,)
-        Mean activation of each unit on the interval it lives in.
-    squared_error : float
-        Mean squared error of a row, summed over the features, in units of ``scale``.
-    """
-
-    reconstruction: float
-    rho_hat: np.ndarray
-    squared_error: float
-
-
-def _sum(values):
-    return values.sum(dtype=np.float64)
-
-
-def code_moments(X, parameters, loss, scale=1.0, on_codes=None):
-    """Average the reconstruction loss and the activations over the rows of ``X``.
-
-    Parameters
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-    parameters : Parameters
-    loss : str
-        Among ``LOSSES``.
-    scale : float, default=1.0
-        Unit of the squared error.
-    on_codes : callable, optional
-        Is shown the codes of each chunk of rows, to save it a pass of its own.
-    """
-    n_samples, loss = X.shape[0], LOSSES[loss]
-    total, error, activation = 0.0, 0.0, np.zeros(parameters.b1.shape[0])
-    for rows in row_chunks(X, parameters.b1.shape[0]):
-        codes = parameters.encode(X[rows])
-        activation += codes.sum(axis=0, dtype=np.float64)
-        if on_codes is not None:
-            on_codes(codes)
-        if loss.takes_inputs:
-            expected, output = dense(X[rows]), parameters.decoder_inputs(codes)
-        else:
-            # Scaled before it is squared, which may leave the range of the dtype.
-            expected, output = 0, parameters.decode(codes) - dense(X[rows])
-            output /= scale
-        losses = _sum(loss.of_rows(expected, output, np))
-        total += losses
-        error += loss.mean_squared_error(expected, output, losses, _sum, np)
-    rho_hat = mean_to_rho_hat(
-        activation / n_samples, ACTIVATIONS[parameters.activation].unit_range
-    )
-    return CodeMoments(total / n_samples, rho_hat, error / n_samples)
 
 
 def squared_errors(X, parameters, per_feature, scale):

@@ -1,11 +1,67 @@
-"""Penalties on the mean activations and on the weights."""
+"""Penalties on the activations of units and on the weights."""
 
 import numpy
+
+from .activations import mean_to_rho_hat
 
 # KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
 # tangent beyond. A power of two: float32 then holds both ends exactly, and with them
 # the slope, which 1 - 1e-6 rounded to float32 would change by 6 %.
 KL_MARGIN = 2.0**-20
+
+# A running mean is taken no nearer to 0 and 1 than this share of rho and of 1 - rho: an
+# estimate from some hundred samples does not know a mean that is smaller.
+LEAST_SHARE = 1 / 64
+
+
+class KullbackLeibler:
+    """Ng's penalty: beta times the sum over the units of KL(rho || rho_hat).
+
+    A penalty acts on one mean over the rows for each unit. What it needs of the rows
+    therefore adds up: over batches, chunks, processes and machines. ``per_row`` is what
+    is averaged, ``statistic`` restates the mean by an affine map, and ``value`` is the
+    penalty.
+
+    Attributes
+    ----------
+    keras_layer : str
+        Its layer in ``sksparse_ae.regularizers``, which ``to_keras`` puts between
+        encoder and decoder.
+    """
+
+    keras_layer = "KLSparsity"
+
+    def check(self, rho):
+        """Raise ValueError for a rho that the penalty cannot ask for."""
+        if not KL_MARGIN <= rho <= 1 - KL_MARGIN:
+            raise ValueError(
+                f"rho={rho!r} is closer than 2**-20 to 0 or 1, where the "
+                "divergence is continued by its tangent; use a rho in between."
+            )
+
+    def per_row(self, codes, xp):
+        """Return what is averaged over the rows, in the shape of the codes."""
+        return codes
+
+    def statistic(self, mean, activation):
+        """Return rho_hat: the mean on the interval of the activation."""
+        return mean_to_rho_hat(mean, activation.unit_range)
+
+    def value(self, rho_hat, coefficients, xp):
+        """Return the penalty, summed over the units."""
+        return sparsity_penalty(rho_hat, coefficients.rho, coefficients.beta, xp)
+
+    def curvature(self, rho):
+        """Return the second derivative of a unit's KL in rho_hat, at rho."""
+        return 1 / (rho * (1 - rho))
+
+    def bounds(self, coefficients):
+        """Return the least and the largest running mean that is believed."""
+        rho = coefficients.rho
+        return LEAST_SHARE * rho, 1 - LEAST_SHARE * (1 - rho)
+
+
+PENALTIES = {"kl": KullbackLeibler()}
 
 
 def kl_divergence(rho, rho_hat, xp, *, once=True):
@@ -20,20 +76,15 @@ def kl_divergence(rho, rho_hat, xp, *, once=True):
     ``once`` says that only first derivatives are taken of it.
     """
     inside = xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN)
-    if once:
+    if once and xp is not numpy:
         # The slope below is the derivative, inside and out, so that nothing else needs
         # one: differentiating each operation cost a small network's step six passes.
-        inside = _held_constant(inside, xp)
+        inside = xp.stop_gradient(inside)
     divergence = rho * xp.log(rho / inside) + (1 - rho) * xp.log(
         (1 - rho) / (1 - inside)
     )
     slope = (1 - rho) / (1 - inside) - rho / inside
     return divergence + slope * (rho_hat - inside)
-
-
-def _held_constant(value, xp):
-    """Return ``value``, of which no gradient is taken; NumPy takes none."""
-    return value if xp is numpy else xp.stop_gradient(value)
 
 
 def sparsity_penalty(rho_hat, rho, beta, xp, *, once=True):

@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import threading
 import warnings
+from typing import NamedTuple
 
 from joblib.parallel import (
     FallbackToBackend,
@@ -13,10 +14,19 @@ from joblib.parallel import (
 
 from .._engine.startup import starting_tensorflow
 from .._training.executor import installed
+from .._training.monitor import Monitor
+from .._training.plan import Plan
 from .._utils.threads import interrupt
 
 # What warnings.catch_warnings() puts back; a call may wait within it.
 _STATE_OF_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
+
+
+class Training(NamedTuple):
+    """What a call waits for: a training, and what watches it."""
+
+    plan: Plan
+    monitor: Monitor
 
 
 class Cancelled(BaseException):
@@ -32,7 +42,7 @@ class Task(threading.Thread):
 
     Attributes
     ----------
-    training : MiniBatchTraining or None
+    training : Training or None
         What the call waits for.
     trained : tuple or BaseException
         What it is to go on with: weights and whether they converged, or what ended it.
@@ -87,12 +97,12 @@ class Task(threading.Thread):
         self._cancelled = True
         self._turn.release()
 
-    def train(self, training):
+    def train(self, plan, monitor):
         """Wait for a training; return its weights and whether it converged.
 
         For the call's own thread; raises what ended the training.
         """
-        self.training = training
+        self.training = Training(plan, monitor)
         self._pause.release()
         self._wait()
         self.training, trained, self.trained = None, self.trained, None

@@ -11,14 +11,14 @@ from .._network.validation import held_not_finite
 OUTWEIGHS = 1e3
 
 
-def diagnosis(error, training, settings):
+def diagnosis(error, plan, settings):
     """Say why a training is not finite, and what to change.
 
     Parameters
     ----------
     error : NotFinite
         What has been found.
-    training : Training
+    plan : Plan
     settings : SparseAutoencoderTransformer
         Whose parameters are read.
 
@@ -26,7 +26,7 @@ def diagnosis(error, training, settings):
     -------
     message : str
     """
-    X, (_, penalties, scaling) = training.X, training.problem
+    X, (_, coefficients, scaling) = plan.X, plan.problem
     if cause := held_not_finite(X):
         return f"{error} {cause}"
     dtype = X.dtype if settings.solver == "lbfgs" else np.dtype(np.float32)
@@ -41,23 +41,20 @@ def diagnosis(error, training, settings):
                 f"{dtype}. Scale the data (StandardScaler)."
             )
         for name in ("beta", "weight_decay"):
-            coefficient = getattr(penalties, name)
-            if coefficient > OUTWEIGHS and _outweighs(name, sample, training):
+            coefficient = getattr(coefficients, name)
+            if coefficient > OUTWEIGHS and _outweighs(name, sample, plan):
                 return f"{error} {name}={coefficient:.3g} outweighs all else: lower it."
     return f"{error} {_shorter_steps(settings)}"
 
 
-def _outweighs(name, sample, training):
+def _outweighs(name, sample, plan):
     """Say whether a penalty is next to all of the objective at the start."""
-    _, penalties, scaling = training.problem
-    loss = training.problem.architecture.loss
-    parameters = training.problem.folded(training.weights)
     try:
-        objective, _ = evaluate(sample, parameters, loss, penalties, scaling)
+        losses, _ = evaluate(sample, plan.problem.folded(plan.weights), plan.problem)
     except ValueError:  # its codes overflow
         return True
-    term = objective["sparsity" if name == "beta" else name]
-    return not abs(term) < OUTWEIGHS * abs(objective.total - term)
+    term = losses.terms["sparsity" if name == "beta" else name]
+    return not abs(term) < OUTWEIGHS * abs(losses.objective - term)
 
 
 def _shorter_steps(settings):

@@ -14,8 +14,8 @@ def installed(executor):
     Parameters
     ----------
     executor : object
-        Its ``train`` takes a MiniBatchTraining, and returns the weights and whether it
-        converged, or raises what ended it.
+        Its ``train`` takes a Plan and a Monitor, and returns the weights and whether
+        the training converged, or raises what ended it.
     """
     token = _installed.set((executor, threading.get_ident()))
     try:

@@ -1,17 +1,13 @@
 """A stack of encoders below a logistic regression, trained as one network."""
 
-import warnings
-from typing import NamedTuple
+import contextlib
 
-from .._engine.classifier import StackRun
+from .._engine.classifier import StackEngine
 from .._network.validation import NotFinite
 from .diagnosis import OUTWEIGHS
-
-
-class Loss(NamedTuple):
-    """What an epoch, or held-out rows, report to the monitor."""
-
-    objective: float
+from .loop import Course, run
+from .monitor import HeldOut
+from .rates import AnnealedRate
 
 
 def train_stack(
@@ -22,7 +18,8 @@ def train_stack(
     architecture,
     objective,
     batch_size,
-    rate,
+    learning_rate,
+    max_iter,
     rng,
     make_monitor,
 ):
@@ -40,42 +37,37 @@ def train_stack(
     architecture : StackArchitecture
     objective : StackObjective
     batch_size : int
-    rate : AnnealedRate
+    learning_rate : float
+        At the start.
+    max_iter : int
     rng : RandomState
     make_monitor : callable
-        Maps None, or a function from weights to the Loss to be watched, to a Monitor.
+        Maps None, or a function from weights to what is to be watched, to a Monitor.
 
     Returns
     -------
     weights : list of ndarray
     monitor : Monitor
     """
-    run = StackRun(rows, weights, architecture, objective, batch_size, rate.end)
+    engine = StackEngine(
+        rows, weights, architecture, objective, batch_size, rng, max_iter
+    )
     watch = None
     if held_out is not None:
-        cross_entropy = run.watching(held_out)
+        cross_entropy = engine.watching(held_out)
 
         def watch(weights):
-            return Loss(cross_entropy(weights))
+            return HeldOut(cross_entropy(weights), None)
 
     monitor = make_monitor(watch)
     monitor.begin_with(weights)
-    monitor.start()
-    epoch = 0
+    course = Course(monitor, AnnealedRate(learning_rate, max_iter), max_iter)
     try:
-        while epoch < rate.end:
-            loss = run.epoch(rate(epoch), rng.permutation(len(rows[0])))
-            epoch += 1
-            monitor.update(Loss(loss), run.get_weights)
-            if monitor.stalled:
-                rate.on_stall(epoch)
+        with contextlib.closing(monitor):
+            run([course], engine)
     except NotFinite as error:
-        change = f"Lower learning_rate={rate(0):.3g}, or scale the data."
+        change = f"Lower learning_rate={learning_rate:.3g}, or scale the data."
         if max(objective.decays) > OUTWEIGHS:
             change = "Lower weight_decay, or raise C of the LogisticRegression."
         raise ValueError(f"{error} {change}") from error
-    except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
-    finally:
-        monitor.close()
-    return monitor.best_weights or run.get_weights(), monitor
+    return monitor.best_weights or course.weights, monitor

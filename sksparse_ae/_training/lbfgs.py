@@ -1,100 +1,191 @@
-"""Full-batch training: SciPy's L-BFGS over one compiled value and gradient."""
+"""L-BFGS over a compiled value and gradient, with a state of a few arrays."""
 
 import math
 import warnings
+from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.linalg.blas import get_blas_funcs
+from scipy.optimize import line_search
 
-from .._engine.full_batch import N_TERMS, FullBatchObjective
 from .._network.validation import NotFinite
-from .._utils.threads import single_blas_thread
-from .monitor import Losses
+from .._objective.objective import Losses
 
-# The course keeps 100. SciPy's own work for a step grows with their number: on digits
-# with 200 units, 50 take 1.9 times as long as 10 and end 0.3 % lower after 200 steps.
+# Steps, with the changes of the gradient, that the Hessian is estimated from. On digits
+# with 200 units, 50 of them take longer than 10 and end 0.3 % lower after 200 steps.
 N_CORRECTIONS = 10
 
+# The training has converged if an iteration lowers the objective by less than this
+# share of it, as in SciPy's own L-BFGS-B.
+LEAST_GAIN = 1e7 * np.finfo(np.float64).eps
 
-def minimize_objective(
-    X, weights, *, problem, max_iter, tol, monitor, stop_on_stall, log
-):
-    """Minimise the objective by L-BFGS.
+# Constants of the strong Wolfe conditions, and the most steps that a search tries.
+SUFFICIENT_DECREASE, CURVATURE, MOST_TRIALS = 1e-4, 0.9, 20
+
+
+class End(NamedTuple):
+    """Why a minimisation ended by itself: what failed, or nothing."""
+
+    failure: str | None = None
+
+
+class LBFGS:
+    """A minimisation whose epochs are iterations of L-BFGS.
+
+    The two-loop recursion and the starting step are those of J. Nocedal, S. J. Wright,
+    "Numerical Optimization", 2nd edition, Springer 2006, algorithms 7.4 and 7.5.
+
+    SciPy's own driver cannot be saved half-way. On digits and patches this one reaches
+    SciPy's objectives in as many evaluations (0.97 to 1.02 of them in the median of
+    five starts, in float32 and in float64).
 
     Parameters
     ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The data as given; its dtype is that of the computation.
+    objective : FullBatchObjective
+        Maps a vector to Losses and a gradient.
     weights : list of ndarray
         W1, b1, W2, b2 in the training's units, to start from.
-    problem : Problem
-    max_iter : int
     tol : float
         The largest component of the gradient at which to stop.
-    monitor : Monitor
-        Told of every iteration.
-    stop_on_stall : bool
-        Whether to stop where the monitor sees no improvement.
-    log : EvaluationLog or None
-        What earlier attempts at this training have evaluated.
 
-    Returns
-    -------
-    weights : list of ndarray
-    converged : bool
-        Whether the training ended for another reason than the number of iterations.
+    Attributes
+    ----------
+    end : End or None
+        None while there are steps to take.
     """
-    evaluate_at = objective = FullBatchObjective(X, problem, max_iter)
-    program, start = objective.program, objective.program.flatten(weights)
-    if log is not None:
-        evaluate_at = log.replaying(objective, N_TERMS, start.size, X.dtype)
-    last, losses_at = start, {}  # of the latest iteration: a line search takes several
 
-    def function(vector):
-        monitor.begin_iteration()
-        (*terms, decay), gradient = evaluate_at(vector)
-        losses = Losses.from_terms(terms, decay)
-        losses_at[losses.objective] = losses
-        return losses.objective, gradient.astype(np.float64)
+    def __init__(self, objective, weights, tol):
+        self._objective, self._program, self._tol = objective, objective.program, tol
+        self._point = self._program.flatten(weights).astype(np.float64)
+        self._known = self._stop = self.end = None
+        self._losses, gradient = self._evaluate(self._point)
+        if not math.isfinite(self._losses.objective):
+            raise NotFinite("The objective is not finite at the start of the training.")
+        self._gradient = gradient
+        # A ring: the pair of iteration n is at n modulo their number.
+        shape = N_CORRECTIONS, gradient.size
+        self._steps, self._changes = np.zeros(shape), np.zeros(shape)
+        self._n_pairs = self._n_kept = 0
+        self._axpy = get_blas_funcs("axpy", (self._point,))
+        self._end_at_minimum()
 
-    def on_iteration(intermediate_result):
-        nonlocal last
-        last = intermediate_result.x.copy()
-        value = float(intermediate_result.fun)
-        losses = losses_at.get(value) or Losses(value, 0.0, 0.0, math.nan)  # not finite
-        losses_at.clear()
-        monitor.update(losses, lambda: program.split(last))
-        if monitor.stop_requested or (stop_on_stall and monitor.stalled):
-            raise StopIteration
+    def _evaluate(self, point):
+        """Return Losses and gradient at a point, which may be the latest one."""
+        if self._known is None or not np.array_equal(point, self._known[0]):
+            if self._stop is not None and self._stop.is_set():
+                raise KeyboardInterrupt
+            losses, gradient = self._objective(point)
+            self._known = point.copy(), losses, gradient.astype(np.float64)
+        return self._known[1:]
 
-    # L-BFGS's own products are small; more threads would wait for them by spinning, and
-    # take the cores from the network: an evaluation then takes a third longer.
-    with single_blas_thread():
-        monitor.start()
-        try:
-            result = minimize(
-                function,
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                callback=on_iteration,
-                options={
-                    "maxiter": max_iter,
-                    "maxfun": np.inf,
-                    "maxcor": N_CORRECTIONS,
-                    "gtol": tol,
-                },
+    def _value(self, point):
+        value = self._evaluate(point)[0].objective
+        return value if math.isfinite(value) else math.inf
+
+    def _slope(self, point):
+        return self._evaluate(point)[1]
+
+    def epoch(self, rates=None, stop=None):
+        """Take a step; return its Losses in a list, as engines of epochs do."""
+        self._stop = stop
+        before = self._losses
+        step = self._searched()
+        if step is None and self._n_kept:
+            # The estimate of the Hessian is at fault, or rounding: begin it afresh.
+            self._n_kept = 0
+            step = self._searched()
+        if step is None:
+            self.end = End(
+                "L-BFGS ended early: no step along the gradient lowers the objective."
             )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
-            monitor.interrupted = True
-            return program.split(last), True
-        finally:
-            if log is not None:
-                log.close()
-    if not np.isfinite(result.fun):
-        raise NotFinite("The objective is not finite at the start of the training.")
-    if result.status == 2:
-        monitor.failure = f"L-BFGS ended early: {result.message}."
-    # Status 1 is the limit of iterations; 99 a stop that the monitor asked for.
-    return program.split(result.x), result.status not in (1, 2)
+            return [None]
+        point = self._point + step
+        self._losses, gradient = self._evaluate(point)
+        self._keep(step, gradient - self._gradient)
+        self._point, self._gradient = point, gradient
+        gain = before.objective - self._losses.objective
+        least = LEAST_GAIN * max(
+            abs(before.objective), abs(self._losses.objective), 1.0
+        )
+        if gain <= least:
+            self.end = End()
+        self._end_at_minimum()
+        return [self._losses]
+
+    def _end_at_minimum(self):
+        if np.abs(self._gradient).max() <= self._tol:
+            self.end = End()
+
+    def _searched(self):
+        """Return a step that lowers the objective enough, or None."""
+        direction = self._direction()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a search that finds nothing
+            length, *_ = line_search(
+                self._value,
+                self._slope,
+                self._point,
+                direction,
+                self._gradient,
+                self._losses.objective,
+                c1=SUFFICIENT_DECREASE,
+                c2=CURVATURE,
+                maxiter=MOST_TRIALS,
+            )
+        return None if length is None else length * direction
+
+    def _keep(self, step, change):
+        """Take a pair into the estimate of the Hessian, if it curves upwards."""
+        if step @ change > np.finfo(np.float64).eps * (change @ change):
+            place = self._n_pairs % N_CORRECTIONS
+            self._steps[place], self._changes[place] = step, change
+            self._n_pairs += 1
+            self._n_kept = min(self._n_kept + 1, N_CORRECTIONS)
+
+    def _direction(self):
+        """Return minus the gradient times the estimate of the inverse Hessian."""
+        direction, shares = -self._gradient, []
+        if not self._n_kept:
+            return direction / np.linalg.norm(direction)
+        newest = self._n_pairs - 1
+        places = [(newest - n) % N_CORRECTIONS for n in range(self._n_kept)]
+        pairs = [(self._steps[place], self._changes[place]) for place in places]
+        for step, change in pairs:
+            share = (step @ direction) / (step @ change)
+            shares.append(share)
+            direction = self._axpy(change, direction, a=-share)
+        step, change = pairs[0]
+        direction *= (step @ change) / (change @ change)
+        for (step, change), share in zip(
+            reversed(pairs), reversed(shares), strict=True
+        ):
+            rest = share - (change @ direction) / (step @ change)
+            direction = self._axpy(step, direction, a=rest)
+        return direction
+
+    def weights(self, number=0):
+        """Return W1, b1, W2, b2 in the training's units."""
+        return self._program.split(self._point)
+
+    def finish(self):
+        """Do nothing: the weights are what they are."""
+
+    def state(self):
+        """Return what ``restore`` continues from, to the bit."""
+        return {
+            "point": self._point,
+            "gradient": self._gradient,
+            "losses": list(self._losses),
+            "steps": self._steps,
+            "changes": self._changes,
+            "n_pairs": self._n_pairs,
+            "n_kept": self._n_kept,
+        }
+
+    def restore(self, state):
+        """Go on from a state of this training."""
+        self._point, self._gradient = state["point"], state["gradient"]
+        self._losses = Losses(*state["losses"])
+        self._steps, self._changes = state["steps"], state["changes"]
+        self._n_pairs, self._n_kept = state["n_pairs"], state["n_kept"]
+        self._end_at_minimum()

@@ -6,30 +6,11 @@ import time
 from typing import NamedTuple
 
 from .._network.validation import NotFinite
+from .._objective.objective import Losses
 
 # A look at the weights that finds an objective above the lowest one by more than this
 # share of it sees a rise: averaged weights scatter by less.
 RISE = 0.002
-
-
-class Losses(NamedTuple):
-    """What an iteration reports: the terms of the objective, and the squared error."""
-
-    reconstruction: float
-    weight_decay: float
-    sparsity: float
-    squared_error: float
-
-    @classmethod
-    def from_terms(cls, terms, weight_decay):
-        """Join the reported means of ``DataTerms`` and the weight decay."""
-        reconstruction, sparsity, squared_error = map(float, terms)
-        return cls(reconstruction, float(weight_decay), sparsity, squared_error)
-
-    @property
-    def objective(self):
-        """The sum of the three terms."""
-        return self.reconstruction + self.weight_decay + self.sparsity
 
 
 class HeldOut(NamedTuple):
@@ -179,7 +160,7 @@ class Monitor:
             self._lowest_seen, self._lowest_weights = objective, weights
         excess = objective - self._lowest_seen
         self.rises = excess > max(RISE * self._lowest_seen, self._negligible)
-        self._seen = n_done, objective
+        self._seen = [n_done, objective]
 
     def start(self):
         """Start the clock of the progress: what was to be imported is imported."""
@@ -235,33 +216,32 @@ class Monitor:
                 lambda: self.best_weights or get_weights()
             )
 
+    # What ``state`` consists of, beside the curves.
+    _STATE = (
+        "_best",
+        "_lowest",
+        "_n_no_change",
+        "_seen",
+        "_lowest_seen",
+        "_lowest_weights",
+        "rises",
+        "_gains_nothing",
+        "_best_weights",
+    )
+
     def state(self):
         """Return what ``restore`` continues from, as plain values and arrays."""
-        return {
+        state = {name: getattr(self, name) for name in self._STATE}
+        return state | {
             "losses": [list(losses) for losses in self.losses],
             "held_out": [list(held_out) for held_out in self.held_out],
-            "best": self._best,
-            "lowest": self._lowest,
-            "n_no_change": self._n_no_change,
-            "seen": None if self._seen is None else list(self._seen),
-            "lowest_seen": self._lowest_seen,
-            "lowest_weights": self._lowest_weights,
-            "rises": self.rises,
-            "gains_nothing": self._gains_nothing,
-            "best_weights": self._best_weights,
         }
 
     def restore(self, state):
         """Continue from the state of another monitor."""
+        vars(self).update({name: state[name] for name in self._STATE})
         self.losses = [Losses(*losses) for losses in state["losses"]]
         self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
-        self._best, self._lowest = state["best"], state["lowest"]
-        self._n_no_change = state["n_no_change"]
-        self._seen = state["seen"] and tuple(state["seen"])
-        self._lowest_seen, self.rises = state["lowest_seen"], state["rises"]
-        self._lowest_weights = state["lowest_weights"]
-        self._gains_nothing = state["gains_nothing"]
-        self._best_weights = state["best_weights"]
 
     def close(self):
         """End the line of progress, and an iteration that was not finished."""

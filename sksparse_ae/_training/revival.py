@@ -33,11 +33,15 @@ class Reviver:
     rho : float
     activation, output_activation : str
     rng : RandomState
-        Kept as an attribute: its state is part of a training's.
+        Its state is part of a training's.
+
+    Attributes
+    ----------
+    rho, rng
     """
 
     def __init__(self, sample, offset, rho, activation, output_activation, rng):
-        self._sample, self._offset, self._rho = sample, offset, rho
+        self._sample, self._offset, self.rho = sample, offset, rho
         self._activations = activation, output_activation
         self.rng = rng
 
@@ -63,7 +67,7 @@ class Reviver:
         codes = parameters.encode(self._sample)
         statistics = UnitStatistics(codes.shape[1], self._activations[0])
         statistics.update(codes)
-        revived = statistics.states(self._rho) != "active"
+        revived = statistics.states(self.rho) != "active"
         n_revived = int(revived.sum())
         if n_revived == 0:
             return weights, revived
@@ -78,7 +82,7 @@ class Reviver:
         spread = (self._sample @ direction.T).std(axis=0)
         W1[:, revived] = direction.T / np.where(spread > 0, spread, 1.0)
         b1[revived] = bias_for_mean_activation(
-            self._sample @ W1[:, revived], self._rho, activation
+            self._sample @ W1[:, revived], self.rho, activation
         )
         if self._activations[1] == "linear":
             b2 += codes[:, revived].mean(axis=0) @ W2[revived]

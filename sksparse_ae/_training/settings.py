@@ -9,7 +9,7 @@ import numpy as np
 
 from .._network.validation import check_range
 from .._objective.losses import LOSSES
-from .._objective.penalties import KL_MARGIN
+from .._objective.penalties import PENALTIES
 
 # What a training that continues another one has to have in common with it.
 CONTINUED = ("n_components", "activation", "output_activation", "loss", "scale")
@@ -35,14 +35,16 @@ class FittedSettings(NamedTuple):
     scale: str | bool
     rho: float
     beta: float
+    penalty: str
     step: str
 
     @classmethod
     def of(cls, estimator):
         """Take them from the parameters of an estimator."""
         step = "iteration" if estimator.solver == "lbfgs" else "epoch"
-        *parameters, _ = cls._fields
-        return cls(*(getattr(estimator, name) for name in parameters), step)
+        *parameters, _, _ = cls._fields
+        given = [getattr(estimator, name) for name in parameters]
+        return cls(*given, estimator._penalty, step)
 
 
 def as_python(value):
@@ -82,11 +84,7 @@ def check_settings(settings, X, *, partial):
         Whether they are those of a ``partial_fit``, which uses fewer.
     """
     n_samples = X.shape[0]
-    if not KL_MARGIN <= settings.rho <= 1 - KL_MARGIN:
-        raise ValueError(
-            f"rho={settings.rho!r} is closer than 2**-20 to 0 or 1, where the "
-            "divergence is continued by its tangent; use a rho in between."
-        )
+    PENALTIES[settings._penalty].check(settings.rho)
     needed = LOSSES[settings.loss].output_activation
     if needed not in (None, settings.output_activation):
         raise ValueError(

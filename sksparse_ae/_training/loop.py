@@ -1,0 +1,254 @@
+"""The loop over the epochs of a training, or of several side by side.
+
+It knows no TensorFlow. An engine takes the steps; see ``Engine`` for what it offers.
+"""
+
+import warnings
+from typing import Protocol
+
+from .._network.validation import NotFinite
+from .._objective.objective import Losses
+
+# The weights to return to, should an epoch be lost, are kept at each so many epochs.
+SAFE_EPOCHS = 10
+
+
+class Engine(Protocol):
+    """What takes the steps of one model, or of several side by side.
+
+    ``state``, ``restore`` and ``replace_units`` are asked of one model only, for a
+    checkpoint, a rate that may return to earlier weights, and units that are resampled.
+    """
+
+    # Of a minimisation that ends by itself: an object whose ``failure`` says why, or is
+    # None. Else None.
+    end: object
+
+    def epoch(self, rates: list, stop=None) -> list[Losses]:
+        """Take an epoch at the rate of each model; KeyboardInterrupt once told to.
+
+        The losses of a model that has found no step to take are None.
+        """
+
+    def rate_now(self, rate):
+        """Return what a rate has fallen to within the epochs."""
+
+    def weights(self, number: int = 0) -> list:
+        """Return the weights of a model."""
+
+    def finish(self) -> None:
+        """Do what is due after the last epoch."""
+
+    def state(self):
+        """Return a tree of arrays and numbers."""
+
+    def restore(self, state) -> None:
+        """Go on from such a tree."""
+
+
+class Course:
+    """One training: what its epochs lead to, and when it ends.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        Told of every epoch; says when the training stalls.
+    rate : FixedRate
+        Or another one of ``rates``.
+    max_iter : int
+    rng : RandomState, optional
+        Of the order of the rows: part of what a checkpoint holds.
+    reviver : Reviver, optional
+        Looks after inactive units in the first part of the training.
+    checkpoint : Checkpoint, optional
+        Where to continue from, and to save the training after an epoch.
+
+    Attributes
+    ----------
+    ended : bool
+    converged : bool
+        Whether it ended by itself, or was stopped, before it ran out of epochs.
+    is_lost : bool
+        Whether its rate proves too large while others train beside it.
+    error : NotFinite or None
+        What ended it while others train beside it.
+    weights : list of ndarray
+        What it has ended with.
+    """
+
+    def __init__(
+        self, monitor, rate, max_iter, *, rng=None, reviver=None, checkpoint=None
+    ):
+        self.monitor, self._rate, self._max_iter = monitor, rate, max_iter
+        self._reviver, self._checkpoint = reviver, checkpoint
+        generators = rng, reviver and reviver.rng
+        self._generators = [g for g in generators if g is not None]
+        self.n_iter, self.ended, self.converged = 0, False, False
+        self.is_lost, self.error, self.weights = False, None, None
+
+    def begin(self, engine, number, n_models):
+        """Take the place of a model in an engine; continue from a checkpoint."""
+        self._engine, self._number, self._is_alone = engine, number, n_models == 1
+        self.monitor.start()
+        # Where an automatic rate proves too large for the data, it returns here.
+        self._safe = self._before = None
+        if self._may_return:
+            self._safe = engine.state()
+        if self._checkpoint is not None:
+            with self._checkpoint.reading(like=self.state()) as saved:
+                if saved is not None:
+                    self.restore(saved)
+        self._end_if_due()
+
+    @property
+    def _may_return(self):
+        return self._is_alone and self._rate.may_return
+
+    @property
+    def goes_on(self):
+        """Whether there are epochs to come."""
+        return not (self.ended or self.is_lost or self.error)
+
+    @property
+    def rate(self):
+        """The learning rate of the epoch to come, 0 for none."""
+        return self._rate.at(self.n_iter) if self.goes_on else 0.0
+
+    def before_epoch(self):
+        """Take note that an epoch begins."""
+        self.monitor.begin_iteration()
+        self._before = None
+        if self._may_return and self.n_iter % SAFE_EPOCHS == 0:
+            self._before = self._engine.state()
+        if self._is_alone and self.rate is not None:
+            self.monitor.note_rate(self._engine.rate_now(self.rate))
+
+    def after_epoch(self, losses):
+        """Take note of an epoch, and do what follows from it.
+
+        `losses` is None if the engine has found no step to take.
+        """
+        if losses is None:
+            self._end_if_due()
+            return
+        if self._rate.loses(losses.objective):
+            if self._is_alone:
+                self._engine.restore(self._safe)
+            self.is_lost = not self._is_alone
+            return
+        # Where an epoch has gone well its start is safe; its end need not be.
+        if self._before is not None and self._rate.is_lowest(losses.objective):
+            self._safe = self._before
+        self.n_iter += 1
+        monitor = self.monitor
+        monitor.update(losses, self._weights)
+        if self._rate.answer(monitor, self.n_iter):
+            self.ended, self.converged = True, not monitor.rises
+        if monitor.stop_requested:
+            self.ended = self.converged = True
+        if not self.ended:
+            self._revive()
+        if self._checkpoint is not None:
+            self._checkpoint.save(self.state)
+        self._end_if_due()
+
+    def _weights(self):
+        return self._engine.weights(self._number)
+
+    def _revive(self):
+        reviver = self._reviver
+        if reviver is None or not reviver.is_due(self.n_iter, self._max_iter):
+            return
+        weights, units = reviver.revive(self._weights())
+        if units.any():
+            self.monitor.be_patient()
+            self._engine.replace_units(weights, units, reviver.rho)
+
+    def _end_if_due(self):
+        """End if the engine has, or if there are no more epochs."""
+        end = self._engine.end
+        if self.ended:
+            pass
+        elif end is not None:
+            self.ended, self.converged = True, end.failure is None
+            self.monitor.failure = end.failure
+        elif self.n_iter >= self._rate.limit(self._max_iter):
+            self.ended, self.converged = True, self.monitor.conclude(self._weights)
+        if self.ended and not self._is_alone:
+            self.weights = self._weights()
+
+    def interrupt(self):
+        """End because the user has asked for it."""
+        self.monitor.interrupted = self.ended = self.converged = True
+        self.is_lost = False
+
+    def finish(self):
+        """Take the weights, if there are any to take."""
+        if self.ended and self.weights is None:
+            self._engine.finish()
+            self.weights = self._weights()
+
+    def state(self):
+        """Return the state of the training, a tree of arrays and plain values."""
+        return {
+            "engine": self._engine.state(),
+            "safe": self._safe,
+            "n_iter": self.n_iter,
+            "ended": self.ended,
+            "converged": self.converged,
+            "rate": self._rate.state(),
+            "random": [g.get_state(legacy=False) for g in self._generators],
+            "monitor": self.monitor.state(),
+        }
+
+    def restore(self, saved):
+        """Continue from the state of an equal training."""
+        self._engine.restore(saved["engine"])
+        self._safe, self.n_iter = saved["safe"], saved["n_iter"]
+        self.ended, self.converged = saved["ended"], saved["converged"]
+        self._rate.restore(saved["rate"])
+        for generator, state in zip(self._generators, saved["random"], strict=True):
+            generator.set_state(state)
+        self.monitor.restore(saved["monitor"])
+        if not len(self.monitor.losses) == self.n_iter <= self._max_iter:
+            raise ValueError(f"n_iter={self.n_iter} does not fit its curve.")
+
+
+def run(courses, engine, stop=None):
+    """Take epochs until every training has ended.
+
+    Parameters
+    ----------
+    courses : list of Course
+        One for each model of the engine, in their order.
+    engine : Engine
+    stop : threading.Event, optional
+        Ends the trainings as Ctrl-C does, which other threads do not get.
+    """
+    for number, course in enumerate(courses):
+        course.begin(engine, number, len(courses))
+    try:
+        while any(course.goes_on for course in courses):
+            for course in courses:
+                if course.goes_on:
+                    course.before_epoch()
+            losses = engine.epoch([course.rate for course in courses], stop)
+            for course, own in zip(courses, losses, strict=True):
+                if course.goes_on:
+                    _after_epoch(course, own, len(courses) == 1)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        for course in courses:
+            if not (course.ended or course.error):
+                course.interrupt()
+    for course in courses:
+        course.finish()
+
+
+def _after_epoch(course, losses, is_alone):
+    try:
+        course.after_epoch(losses)
+    except NotFinite as error:
+        if is_alone:
+            raise
+        course.error = error

@@ -1,0 +1,210 @@
+"""The learning rate of a training, as its epochs tell."""
+
+import math
+
+import numpy as np
+
+from .._network.initialization import SAMPLE_ROWS
+from .._objective.activations import ACTIVATIONS
+
+# The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
+# higher; with 3 some of those on colour patches do not settle.
+SGD_STEP = 2.0
+
+# An automatic rate of "adam" has fallen to 1 / sqrt(2) of its start after so many
+# batches. SGD's stays: it is as large as the curvature lets it be, and its noise
+# averages out.
+ADAM_FALLS = 1 / 200
+
+# An epoch whose objective is this many times the lowest one is lost: the training
+# returns to earlier weights at a quarter of its automatic rate, up to so many times.
+LOST = 5
+MOST_RETURNS = 8
+
+# An automatic rate that stalls is divided by this, to leave the noise that it makes; a
+# training has converged if that gains nothing. Over the settings of
+# bench_convergence.py it takes "adam" from 1.013 to 1.009 of what L-BFGS reaches in the
+# median, for 15 % more epochs; "sgd" no longer stops in its own noise. A half and an
+# eighth end alike.
+STALL_FALL = 4
+
+# The share of an annealed training in which the learning rate falls.
+ANNEALED_SHARE = 0.3
+
+
+class FixedRate:
+    """A rate that stays, or None where there is none to set.
+
+    Parameters
+    ----------
+    rate : float or None
+    ends_at_plateau : bool, default=True
+        Whether a training that stalls ends.
+    """
+
+    # Whether an epoch may be lost, after which the training returns to earlier weights.
+    may_return = False
+
+    # The attributes that ``state`` consists of.
+    _STATE = ("rate",)
+
+    def __init__(self, rate, *, ends_at_plateau=True):
+        self.rate, self._ends = rate, ends_at_plateau
+
+    def at(self, epoch):
+        """Return the rate of an epoch, counted from 0."""
+        return self.rate
+
+    def limit(self, max_iter):
+        """Return how many epochs there are at most."""
+        return max_iter
+
+    def loses(self, objective):
+        """Say whether an epoch is lost: whether to return to earlier weights."""
+        return False
+
+    def is_lowest(self, objective):
+        """Say whether the weights before this epoch are ones to return to."""
+        return False
+
+    def answer(self, monitor, n_epochs):
+        """Answer to what a monitor says after so many epochs; True is the end."""
+        return self._ends and monitor.stalled
+
+    def state(self):
+        """Return what ``restore`` continues from, as plain values."""
+        return {name: getattr(self, name) for name in self._STATE}
+
+    def restore(self, state):
+        """Continue from the state of another one."""
+        vars(self).update(state)
+
+
+class AutomaticRate(FixedRate):
+    """A rate that falls where epochs show that it is too large.
+
+    Parameters
+    ----------
+    rate : float
+        At the start.
+    lowest : float
+        The objective at the start, on some rows.
+    """
+
+    may_return = True
+    _STATE = ("rate", "_lowest", "_n_returns", "_is_lowered")
+
+    def __init__(self, rate, lowest):
+        super().__init__(rate)
+        self._lowest, self._n_returns, self._is_lowered = lowest, 0, False
+
+    def loses(self, objective):
+        """Say whether an epoch is lost, and lower the rate if it is."""
+        if self._n_returns == MOST_RETURNS:
+            return False
+        least = np.finfo(np.float32).tiny
+        if objective < LOST * max(self._lowest, least):
+            self._lowest = min(objective, self._lowest)
+            return False
+        self._n_returns += 1
+        self.rate /= 4
+        return True
+
+    def is_lowest(self, objective):
+        """Say whether an epoch that is not lost has the lowest objective so far."""
+        return objective == self._lowest
+
+    def answer(self, monitor, n_epochs):
+        """Lower the rate at a plateau or a rise, and end if that has gained nothing."""
+        if monitor.gains:
+            self._is_lowered = False
+        if not monitor.stalled:
+            return False
+        if monitor.rises:
+            self.rate /= 2
+            monitor.be_patient()
+        elif not self._is_lowered:
+            self.rate, self._is_lowered = self.rate / STALL_FALL, True
+            monitor.go_on()
+        else:
+            return True
+        return False
+
+
+class AnnealedRate(FixedRate):
+    """A rate that holds, then falls by a half cosine to a hundredth.
+
+    It falls over the last 30 % of ``max_iter``, or as soon as the training stalls,
+    then over 30 % of what the training takes altogether.
+    """
+
+    _STATE = ("rate", "_hold", "_end")
+
+    def __init__(self, rate, max_iter):
+        super().__init__(rate)
+        self._hold = max_iter - math.floor(ANNEALED_SHARE * max_iter)
+        self._end = max_iter
+
+    def at(self, epoch):
+        """Return the rate of an epoch, counted from 0."""
+        if epoch < self._hold:
+            return self.rate
+        progress = (epoch - self._hold + 1) / (self._end - self._hold + 1)
+        return self.rate * (0.505 + 0.495 * math.cos(math.pi * progress))
+
+    def limit(self, max_iter):
+        """Return how many epochs there are at most."""
+        return self._end
+
+    def answer(self, monitor, n_epochs):
+        """Begin to fall at a plateau, unless that has begun."""
+        if monitor.stalled and n_epochs < self._hold:
+            self._hold = n_epochs
+            share = ANNEALED_SHARE / (1 - ANNEALED_SHARE)
+            self._end = min(self._hold + math.ceil(share * self._hold), self._end)
+        return False
+
+
+def automatic_rate(X, problem, coordinates, *, is_sgd):
+    """Return the rate that ``learning_rate="auto"`` starts at.
+
+    A step of Adam moves every weight by the rate, up or down. What that moves the input
+    of a unit by is largest, in mean square over the rows, where the signs of the steps
+    are those for which the features add up most; what it moves the output by grows with
+    the sum of the codes, about n_components rho. Both are held to a share of one.
+
+    The curvature that a step of SGD meets grows with the squared norms of the rows,
+    weighed by themselves: a few long rows set its limit.
+    """
+    architecture, coefficients, scaling = problem
+    rows = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    rows = scaling.standardize(rows, out=np.empty(rows.shape))
+    of_bias = _move_of_bias(architecture, coefficients.rho)
+    if is_sgd:
+        squares = np.square(rows).sum(axis=1)
+        total = squares.sum()
+        norm = np.square(squares).sum() / total if total > 0 else 0.0
+        codes = architecture.n_components * coefficients.rho**2
+        return SGD_STEP / (4 + norm + codes + coefficients.beta * of_bias)
+    if coordinates.axes is not None:
+        rows = rows @ coordinates.axes
+    codes = architecture.n_components * coefficients.rho
+    moves = of_bias + _largest_move(rows) + codes**2
+    return ACTIVATIONS[architecture.activation].adam_step / math.sqrt(moves)
+
+
+def _move_of_bias(architecture, rho):
+    """Return the square of what a step of the bias moves a unit by, as KL sees it."""
+    objective = architecture.objective
+    if objective.activation.is_bounded:
+        return 1.0
+    # The curvature of the penalty, which the slope of other units lessens.
+    return objective.penalty.curvature(rho)
+
+
+def _largest_move(rows):
+    """Return the mean square of rows @ s for the signs s that make it large."""
+    signs = np.ones(rows.shape[1])
+    for _ in range(10):
+        signs = np.where(rows.T @ (rows @ signs) >= 0, 1.0, -1.0)
+    return float(np.square(rows @ signs).mean())
