@@ -111,8 +111,8 @@ def follow_ours(transformer, X, trace):
     """
     import_keras()
     # The solvers, for their effect: what is imported is not timed.
-    import sksparse_ae._training.lbfgs
-    import sksparse_ae._training.minibatch  # noqa: F401
+    import sksparse_ae._engine.full_batch
+    import sksparse_ae._engine.minibatch  # noqa: F401
 
     end = IterationTasks.end
 

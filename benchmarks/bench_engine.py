@@ -8,6 +8,7 @@ import argparse
 import functools
 import json
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -310,19 +311,6 @@ class NumpyObjective:
         return float(error + decay + beta * divergence.sum()), gradient
 
 
-def timed_minimize(function, start, **settings):
-    """Return SciPy's result of a minimisation and what it took."""
-    with stopwatch() as seconds:
-        result = minimize(function, start, **settings)
-    return result, {
-        "total": seconds[0],
-        "evaluations": result.nfev,
-        "iterations": result.nit,
-        "ms": 1e3 * seconds[0] / result.nfev,
-        "objective": float(result.fun),
-    }
-
-
 def run_numpy(problem_file):
     """Minimise NumpyObjective in this process and print what it took as JSON."""
     with np.load(problem_file) as problem:
@@ -331,19 +319,27 @@ def run_numpy(problem_file):
     inputs = targets - targets.mean(axis=0, dtype=np.float64).astype(targets.dtype)
     objective = NumpyObjective(inputs, targets, STEP_WORKS[0].n_components, **NG)
     objective(start)
-    _, taken = timed_minimize(
-        objective,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        options={
-            "maxiter": LBFGS_ITERATIONS,
-            "maxfun": np.inf,
-            "maxcor": max_corrections,
-            "gtol": 0,
-            "ftol": 0,
-        },
-    )
+    with stopwatch() as seconds:
+        result = minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": LBFGS_ITERATIONS,
+                "maxfun": np.inf,
+                "maxcor": max_corrections,
+                "gtol": 0,
+                "ftol": 0,
+            },
+        )
+    taken = {
+        "total": seconds[0],
+        "evaluations": result.nfev,
+        "iterations": result.nit,
+        "ms": 1e3 * seconds[0] / result.nfev,
+        "objective": float(result.fun),
+    }
     print(json.dumps(taken))
 
 
@@ -358,17 +354,8 @@ def numpy_in_own_process(X, start, max_corrections, environment):
 def fit_lbfgs(X, max_iter):
     """Fit ours; return what it took, its start and its number of corrections.
 
-    SciPy is called as the estimator calls it, but for ftol=0, which no parameter sets.
+    No iteration gains too little to go on from, as with ftol=0 for SciPy.
     """
-    calls = []
-
-    def recorded(function, start, *, options, **settings):
-        result, taken = timed_minimize(
-            function, start, options=options | {"ftol": 0}, **settings
-        )
-        calls.append((taken, start, options["maxcor"]))
-        return result
-
     transformer = SparseAutoencoderTransformer(
         STEP_WORKS[0].n_components,
         output_activation="sigmoid",
@@ -380,12 +367,37 @@ def fit_lbfgs(X, max_iter):
         random_state=0,
         **NG,
     )
+    from sksparse_ae._engine.full_batch import FullBatchObjective
     from sksparse_ae._training import lbfgs
 
-    with mock.patch.object(lbfgs, "minimize", recorded), stopwatch() as seconds:
+    evaluate, points = FullBatchObjective.__call__, []
+    begun = ended = None
+
+    def timed(objective, point):
+        nonlocal begun, ended
+        begun = begun or time.perf_counter()
+        if not points:
+            points.append(point)
+        n_evaluated[0] += 1
+        result = evaluate(objective, point)
+        ended = time.perf_counter()
+        return result
+
+    n_evaluated = [0]
+    with (
+        mock.patch.object(FullBatchObjective, "__call__", timed),
+        mock.patch.object(lbfgs, "LEAST_GAIN", -np.inf),
+        stopwatch() as seconds,
+    ):
         transformer.fit(X)
-    taken, start, max_corrections = calls[0]
-    return taken | {"total": seconds[0]}, start, max_corrections
+    taken = {
+        "total": seconds[0],
+        "evaluations": n_evaluated[0],
+        "iterations": transformer.n_iter_,
+        "ms": 1e3 * (ended - begun) / n_evaluated[0],
+        "objective": transformer.objective_.total,
+    }
+    return taken, points[0], lbfgs.N_CORRECTIONS
 
 
 def bench_lbfgs(dtype, repeats):

@@ -45,7 +45,7 @@ from _peers import (
 from _traces import Trace, follow_ours, time_to, weights_of
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._training.fit import prepare
+from sksparse_ae._training.plan import make_plan
 from sksparse_ae.datasets import load_natural_image_patches
 
 
@@ -170,8 +170,8 @@ def our_transformer(work, max_iter, *, shuffle):
 def make_problem(work, data_folder):
     """Return the problem, with the weights that ours draws for its seed."""
     X = training_rows(work, data_folder)
-    weights = prepare(our_transformer(work, 1, shuffle=False), X, None, partial=False)
-    return Problem(work, X, [w.astype(np.float32) for w in weights.weights])
+    plan = make_plan(our_transformer(work, 1, shuffle=False), X, None, partial=False)
+    return Problem(work, X, [w.astype(np.float32) for w in plan.weights])
 
 
 # ---------------------------------------------------------------------------- peers

@@ -151,8 +151,8 @@ def run_beside_keras(side):
     with starting_tensorflow():
         # Two for their effect: what is imported is not timed.
         from sksparse_ae import regularizers  # noqa: F401
+        from sksparse_ae._engine import full_batch  # noqa: F401
         from sksparse_ae._engine.minibatch import MiniBatchProgram
-        from sksparse_ae._training import lbfgs  # noqa: F401
     epoch, shapes = MiniBatchProgram.epoch, []
 
     def traced(program, data, *args):

@@ -4,13 +4,10 @@ import keras
 from keras import ops
 
 from ._network.problem import USUAL_WEIGHT_DECAY
-from ._objective.activations import (
-    ACTIVATIONS,
-    OUTPUT_ACTIVATIONS,
-    mean_to_rho_hat,
-)
+from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from ._objective.losses import LOSSES
-from ._objective.penalties import sparsity_penalty, weight_penalty
+from ._objective.objective import Coefficients
+from ._objective.penalties import weight_penalty
 from ._utils.options import count, not_negative, one_of, positive
 from .regularizers import KLSparsity, as_loss
 
@@ -257,13 +254,8 @@ class SparseAutoencoder(keras.Model):
             dtype="float32",
             name="decoder",
         )
-        sparsity = KLSparsity(
-            rho,
-            beta,
-            activation_range=ACTIVATIONS[activation].unit_range,
-            dtype="float32",
-            name="sparsity",
-        )
+        coefficients = Coefficients(rho, beta, weight_decay)
+        sparsity = KLSparsity.of_units(coefficients, ACTIVATIONS[activation])
         layers = {} if layers is None else layers
         if (
             not isinstance(layers, dict)
@@ -387,7 +379,6 @@ class SparseAutoencoder(keras.Model):
 
     def _objective(self):
         encoder, sparsity, decoder = map(self.get_layer, LAYERS)
-        rho_hat = mean_to_rho_hat(self._means.activation, sparsity.activation_range)
         # The scale is part of the layers' regularizers. Keras trains no weights that it
         # has rounded to integers, and counts no decay of them.
         penalties = [
@@ -396,11 +387,8 @@ class SparseAutoencoder(keras.Model):
             if layer.kernel_regularizer is not None
             and keras.backend.is_float_dtype(layer.kernel.dtype)
         ]
-        return (
-            self._means.loss
-            + sum(penalties)
-            + sparsity_penalty(rho_hat, sparsity.rho, sparsity.beta, ops)
-        )
+        sparsity = sparsity.penalty_of_mean(self._means.activation)
+        return self._means.loss + sum(penalties) + sparsity
 
     def get_config(self):
         """Return the arguments of the constructor.

@@ -428,6 +428,22 @@ class KLSparsity(keras.layers.Layer):
         self.add_loss(as_loss(_penalty_of(inputs, self, mask, running)))
         return inputs
 
+    @classmethod
+    def of_units(cls, coefficients, activation):
+        """Return the layer for units of an Activation, with Coefficients."""
+        return cls(
+            coefficients.rho,
+            coefficients.beta,
+            activation_range=activation.unit_range,
+            dtype="float32",
+            name="sparsity",
+        )
+
+    def penalty_of_mean(self, activations):
+        """Return the penalty at the mean activations of all samples."""
+        rho_hat = mean_to_rho_hat(activations, self.activation_range)
+        return sparsity_penalty(rho_hat, self.rho, self.beta, ops)
+
     def _move_mean(self, rho_hat, has_samples):
         kept = ops.cast(self.rho_hat, rho_hat.dtype)
         moved = self.momentum * kept + (1 - self.momentum) * rho_hat
@@ -466,3 +482,13 @@ class KLSparsity(keras.layers.Layer):
             "activation_range": self.activation_range,
             "axis": self.axis,
         }
+
+
+# The layer of each of ``PENALTIES``, which ``to_keras`` puts behind the encoder.
+LAYERS_OF_PENALTIES = {"kl": KLSparsity}
+
+
+def serialized_layer(penalty, coefficients, activation):
+    """Return the layer of a penalty for units of an Activation, serialized."""
+    layer = LAYERS_OF_PENALTIES[penalty].of_units(coefficients, activation)
+    return keras.saving.serialize_keras_object(layer)

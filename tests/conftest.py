@@ -1,9 +1,12 @@
 """Data and fitted estimators that several modules share."""
 
+import warnings
+
 import numpy as np
 import pytest
 import sklearn
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.fixes import parse_version
 
 from sksparse_ae import SparseAutoencoderTransformer
@@ -42,3 +45,57 @@ def fitted(digits):
     return SparseAutoencoderTransformer(
         n_components=20, max_iter=100, tol=0.1, random_state=0
     ).fit(digits)
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """Return a function that decides whether trainings compile."""
+
+    def decide(answer):
+        for module in ("minibatch", "full_batch"):
+            name = f"sksparse_ae._engine.{module}.worth_compiling"
+            monkeypatch.setattr(name, lambda *_: answer)
+
+    return decide
+
+
+@pytest.fixture
+def no_convergence_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+@pytest.fixture
+def engine_of():
+    """Return a function that makes the engine of a training from a solver."""
+    from sksparse_ae._engine.minibatch import MiniBatchEngine, MiniBatches
+    from sksparse_ae._engine.optimizers import OptimizerSpec
+    from sksparse_ae._engine.state import State
+    from sksparse_ae._network.coordinates import Coordinates
+    from sksparse_ae._network.problem import Architecture, Problem
+    from sksparse_ae._network.scaling import Scaling
+    from sksparse_ae._objective.objective import Coefficients
+
+    def engine(solver, weights, output_activation="linear"):
+        n_features, n_components = weights[0].shape
+        names = "sigmoid", output_activation, "squared_error", "kl"
+        architecture = Architecture(n_features, n_components, *names, "float32")
+        as_given = Scaling(np.zeros(n_features), 1.0, output_activation == "linear")
+        features = Coordinates.of_features("sigmoid")
+        training = MiniBatches(
+            X=np.zeros((50, n_features), np.float32),
+            problem=Problem(architecture, Coefficients(0.1, 3.0, 1e-3), as_given),
+            coordinates=features,
+            optimizer=OptimizerSpec.from_solver(solver)[0],
+            batch_size=50,
+            follows=True,
+            shuffle=True,
+            falls=0.0,
+            rng=np.random.RandomState(0),
+            max_iter=1,
+            state=State(features.enter(weights), np.full(n_components, 0.5)),
+        )
+        return MiniBatchEngine([training])
+
+    return engine

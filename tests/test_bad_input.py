@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import sys
 
 import keras
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import MinMaxScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._training import minibatch
+from sksparse_ae._training import fit
 
 GOOD = np.random.default_rng(0).uniform(0, 1, (30, 4))
 
@@ -31,8 +30,7 @@ def with_value(value):
 def no_training(monkeypatch, request):
     """Fail if a training begins, unless the test asks for one."""
     if "trains" not in request.keywords:
-        monkeypatch.setattr(minibatch, "train", None)
-        monkeypatch.setitem(sys.modules, "sksparse_ae._training.lbfgs", None)
+        monkeypatch.setattr(fit, "run", None)
 
 
 LOG_LOSS = {"loss": "log_loss", "output_activation": "sigmoid"}

@@ -1,7 +1,6 @@
 """TensorFlow programs: graphs over variables that every training has of its own."""
 
 import functools
-import gc
 import threading
 
 import numpy as np
@@ -212,24 +211,10 @@ def latest_programs(n_kept):
     """Return a decorator for what makes programs, which keeps the latest of them.
 
     Threads that ask for the same at once get the same; one is made at a time.
-
-    A program that is dropped is a reference cycle of 2 to 4 MB, in so few objects that
-    Python does not collect it before a dozen have come together. A collection takes
-    0.2 s with TensorFlow imported, and more in a process with many objects: one in four
-    of the programs that take another's place begins with it.
     """
 
     def decorate(make):
-        lock = threading.RLock()
-
-        @functools.lru_cache(maxsize=n_kept)
-        @functools.wraps(make)
-        def kept(*key):
-            cache = kept.cache_info()
-            is_due = cache.currsize == n_kept and cache.misses % 4 == 0
-            if is_due and gc.isenabled():
-                gc.collect()
-            return make(*key)
+        lock, kept = threading.RLock(), functools.lru_cache(maxsize=n_kept)(make)
 
         @functools.wraps(kept)
         def one_at_a_time(*key):

@@ -2,6 +2,7 @@
 
 from .._engine.optimizers import OptimizerSpec
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
+from ..regularizers import serialized_layer
 
 
 def compiled_model(parameters, problem, optimizer):
@@ -15,6 +16,9 @@ def compiled_model(parameters, problem, optimizer):
     optimizer : keras.optimizers.Optimizer
     """
     architecture, coefficients, scaling = problem
+    sparsity = serialized_layer(
+        architecture.penalty, coefficients, architecture.objective.activation
+    )
     model = SparseAutoencoder(
         architecture.n_features,
         architecture.n_components,
@@ -22,6 +26,7 @@ def compiled_model(parameters, problem, optimizer):
         activation=architecture.activation,
         output_activation=architecture.output_activation,
         scale=scaling.scale,
+        layers={"sparsity": sparsity},
     )
     model.set_weights([*parameters.in_float32().arrays])
     model.compile(

@@ -8,6 +8,9 @@ from .autoencoder import Parameters
 # Rows that the data-dependent start looks at.
 SAMPLE_ROWS = 1000
 
+# How often the interval of a starting bias, of some tens at first, is halved.
+BISECTIONS = 35
+
 
 def starting_weights(X, scaling, settings, rng):
     """Draw the weights that a training starts from.
@@ -105,39 +108,15 @@ def balanced_weights(
 
 
 def bias_for_mean_activation(Z, rho, activation):
-    """Return b with rho_hat of act(Z + b) equal to rho, to some millionths.
-
-    By regula falsi in the Illinois form: the input at which the activation is its mean
-    over the rows is nearly a line in b, so that it takes six to ten evaluations for
-    sigmoid and tanh where bisection took thirty.
-    """
+    """Return b with rho_hat of act(Z + b) equal to rho, to some billionths."""
     activation = ACTIVATIONS[activation]
-    low, target = activation.unit_range[0], activation.value_at(rho)
-    activate, invert = activation.forward, activation.inverse
-    goal = invert(target)
-
-    def mean_activation(bias):
-        shifted = Z + bias
-        return activate(shifted, out=shifted).mean(axis=0)
-
+    target = activation.value_at(rho)
     # With these the largest and the smallest input of each unit are at the target.
-    lower, upper = goal - Z.max(axis=0), goal - Z.min(axis=0)
-    below, above = (invert(mean_activation(end)) - goal for end in (lower, upper))
-    was_high = np.full(Z.shape[1], -1)  # neither
-    for _ in range(30):
-        span = above - below
-        share = np.divide(-below, span, out=np.full_like(span, 0.5), where=span > 0)
-        bias = lower + share * (upper - lower)
-        mean = mean_activation(bias)
-        if (np.abs(mean - target) <= 1e-6 * (target - low)).all():
-            break
-        excess = invert(mean) - goal
-        is_high = excess > 0
-        # An end that stays for a second time would stay for good: it is weighed less.
-        stays = np.where(is_high == was_high, 0.5, 1.0)
-        below = np.where(is_high, stays * below, excess)
-        above = np.where(is_high, excess, stays * above)
-        lower = np.where(is_high, lower, bias)
-        upper = np.where(is_high, bias, upper)
-        was_high = is_high
-    return bias
+    goal = activation.inverse(target)
+    low, high = goal - Z.max(axis=0), goal - Z.min(axis=0)
+    for _ in range(BISECTIONS):
+        bias = (low + high) / 2
+        shifted = Z + bias
+        is_high = activation.forward(shifted, out=shifted).mean(axis=0) > target
+        low, high = np.where(is_high, low, bias), np.where(is_high, bias, high)
+    return (low + high) / 2

@@ -20,16 +20,8 @@ class KullbackLeibler:
     A penalty acts on one mean over the rows for each unit. What it needs of the rows
     therefore adds up: over batches, chunks, processes and machines. ``per_row`` is what
     is averaged, ``statistic`` restates the mean by an affine map, and ``value`` is the
-    penalty.
-
-    Attributes
-    ----------
-    keras_layer : str
-        Its layer in ``sksparse_ae.regularizers``, which ``to_keras`` puts between
-        encoder and decoder.
+    penalty. ``regularizers.LAYERS_OF_PENALTIES`` has its layer for Keras.
     """
-
-    keras_layer = "KLSparsity"
 
     def check(self, rho):
         """Raise ValueError for a rho that the penalty cannot ask for."""

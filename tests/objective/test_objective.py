@@ -9,7 +9,8 @@ from sklearn.metrics import log_loss
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.full_batch import N_TERMS, full_batch_program
-from sksparse_ae._network.problem import Architecture, Penalties
+from sksparse_ae._network.problem import Architecture
+from sksparse_ae._objective.objective import Coefficients
 from sksparse_ae._objective.penalties import KL_MARGIN, kl_divergence
 
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 40, 6, 4
@@ -89,7 +90,7 @@ def solver_objective(
     """Value and gradient as L-BFGS computes them, on rows less `offset`."""
     dtype, (n_features, n_components) = X.dtype.name, weights[0].shape
     architecture = Architecture(
-        n_features, n_components, activation, output_activation, loss, dtype
+        n_features, n_components, activation, output_activation, loss, "kl", dtype
     )
     program = full_batch_program(architecture, len(X))
     _, function = program.graphs[compiled]
@@ -98,7 +99,7 @@ def solver_objective(
         X - offset.astype(dtype),
         offset.astype(dtype),
         np.full(len(X), 1 / len(X), dtype),
-        Penalties(*np.array([RHO, BETA, WEIGHT_DECAY], dtype)),
+        Coefficients(*np.array([RHO, BETA, WEIGHT_DECAY], dtype)),
     )
     gradient, terms = np.split(result.numpy(), [-N_TERMS])
     reconstruction, sparsity, _, decay = terms

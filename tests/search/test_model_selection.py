@@ -42,9 +42,9 @@ def sizes(monkeypatch):
     found = []
     plain = at_once.train_jointly
 
-    def counted(trainings):
+    def counted(trainings, stop=None):
         found.append(len(trainings))
-        return plain(trainings)
+        return plain(trainings, stop)
 
     monkeypatch.setattr(at_once, "train_jointly", counted)
     return found
@@ -97,10 +97,8 @@ def test_fits_trained_together_are_those_trained_alone(digits, sizes, settings, 
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_compiled_or_not_they_are_the_same(digits, sizes, monkeypatch, compiled):
-    monkeypatch.setattr(
-        "sksparse_ae._training.minibatch.worth_compiling", lambda *_: compiled
-    )
+def test_compiled_or_not_they_are_the_same(digits, sizes, compiling, compiled):
+    compiling(compiled)
     transformers = [few(**point) for point in ParameterGrid(GRID)]
     X = sparse.csr_matrix(digits)
     assert_same_fits(fitted_together(transformers, X), transformers, X)
@@ -194,8 +192,9 @@ def test_as_many_train_at_once_as_cores_and_memory_allow(
 ):
     weights = [np.broadcast_to(0.0, shape) for shape in ((784, 50), (50, 784))]
     X = np.broadcast_to(0.0, (n_rows, 784))
-    training = SimpleNamespace(X=X, state=SimpleNamespace(weights=weights))
-    task = SimpleNamespace(training=training)
+    minibatches = SimpleNamespace(X=X, state=SimpleNamespace(weights=weights))
+    plan = SimpleNamespace(minibatches=minibatches)
+    task = SimpleNamespace(training=SimpleNamespace(plan=plan))
     groups = [[task] * n_models] * n_groups
     for allowed, cores in ((n_threads, 9), (0, n_threads)):
         monkeypatch.setattr(
@@ -452,9 +451,9 @@ DEVICES = """
     train = at_once.train_jointly
     devices = []
 
-    def noted(trainings):
+    def noted(trainings, stop):
         devices.append(tf.zeros(()).device[-5:])
-        return train(trainings)
+        return train(trainings, stop)
 
     at_once.train_jointly = noted
     at_once.n_at_once = len

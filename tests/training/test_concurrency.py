@@ -20,7 +20,6 @@ from threadpoolctl import threadpool_info
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine import minibatch, startup
-from sksparse_ae._training import minibatch as minibatch_training
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning",
@@ -53,7 +52,7 @@ def test_eight_threads_at_once_give_the_codes_of_one(digits, compiles):
         assert_array_equal(one, other)
 
 
-def test_threads_at_once_compile_one_shape_once(digits, monkeypatch):
+def test_threads_at_once_compile_one_shape_once(digits, compiling, monkeypatch):
     traces, epoch = [], minibatch.MiniBatchProgram.epoch
 
     def traced(self, *args):
@@ -61,7 +60,7 @@ def test_threads_at_once_compile_one_shape_once(digits, monkeypatch):
         return epoch(self, *args)
 
     monkeypatch.setattr(minibatch.MiniBatchProgram, "epoch", traced)
-    monkeypatch.setattr(minibatch_training, "worth_compiling", lambda *_: True)
+    compiling(True)
     minibatch.minibatch_program.cache_clear()
     tasks = [clone(MIXED[0]).set_params(rho=rho) for rho in (0.05, 0.1, 0.2, 0.3)]
     with ThreadPoolExecutor(4) as pool:

@@ -16,8 +16,8 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.programs import even_batches
 from sksparse_ae._network.coordinates import Coordinates
 from sksparse_ae._network.scaling import Moments, Scaling
-from sksparse_ae._training.course import Course
-from sksparse_ae._training.monitor import Losses, Monitor
+from sksparse_ae._objective.objective import Losses
+from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 NAMES = {"digits": load_digits, "cancer": load_breast_cancer, "iris": load_iris}
@@ -239,7 +239,7 @@ def watched(objectives, n_iter_no_change=2, tol=1e-2):
         tol=tol, n_iter_no_change=n_iter_no_change, look=lambda weights: next(looks)
     )
     for _ in range(1 + (len(objectives) - 1) * (n_iter_no_change + 1)):
-        monitor.update(Losses(1.0, 0.0, 0.0, 1.0), list)
+        monitor.update(Losses(1.0, 0.0, 1.0, 0.0), list)
     return monitor
 
 
@@ -468,30 +468,3 @@ def test_a_rate_that_is_too_large_returns_the_weights_before_the_rise(digits):
         estimator.fit(digits)
     lowest = float(str(caught[0].message).split()[4])
     assert_allclose(estimator.objective_.total, lowest, rtol=1e-5)
-
-
-def test_a_stall_lowers_an_automatic_rate_and_ends_where_that_gains_nothing():
-    class Told:
-        rises = stop_requested = interrupted = False
-
-        def __init__(self, *stalls):
-            self.stalls = list(stalls)
-
-        def update(self, losses, get_weights):
-            told = self.stalls.pop(0)
-            self.stalled, self.gains = told == "stall", told == "gain"
-
-        def go_on(self):
-            self.stalled = False
-
-    def rates(*stalls, automatic=True):
-        course, found = Course(Told(*stalls), 1.0, automatic, np.inf), []
-        while not course.ended:
-            course.update(None, None)
-            found.append(course.rate)
-        assert course.converged
-        return found
-
-    assert rates("", "stall", "", "stall") == [1, 0.25, 0.25, 0.25]
-    assert rates("stall", "gain", "stall", "stall") == [0.25, 0.25, 0.0625, 0.0625]
-    assert rates("stall", automatic=False) == [1]

@@ -1,0 +1,302 @@
+"""The loop over epochs, with an engine of a few lines of NumPy."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sksparse_ae._network.validation import NotFinite
+from sksparse_ae._objective.objective import Losses
+from sksparse_ae._training.checkpoint import Checkpoint
+from sksparse_ae._training.loop import Course, run
+from sksparse_ae._training.monitor import Monitor
+from sksparse_ae._training.rates import AnnealedRate, AutomaticRate, FixedRate
+
+
+class Descent:
+    """Gradient descent on curvature / 2 * w ** 2, for each of some models."""
+
+    end = None
+
+    def __init__(self, *curvatures, start=1.0):
+        self._curvatures, self.n_epochs = np.array(curvatures), 0
+        self._w = np.full(len(curvatures), start)
+
+    def objectives(self):
+        return 0.5 * self._curvatures * self._w**2
+
+    def epoch(self, rates, stop=None):
+        if stop is not None and stop.is_set():
+            raise KeyboardInterrupt
+        self.n_epochs += 1
+        self._w -= np.array(rates) * self._curvatures * self._w
+        return [Losses(value, 0.0, 0.0, 0.0) for value in self.objectives()]
+
+    def rate_now(self, rate):
+        return rate
+
+    def weights(self, number=0):
+        return [self._w[[number]]]
+
+    def finish(self):
+        pass
+
+    def state(self):
+        return {"w": self._w.copy()}
+
+    def restore(self, state):
+        self._w = state["w"].copy()
+
+
+def course(rate=0.1, max_iter=5, **settings):
+    monitor = Monitor(tol=0.0, n_iter_no_change=10**6)
+    if not isinstance(rate, FixedRate):
+        rate = FixedRate(rate)
+    return Course(monitor, rate, max_iter, **settings)
+
+
+def test_the_loop_needs_no_tensorflow():
+    code = (
+        "import sys; from sksparse_ae._training.loop import run; "
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_training_takes_as_many_epochs_as_it_may():
+    engine, only = Descent(1.0), course(rate=0.5, max_iter=3)
+    run([only], engine)
+    assert engine.n_epochs == only.n_iter == 3
+    assert only.ended
+    assert not only.converged
+    assert_array_equal(only.weights[0], [0.125])
+    objectives = [losses.objective for losses in only.monitor.losses]
+    assert objectives == [0.125, 0.03125, 0.0078125]
+
+
+def test_a_rate_that_is_too_large_returns_to_safe_weights_and_is_quartered():
+    engine = Descent(1.0)
+    only = course(AutomaticRate(40.0, lowest=0.5), max_iter=2)
+    run([only], engine)
+    # Lost at 40 and at 10. At 2.5 one epoch grows by less than five times, two by more.
+    assert engine.n_epochs == 5
+    assert only.n_iter == 2
+    # The end of an epoch that grows is not safe: the last one began at the start.
+    assert_array_equal(only.weights[0], [1 - 2.5 / 4])
+
+
+@pytest.mark.parametrize("rate", [None, 1e3])
+def test_a_rate_that_is_given_stays(rate):
+    engine = Descent(0.0 if rate is None else 1e-2)
+    only = course(rate, max_iter=4)
+    run([only], engine if rate else Constant())
+    assert only.n_iter == 4
+
+
+class Constant(Descent):
+    """Whose epochs change nothing."""
+
+    def __init__(self):
+        super().__init__(1.0)
+
+    def epoch(self, rates, stop=None):
+        return super().epoch([0.0], stop)
+
+
+class Told:
+    """Stands for a monitor that says what it is told to say."""
+
+    rises = stop_requested = interrupted = False
+    failure = None
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+        self.losses = []
+
+    def start(self):
+        pass
+
+    begin_iteration = start
+
+    def note_rate(self, rate):
+        pass
+
+    def update(self, losses, get_weights):
+        told = self._answers.pop(0)
+        self.stalled, self.gains = told == "stall", told == "gain"
+
+    def go_on(self):
+        self.stalled = False
+
+
+@pytest.mark.parametrize(
+    ("answers", "rates"),
+    [
+        (["", "stall", "", "stall"], [1, 0.25, 0.25, 0.25]),
+        (["stall", "gain", "stall", "stall"], [0.25, 0.25, 0.0625, 0.0625]),
+    ],
+)
+def test_a_plateau_lowers_an_automatic_rate_and_ends_where_that_gains_nothing(
+    answers, rates
+):
+    rate, found = AutomaticRate(1.0, np.inf), []
+    only = Course(Told(*answers), rate, 10**6)
+    only.begin(Descent(1e-9), 0, 1)
+    while only.goes_on:
+        only.after_epoch(Losses(1.0, 0.0, 0.0, 0.0))
+        found.append(rate.rate)
+    assert only.converged
+    assert found == rates
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_plateau_at_a_given_rate_is_the_end_if_it_may_be(ends):
+    rate = FixedRate(1.0, ends_at_plateau=ends)
+    only = Course(Told("stall", "", ""), rate, 10**6)
+    only.begin(Descent(1.0), 0, 1)
+    only.after_epoch(Losses(1.0, 0.0, 0.0, 0.0))
+    assert only.ended == only.converged == ends
+
+
+def test_an_annealed_rate_holds_and_then_falls_to_a_hundredth():
+    rate = AnnealedRate(1.0, 100)
+    rates = [rate.at(epoch) for epoch in range(100)]
+    assert rates[:70] == [1.0] * 70
+    assert (np.diff(rates[69:]) < 0).all()
+    assert 0.01 < rates[-1] < 0.02
+    stalled = AnnealedRate(1.0, 100)
+    monitor = Told("stall")
+    monitor.update(None, None)
+    assert not stalled.answer(monitor, 14)
+    assert stalled.limit(100) == 20
+    assert 0.01 < stalled.at(19) < 0.1
+
+
+def test_models_side_by_side_end_when_each_of_them_does():
+    engine = Descent(1.0, 2.0)
+    first, second = course(0.25, 2), course(0.25, 4)
+    run([first, second], engine)
+    assert engine.n_epochs == 4
+    assert (first.n_iter, second.n_iter) == (2, 4)
+    assert_array_equal(first.weights[0], [0.75**2])
+    assert_array_equal(second.weights[0], [0.5**4])
+
+
+def test_a_model_that_diverges_or_is_lost_leaves_the_others_alone():
+    engine = Descent(1.0, 1.0, np.inf)
+    good = course(0.5, 3)
+    lost = course(AutomaticRate(100.0, lowest=0.5), 3)
+    diverged = course(0.5, 3)
+    with np.errstate(invalid="ignore"):
+        run([good, lost, diverged], engine)
+    assert good.ended
+    assert_array_equal(good.weights[0], [0.125])
+    assert lost.is_lost
+    assert not lost.ended
+    assert isinstance(diverged.error, NotFinite)
+    with pytest.raises(NotFinite, match="at iteration 1"):
+        run([course(0.5, 3)], Descent(np.inf))
+
+
+class Interrupted(Descent):
+    """Gets Ctrl-C in its third epoch."""
+
+    def epoch(self, rates, stop=None):
+        if self.n_epochs == 2:
+            raise KeyboardInterrupt
+        return super().epoch(rates, stop)
+
+
+def test_ctrl_c_ends_trainings_with_what_they_have_reached():
+    short, long = course(0.5, 1), course(0.5, 9)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        run([short, long], Interrupted(1.0, 1.0))
+    assert not short.monitor.interrupted
+    assert_array_equal(short.weights[0], [0.5])
+    assert long.monitor.interrupted
+    assert long.converged
+    assert_array_equal(long.weights[0], [0.25])
+
+
+def test_an_event_ends_trainings_as_ctrl_c_does():
+    stop, only = threading.Event(), course()
+    stop.set()
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        run([only], Descent(1.0), stop)
+    assert only.n_iter == 0
+    assert_array_equal(only.weights[0], [1.0])
+
+
+class End:
+    def __init__(self, failure):
+        self.failure = failure
+
+
+class Ending(Descent):
+    """Finds no step to take in its third epoch."""
+
+    def __init__(self, failure):
+        super().__init__(1.0)
+        self._failure = failure
+
+    def epoch(self, rates, stop=None):
+        if self.n_epochs == 2:
+            self.end = End(self._failure)
+            return [None]
+        return super().epoch(rates, stop)
+
+
+@pytest.mark.parametrize("failure", [None, "no step"])
+def test_a_training_ends_where_its_engine_does(failure):
+    only = course(max_iter=9)
+    run([only], Ending(failure))
+    assert only.n_iter == len(only.monitor.losses) == 2
+    assert only.converged == (failure is None)
+    assert only.monitor.failure == failure
+
+
+class Died(Exception):
+    """Stands for the end of the process."""
+
+
+class Dying(Descent):
+    """Dies in its fourth epoch."""
+
+    def epoch(self, rates, stop=None):
+        if self.n_epochs == 3:
+            raise Died
+        return super().epoch(rates, stop)
+
+
+@pytest.mark.parametrize("automatic", [False, True])
+def test_a_resumed_training_takes_up_its_epochs(tmp_path, automatic):
+    def resumable():
+        rate = AutomaticRate(0.5, lowest=0.5) if automatic else 0.5
+        rng = np.random.RandomState(0)
+        return course(rate, 5, rng=rng, checkpoint=Checkpoint(tmp_path, "training"))
+
+    undisturbed = course(0.5, 5)
+    run([undisturbed], Descent(1.0))
+    Checkpoint.save, save = _always_saving, Checkpoint.save
+    try:
+        with pytest.raises(Died):
+            run([resumable()], Dying(1.0))
+        engine, resumed = Descent(1.0), resumable()
+        run([resumed], engine)
+    finally:
+        Checkpoint.save = save
+    assert engine.n_epochs == 2
+    assert resumed.monitor.losses == undisturbed.monitor.losses
+    assert_array_equal(resumed.weights[0], undisturbed.weights[0])
+    # One that had ended takes none.
+    again = Descent(1.0)
+    run([resumable()], again)
+    assert again.n_epochs == 0
+
+
+def _always_saving(self, get_state, save=Checkpoint.save):
+    self._written_at = -np.inf
+    save(self, get_state)
