@@ -165,8 +165,8 @@ class SparseAutoencoderTransformer(
         `variables`, is rebuilt from its configuration, never changed. One that has more
         than `get_config` holds, as after `exclude_from_weight_decay`, is refused: make
         such settings in the `__init__` of a subclass.
-        "lbfgs" is SciPy's L-BFGS over all samples at once, in the dtype of `X`; it
-        suits small data best.
+        "lbfgs" is L-BFGS over all samples at once, in the dtype of `X`; it suits small
+        data best.
 
     learning_rate : "auto" or float, default="auto"
         Step size of "adam" and "sgd". "auto" chooses it from the data and the network.
@@ -245,9 +245,8 @@ class SparseAutoencoderTransformer(
         `fit` with the same parameters on the same data continues there and ends with
         the same weights, to the bit, as if it had not died. The files bear a
         name made of parameters and data, so that one folder serves any number of
-        estimators, and are removed when `fit` ends. With "lbfgs" a file holds the
-        gradient of each evaluation. It needs a `random_state`, and is not used by
-        `partial_fit`.
+        estimators, and are removed when `fit` ends. It needs a `random_state`, and is
+        not used by `partial_fit`.
 
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the optimizer's state of the

@@ -359,7 +359,8 @@ class SparseAutoencoder(keras.Model):
         (rows,) = keras.tree.flatten(x)  # which may come by the input's name
         codes = self.get_layer("encoder")(rows)
         y_pred = self.get_layer("decoder")(codes)
-        self._means.update_state(self.loss.call(y, y_pred), codes)
+        averaged = self.get_layer("sparsity").per_row(codes)
+        self._means.update_state(self.loss.call(y, y_pred), averaged)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def get_metrics_result(self):

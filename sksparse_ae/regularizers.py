@@ -439,9 +439,13 @@ class KLSparsity(keras.layers.Layer):
             name="sparsity",
         )
 
-    def penalty_of_mean(self, activations):
-        """Return the penalty at the mean activations of all samples."""
-        rho_hat = mean_to_rho_hat(activations, self.activation_range)
+    def per_row(self, activations):
+        """Return what is averaged over the samples."""
+        return activations
+
+    def penalty_of_mean(self, mean):
+        """Return the penalty at the mean of ``per_row`` over all samples."""
+        rho_hat = mean_to_rho_hat(mean, self.activation_range)
         return sparsity_penalty(rho_hat, self.rho, self.beta, ops)
 
     def _move_mean(self, rho_hat, has_samples):
