@@ -272,5 +272,6 @@ def test_permutation_importance_finds_the_pixels_that_vary(classifier, data):
     )
     constant = X.std(axis=0) == 0
     assert_array_equal(result.importances_mean[constant], 0)
-    assert result.importances_mean.max() > 0.01
+    importances = np.abs(result.importances_mean)
+    assert result.importances_mean.max() > 10 * np.median(importances)
     assert X.std(axis=0)[result.importances_mean.argmax()] > 2

@@ -486,7 +486,10 @@ class MiniBatchEngine:
         variables = self._run.extra[1:] or self._run.weights
         if self._has_models:
             variables = [variable[number] for variable in variables]
-        return self._coordinates.leave(values_of(variables))
+        # They are no more exact than float32, and so the same to the last bit whatever
+        # the number of BLAS threads that turned them back.
+        weights = self._coordinates.leave(values_of(variables))
+        return [array.astype(np.float32) for array in weights]
 
     def finish(self):
         """Let the optimizer finish, which may put averaged weights in place."""

@@ -8,8 +8,8 @@ import numpy as np
 class State(NamedTuple):
     """What a training begins with, continues from, saves and ends with.
 
-    Its arrays are as a program holds them: in float32, in the kernel layout and in the
-    training's ``Coordinates``.
+    Its arrays are as a program holds them, in the kernel layout and in the training's
+    ``Coordinates``, and, once a step has been taken, in float32.
 
     Attributes
     ----------

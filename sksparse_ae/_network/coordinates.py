@@ -119,31 +119,23 @@ class Coordinates(NamedTuple):
         return n_features if self.axes is None else self.axes.shape[1]
 
     def enter(self, weights):
-        """Return W1, b1, W2, b2 in these coordinates, as a program holds them.
-
-        That is in float32 and in the kernel layout.
-        """
+        """Return W1, b1, W2, b2 in these coordinates and in the kernel layout."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights)
         b2 = b2 + self.low * W2.sum(axis=0)
         if self.axes is not None:
             W1 = self.axes.T @ W1
             W2, b2 = W2 @ self.axes / self.spread, b2 @ self.axes / self.spread
-        return [w.astype(np.float32) for w in in_kernel_layout([W1, b1, W2, b2])]
+        return in_kernel_layout([W1, b1, W2, b2])
 
     def leave(self, weights):
-        """Undo ``enter``, but for the dtype.
-
-        The weights are no more exact than float32, and so the same to the last bit
-        whatever the number of BLAS threads that turned them back.
-        """
+        """Undo ``enter``."""
         W1, b1, W2, b2 = (
             np.asarray(w, dtype=np.float64) for w in in_kernel_layout(weights)
         )
         if self.axes is not None:
             W1 = self.axes @ W1
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
-        left = [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
-        return [w.astype(np.float32) for w in left]
+        return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
     def decoder_kernel(self, W2):
         """Return decoder weights, as a program holds them, without their ``spread``."""

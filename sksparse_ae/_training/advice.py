@@ -162,7 +162,7 @@ def _warning_about_units(estimator, X, parameters, scaling, converged):
         if score > least or not (converged or dominated):
             return None
         changes = ["Raise n_components"]
-        if standstill := _standstill(estimator):
+        if standstill := _standstill(estimator, converged):
             changes = [standstill]
         elif dominated:
             # Each varies, at random or all of them alike: only rho_hat was trained.
@@ -228,10 +228,10 @@ def _advice(state, estimator, objective, scaling, sample):
     return _alternatives(changes)
 
 
-def _standstill(estimator):
+def _standstill(estimator, converged):
     """Say what to change if the objective is still that of the start, or nothing."""
     if estimator.solver == "lbfgs":
-        if estimator.n_iter_ > 0:
+        if estimator.n_iter_ > 0 or not converged:
             return ""
         return f"Lower tol={estimator.tol:.3g}, at which the start has converged"
     curve = estimator.loss_curve_

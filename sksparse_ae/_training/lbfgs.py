@@ -58,12 +58,16 @@ class LBFGS:
         self._objective, self._program, self._tol = objective, objective.program, tol
         self._point = self._program.flatten(weights).astype(np.float64)
         self._known = self._stop = self.end = None
-        self._losses, gradient = self._evaluate(self._point)
-        if not math.isfinite(self._losses.objective):
-            raise NotFinite("The objective is not finite at the start of the training.")
-        self._gradient = gradient
+        self._losses, self._gradient = self._evaluate(self._point)
+        with np.errstate(over="ignore"):
+            norm = np.linalg.norm(self._gradient)
+        if not math.isfinite(self._losses.objective + norm):
+            raise NotFinite(
+                "The objective, or its gradient, is not finite at the start of the "
+                "training."
+            )
         # A ring: the pair of iteration n is at n modulo their number.
-        shape = N_CORRECTIONS, gradient.size
+        shape = N_CORRECTIONS, self._point.size
         self._steps, self._changes = np.zeros(shape), np.zeros(shape)
         self._n_pairs = self._n_kept = 0
         self._axpy = get_blas_funcs("axpy", (self._point,))
@@ -89,11 +93,11 @@ class LBFGS:
         """Take a step; return its Losses in a list, as engines of epochs do."""
         self._stop = stop
         before = self._losses
-        step = self._searched()
+        step = self._find_step()
         if step is None and self._n_kept:
             # The estimate of the Hessian is at fault, or rounding: begin it afresh.
             self._n_kept = 0
-            step = self._searched()
+            step = self._find_step()
         if step is None:
             self.end = End(
                 "L-BFGS ended early: no step along the gradient lowers the objective."
@@ -116,7 +120,7 @@ class LBFGS:
         if np.abs(self._gradient).max() <= self._tol:
             self.end = End()
 
-    def _searched(self):
+    def _find_step(self):
         """Return a step that lowers the objective enough, or None."""
         direction = self._direction()
         with warnings.catch_warnings():

@@ -411,28 +411,22 @@ def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl
 
 
 def test_another_ctrl_c_ends_all(digits, monkeypatch, heeding_ctrl_c):
-    trainers, interrupts = [], []
+    wait_for, waits = at_once._wait_for, []
 
-    class Trainer(at_once._Trainer):
-        def __init__(self, waiting):
-            super().__init__(waiting)
-            trainers.append(self)
-
-        def interrupt(self):
-            interrupts.append(self)
-            if len(interrupts) == 1:
-                raise KeyboardInterrupt  # the second, while the first is handed on
-            super().interrupt()
+    def interrupted(*args):
+        waits.append(wait_for(*args))  # until the first, which is handed on
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(at_once, "n_at_once", lambda groups: 3)
-    monkeypatch.setattr(at_once, "_Trainer", Trainer)
+    monkeypatch.setattr(at_once, "_wait_for", interrupted)
     interrupt_in_the_third_epoch(monkeypatch)
+    before = set(threading.enumerate())
     parts = [*parts_of(digits), digits[50:150], digits[150:250]]
     with pytest.raises(KeyboardInterrupt), train_together():
         Parallel()(delayed(few(max_iter=100_000, tol=0).fit)(X) for X in parts)
-    for trainer in trainers:
-        trainer.join(10)
-        assert not trainer.is_alive()
+    assert waits == [True]
+    names = {t.name for t in set(threading.enumerate()) - before}
+    assert not [name for name in names if name.startswith("ThreadPoolExecutor")]
 
 
 DEVICES = """

@@ -14,7 +14,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.programs import even_batches
-from sksparse_ae._network.coordinates import Coordinates
+from sksparse_ae._network.coordinates import Coordinates, in_kernel_layout
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._objective.objective import Losses
 from sksparse_ae._training.monitor import Monitor
@@ -117,9 +117,10 @@ def test_coordinates_change_neither_the_network_nor_its_weight_decay(activation)
     scaling, coordinates = coordinates_of(X, activation, may_drop=False)
     rng = np.random.RandomState(0)
     weights = [rng.normal(size=s) for s in ((64, 9), (9,), (9, 64), (64,))]
-    W1, b1, V2, b2 = coordinates.enter(weights)
-    for left, given in zip(coordinates.leave([W1, b1, V2, b2]), weights, strict=True):
+    entered = coordinates.enter(weights)
+    for left, given in zip(coordinates.leave(entered), weights, strict=True):
         assert_allclose(left, given, atol=1e-12)
+    W1, b1, V2, b2 = in_kernel_layout(entered)
     assert_allclose(np.linalg.norm(W1), np.linalg.norm(weights[0]))
     W2 = V2 * coordinates.spread
     assert_allclose(np.linalg.norm(W2), np.linalg.norm(weights[2]))
