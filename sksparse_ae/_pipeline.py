@@ -8,9 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 from ._network.reading import CHUNK_VALUES, dense
 from ._utils.extras import import_extra
 
-# The input is moved by a unit so large, but at most LARGEST_UNIT, that the output of the
-# steps changes by at least this share of its value at the origin. The change is then
-# exact to eps / LEAST_CHANGE.
+# The input is moved by a unit so large, but at most LARGEST_UNIT, that the output of
+# the steps changes by at least this share of its value at the origin. The change is
+# then exact to eps / LEAST_CHANGE.
 LEAST_CHANGE, LARGEST_UNIT = 1e-6, 2.0**120
 
 
@@ -113,7 +113,7 @@ class LocatedAutoencoder:
         return pulled / unit
 
     def directions_on_input(self, directions):
-        """Take directions from the autoencoder's space to that of the pipeline's input."""
+        """Take directions from the autoencoder's space to the pipeline's input."""
         if not self.steps:
             return directions
         directions = np.asarray(directions, dtype=np.float64)
@@ -125,7 +125,7 @@ class LocatedAutoencoder:
         return pushed
 
     def _unit_of_input(self, origin):
-        """Return a power of two that is not lost to rounding beside the input's means."""
+        """Return a power of two that is not lost when it is added to the means."""
         probe = np.linspace(1, 2, self.steps[0].n_features_in_)[None]
         unit = 1.0
         while unit < LARGEST_UNIT:
