@@ -389,8 +389,8 @@ class SparseAutoencoder(keras.Model):
     def _objective(self):
         encoder, sparsity, decoder = map(self.get_layer, LAYERS)
         rho_hat = mean_to_rho_hat(self._means.activation, sparsity.activation_range)
-        # The layers' regularizers contain the scale. Weights that Keras has rounded to
-        # integers are not trained, and Keras counts no decay for them.
+        # The scale is part of the layers' regularizers. Keras trains no weights that it
+        # has rounded to integers, and counts no decay of them.
         penalties = [
             ops.cast(layer.kernel_regularizer(layer.kernel), "float32")
             for layer in (encoder, decoder)

@@ -7,8 +7,15 @@ from ..keras_model import ReconstructionLoss, SparseAutoencoder
 def compiled_model(parameters, penalties, loss, scale, optimizer):
     """Return the model that ``SparseAutoencoderTransformer.to_keras`` describes.
 
-    ``parameters`` is the network on the data as given, ``scale`` the unit of the data
-    in which the objective is measured.
+    Parameters
+    ----------
+    parameters : Parameters
+        The network on the data as given.
+    penalties : Penalties
+    loss : {"squared_error", "log_loss"}
+    scale : float
+        Unit of the objective.
+    optimizer : keras.optimizers.Optimizer
     """
     n_features, n_components = parameters.W1.shape
     model = SparseAutoencoder(
@@ -21,7 +28,7 @@ def compiled_model(parameters, penalties, loss, scale, optimizer):
     )
     model.set_weights([*parameters.in_float32().arrays])
     model.compile(optimizer=optimizer, loss=ReconstructionLoss(loss, scale))
-    # A built optimizer is saved with the model. Keras warns of one that is not built.
+    # Built, it is saved with the model; Keras warns of one that is not.
     model.optimizer.build(model.trainable_variables)
     return model
 
