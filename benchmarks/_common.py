@@ -1,4 +1,4 @@
-"""What the benchmarks share: time, tables, data, and processes of their own."""
+"""Helpers of the benchmarks: timing, tables, data and child processes."""
 
 import contextlib
 import gzip
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-# What may stand in the environment and slows the OpenBLAS of NumPy and SciPy.
+# Environment variables that slow the OpenBLAS of NumPy and SciPy.
 OPENBLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
-# Where Debian's package dataset-fashion-mnist puts them.
+# The folder in which Debian's package dataset-fashion-mnist puts the files.
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 _IMAGES_HEADER, _LABELS_HEADER = 16, 8
@@ -32,7 +32,7 @@ def stopwatch():
 
 
 def resident_bytes(kind="VmRSS"):
-    """Return the resident memory of this process: all of it, or RssAnon, of no file."""
+    """Return the resident memory of this process; RssAnon leaves mapped files out."""
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == kind:
@@ -63,7 +63,7 @@ def peak_anonymous_bytes(interval=0.01):
 
 
 def seconds_of_epochs(fit, few, n_epochs):
-    """Return the time of ``n_epochs`` epochs: that of a long fit less a short one's."""
+    """Return the time of ``n_epochs`` epochs: that of a long fit less a short fit."""
     with stopwatch() as short:
         fit(few)
     with stopwatch() as long:
@@ -77,7 +77,7 @@ def medians(runs):
 
 
 def markdown_table(title, rows):
-    """Return dicts of one set of keys as a Markdown table under a title."""
+    """Return a Markdown table under a title; the rows are dicts with the same keys."""
     header = list(rows[0])
     cells = [[str(row[key]) for key in header] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
@@ -89,22 +89,22 @@ def markdown_table(title, rows):
 
 
 def print_table(title, rows):
-    """Print dicts of one set of keys as a Markdown table."""
+    """Print what ``markdown_table`` returns."""
     print(markdown_table(title, rows), flush=True)
 
 
 def verdict(ratio, floor):
-    """State a ratio beside its floor."""
+    """Return a ratio with its floor as text."""
     return f"{ratio:.2f} ({'reaches' if ratio >= floor else 'MISSES'} {floor})"
 
 
 def bound_verdict(value, bound):
-    """State a value beside what it must not exceed."""
+    """Return a value with its upper bound as text."""
     return f"{value:.2f} ({'within' if value <= bound else 'EXCEEDS'} {bound})"
 
 
 def versions():
-    """Return what the figures depend on."""
+    """Return the number of cores and the versions of Python and the libraries."""
     import joblib
     import keras
     import scipy
@@ -134,7 +134,7 @@ def write_json(path, results):
 
 
 def add_choices(parser, works, peers):
-    """Let the works and the peers of a comparison be chosen, and where data lie."""
+    """Add the options that choose works, peers and the folder of the data."""
     parser.add_argument("--only", nargs="+", metavar="WORK", choices=works)
     parser.add_argument("--peers", nargs="+", metavar="NAME", choices=peers)
     parser.add_argument(
@@ -163,13 +163,8 @@ def fashion_mnist(folder, part="train"):
 def run_in_own_process(arguments, environment=None):
     """Run Python on ``arguments``; return the JSON of the last line that it prints.
 
-    Parameters
-    ----------
-    arguments : list of str
-        Of the interpreter: a script and what it is given.
-    environment : dict, optional
-        Variables to add to this process's, from which ``OPENBLAS_SETTINGS`` are left
-        out.
+    The child has the environment of this process without ``OPENBLAS_SETTINGS``, plus
+    the variables of ``environment``.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in OPENBLAS_SETTINGS}
     finished = subprocess.run(

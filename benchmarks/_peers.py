@@ -1,4 +1,4 @@
-"""The autoencoders that users write by hand, for the benchmarks to compare with.
+"""Autoencoders that users write by hand, to compare with.
 
 All of them minimise Ng's objective with sigmoid units, from given weights: W1 of shape
 (n_features, n_components), b1, W2 (n_components, n_features), b2.
@@ -11,15 +11,15 @@ from scipy.special import expit
 
 from sksparse_ae._engine.startup import starting_tensorflow
 
-# Rows that the objective is computed on at a time.
+# Number of rows on which the objective is computed at a time.
 CHUNK_ROWS = 2000
 
-# That of Keras; PyTorch's own is 1e-8.
+# The default of Keras. PyTorch's own default is 1e-8.
 ADAM_EPSILON = 1e-7
 
 
 class Setting(NamedTuple):
-    """The objective, and how Adam's steps minimise it."""
+    """The coefficients of the objective, and the settings of Adam."""
 
     rho: float
     beta: float
@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 
 
 def full_objective(X, weights, setting):
-    """Return the objective over all rows, in chunks that are summed in float64."""
+    """Return the objective over all rows, computed in chunks and summed in float64."""
     W1, b1, W2, b2 = (np.asarray(w, dtype=X.dtype) for w in weights)
     error, mean = 0.0, np.zeros(len(b1))
     for start in range(0, len(X), CHUNK_ROWS):
@@ -127,7 +127,7 @@ def compiling_steps(n_samples, batch_size):
 
 
 class TorchAutoencoder:
-    """A loop of PyTorch over mini-batches, on as many threads as there are cores."""
+    """A loop of PyTorch over mini-batches."""
 
     def __init__(self, X, weights, setting):
         import torch
@@ -171,7 +171,7 @@ class TorchAutoencoder:
         )
 
     def epoch(self, *, shuffle):
-        """Take the steps of an epoch."""
+        """Train for one epoch."""
         torch, X, batch_size = self._torch, self._X, self._setting.batch_size
         order = torch.randperm(len(X)) if shuffle else torch.arange(len(X))
         for numbers in order.split(batch_size):
@@ -234,7 +234,7 @@ class NumpyAutoencoder:
             weight -= rate * first / (np.sqrt(second) + ADAM_EPSILON)
 
     def epoch(self, *, shuffle):
-        """Take the steps of an epoch."""
+        """Train for one epoch."""
         n_samples, batch_size = len(self._X), self._setting.batch_size
         order = np.arange(n_samples)
         if shuffle:

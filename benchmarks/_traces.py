@@ -1,4 +1,4 @@
-"""The objective of a training over its wall time, for the benchmarks to compare."""
+"""The objective of a training over its wall time."""
 
 import math
 import time
@@ -8,14 +8,14 @@ from _peers import import_keras
 
 from sksparse_ae._training.callbacks import IterationTasks
 
-# The objective is computed again once the training has taken longer by one of these
-# shares: of its time until then, or of the time that it may take at all.
+# The objective is computed again when the training has gone on for one of these shares:
+# of its time so far, or of the time that it may take at most.
 RECORDING_GROWTH = 0.1
 RECORDING_STEP = 1 / 150
 
 
 class Trace:
-    """The objective over the time of a training, without that of computing it.
+    """The objective over the time of a training; the clock stops while it is computed.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Trace:
         self._start = time.perf_counter()
 
     def record(self, get_weights):
-        """Note the objective, unless the last one is recent; return whether to stop."""
+        """Record the objective, unless it is too early; return whether to stop."""
         now = time.perf_counter()
         elapsed = now - self._start
         stop = elapsed >= self._limit
@@ -58,12 +58,12 @@ class Trace:
         return stop
 
     def finish(self, get_weights):
-        """Note the objective at the end."""
+        """Record the objective at the end."""
         self._next = 0.0
         self.record(get_weights)
 
     def keras_callback(self):
-        """Return a callback of Keras that records after every epoch."""
+        """Return a Keras callback that calls ``record`` after every epoch."""
         import keras
 
         trace = self
@@ -77,12 +77,12 @@ class Trace:
 
 
 def time_to(points, target):
-    """Return when a trace is first at the target or below; infinity if never."""
+    """Return the first time at which the target is reached; infinity if never."""
     return min((t for t, objective in points if objective <= target), default=math.inf)
 
 
 class Idle:
-    """A callback that asks for nothing: with it, a fit has tasks to watch."""
+    """A callback that does nothing. With a callback, a fit runs its tasks."""
 
     def setup(self, estimator, context):
         """Do nothing."""
@@ -104,10 +104,10 @@ def weights_of(attributes):
 
 
 def follow_ours(transformer, X, trace):
-    """Fit a transformer, from a trace's time 0 on.
+    """Fit a transformer and record its trace, with the clock starting at the fit.
 
-    The weights are taken where a task ends, as a callback that asks for the fitted
-    estimator gets it only after it was made, at the expense of the clock.
+    The weights are taken by a patch where a task ends. A callback would get a complete
+    fitted estimator, which takes time to make while the clock runs.
     """
     import_keras()
     # The solvers, for their effect: what is imported is not timed.

@@ -6,16 +6,16 @@ Run ``python benchmarks/bench_convergence.py [--group grid|real|all] [--only DAT
 
 grid
     Ten data sets, crossed with n_components, rho, activation, batch_size, solver and
-    seed; everything else is a default. The objective over all rows is set beside the
-    lowest one known: that of a long L-BFGS, of sgd, of a long Adam, or of any case.
-    A case may be above it by more than the scatter of local minima, and may say so or
-    not: both are counted.
+    seed; everything else is a default. The objective over all rows is compared with the
+    lowest one known: that of a long L-BFGS, of sgd, of a long Adam, or of any case. The
+    script counts the cases that end higher than the scatter of local minima explains,
+    with and without a warning.
 real
-    Data as users bring them, by the defaults with 200 units: what is explained, in the
-    worst column too, and what fit warns of.
+    Data as users bring them, fitted by the defaults with 200 units. The script prints
+    how much is explained, also in the worst column, and the warnings of fit.
 
 The references take most of the time. They are kept in a file, so that a run can be
-stopped and started again; with Ctrl-C it prints what it has.
+stopped and started again. With Ctrl-C the script prints what it has so far.
 """
 
 import argparse
@@ -54,7 +54,7 @@ from sklearn.preprocessing import StandardScaler
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
 
-# Data of more values are float32.
+# Data with more values than this are float32.
 LARGEST_FLOAT64 = 500_000
 
 # What the data sets of the grid are crossed with.
@@ -65,24 +65,25 @@ BATCH_SIZES = ("auto", 32, 1000)
 SOLVERS = ("adam", "sgd")
 SEEDS = (0, 1, 2)
 
-# So many units are trained only on data of at most as many features.
+# MANY_COMPONENTS units are trained only on data of at most FEATURES_OF_MANY features.
 MANY_COMPONENTS, FEATURES_OF_MANY = 4000, 64
 
-# What a case is compared with, besides the other cases of its objective.
+# The trainings with which a case is compared, besides the other cases of its objective.
 REFERENCES = {
     "lbfgs": {"solver": "lbfgs", "max_iter": 2000, "tol": 1e-6},
     "sgd": {"solver": "sgd", "max_iter": 200},
     "adam": {"solver": "adam", "max_iter": 1000, "tol": 0.0},
 }
 
-# A ratio to the lowest objective is near up to the first, and is listed above the
-# second.
+# A ratio to the lowest objective up to NEAR counts as near; one above FAR is listed.
 NEAR, FAR = 1.01, 1.05
 
-# A training rises if its last objective exceeds the lowest mean of so many epochs.
+# A training rises if its last objective exceeds RISE times the lowest mean of
+# RISE_EPOCHS epochs.
 RISE_EPOCHS, RISE = 5, 1.02
 
-# Ten files, of which the first is in another unit, are read so many times.
+# The rows are split into files, the first of which is in another unit. All files are
+# read N_PASSES times.
 N_FILES, UNIT_OF_FIRST_FILE, N_PASSES = 10, 0.1, 30
 
 
@@ -100,7 +101,7 @@ def standardized(load):
 
 
 def common_factor():
-    """Return what 50 thermometers in one place show while the weather changes."""
+    """Return the readings of 50 thermometers in one place while the weather changes."""
     rng = np.random.default_rng(0)
     weather = rng.standard_normal((2000, 1)).cumsum(axis=0)
     return weather + 0.5 * rng.standard_normal((2000, 50))
@@ -155,7 +156,7 @@ REAL = {
     "drifting-scale": drifting_scale,
 }
 
-# Of those that are not fitted by the defaults alone.
+# Settings of the data that are not fitted by the defaults alone.
 REAL_SETTINGS = {"sigmoid-output": {"output_activation": "sigmoid"}}
 
 
@@ -171,21 +172,7 @@ def training_rows(name, data_folder):
 
 
 def trained(fit, **settings):
-    """Train; return the estimator, its warnings and the seconds.
-
-    Parameters
-    ----------
-    fit : callable
-        Fits the estimator that it is given.
-    **settings : dict
-        Of the estimator.
-
-    Returns
-    -------
-    estimator : SparseAutoencoderTransformer
-    found : list of WarningMessage
-    seconds : float
-    """
+    """Train an estimator by ``fit``; return it, its warnings and the seconds."""
     estimator = SparseAutoencoderTransformer(**settings)
     with warnings.catch_warnings(record=True) as found, stopwatch() as seconds:
         warnings.simplefilter("always")
@@ -198,7 +185,7 @@ def trained(fit, **settings):
 
 
 def texts(found):
-    """Return the categories of warnings and how they begin, each once."""
+    """Return the distinct categories and first words of warnings."""
     return list(
         dict.fromkeys(f"{w.category.__name__}: {str(w.message)[:80]}" for w in found)
     )
@@ -209,7 +196,7 @@ def error_text(error):
 
 
 def rises(estimator):
-    """Say whether a training ends above the lowest part of its curve, beyond noise."""
+    """Return whether a training ends above the lowest part of its curve."""
     curve, width = estimator.loss_curve_, min(RISE_EPOCHS, estimator.n_iter_)
     means = np.convolve(curve, np.full(width, 1 / width), mode="valid")
     return bool(estimator.objective_.total > RISE * means.min())
@@ -230,19 +217,19 @@ class Case(NamedTuple):
     seed: int
 
     @property
-    def of_objective(self):
-        """The settings that the objective depends on."""
+    def objective_settings(self):
+        """The settings on which the objective depends."""
         return {name: getattr(self, name) for name in self._fields[1:4]}
 
     @property
     def objective(self):
-        """The name of the objective, which cases and references share."""
+        """The key of the objective in the references."""
         return " ".join(map(str, self[:4]))
 
     @property
     def settings(self):
         """All settings of the estimator."""
-        return self.of_objective | {
+        return self.objective_settings | {
             "batch_size": self.batch_size,
             "solver": self.solver,
             "random_state": self.seed,
@@ -264,7 +251,7 @@ def cases_of(name, arguments):
 
 
 def chosen_cases(names, arguments):
-    """Return the cases to run, those of one objective one after the other."""
+    """Return the cases to run; cases of one objective follow each other."""
     cases = [case for name in names for case in cases_of(name, arguments)]
     number, n_shares = arguments.share
     start, end = (len(cases) * n // n_shares for n in (number - 1, number))
@@ -276,19 +263,20 @@ def chosen_cases(names, arguments):
 
 
 class References:
-    """The lowest objectives known, in a file that later runs go on with.
+    """The lowest objectives known, kept in a file for later runs.
 
     Parameters
     ----------
     file : Path
     effort : float
-        Share of their iterations that the references take.
+        Share of the references' iterations that are run.
 
     Attributes
     ----------
     known : dict
-        For every objective a dict of who trained it, with ``objective`` and, of the
-        references, ``max_iter``, ``n_iter``, ``warnings`` or ``error``.
+        For every objective a dict by the name of the reference, or "case". Its values
+        have the ``objective``; those of references also have ``max_iter``, ``n_iter``,
+        ``warnings`` or ``error``.
     """
 
     def __init__(self, file, effort):
@@ -302,7 +290,7 @@ class References:
         part.replace(self._file)
 
     def search(self, case, X):
-        """Train what is not known of the objective of a case, once in a run."""
+        """Train the missing references of a case's objective, once in a run."""
         if case.objective in self._searched:
             return
         self._searched.add(case.objective)
@@ -312,7 +300,7 @@ class References:
             before = known.get(name, {})
             if "objective" in before and before["max_iter"] >= max_iter:
                 continue
-            settings = case.of_objective | settings | {"max_iter": max_iter}
+            settings = case.objective_settings | settings | {"max_iter": max_iter}
             known[name] = self._train(X, settings)
             if "objective" in before:
                 lowest = min(known[name].get("objective", np.inf), before["objective"])
@@ -337,21 +325,21 @@ class References:
         }
 
     def note(self, case, objective):
-        """Take the objective that a case has reached."""
+        """Record the objective that a case has reached."""
         known = self.known.setdefault(case.objective, {})
         if objective < known.get("case", {}).get("objective", np.inf):
             known["case"] = {"objective": objective}
             self._save()
 
     def lowest(self, case):
-        """Return the lowest objective known, and who has reached it."""
+        """Return the lowest objective known, and the training that has reached it."""
         known = self.known.get(case.objective, {})
         found = [(k["objective"], by) for by, k in known.items() if "objective" in k]
         return min(found, default=(None, None))
 
 
 def run_case(case, X):
-    """Fit a case; return what it gave."""
+    """Fit a case; return its results."""
     result = case._asdict()
     try:
         estimator, found, seconds = trained(lambda e: e.fit(X), **case.settings)
@@ -368,7 +356,7 @@ def run_case(case, X):
 
 
 def report(title, result):
-    """Tell on standard error that a training is done."""
+    """Print on standard error that a training is done."""
     told = result.get("error")
     if told is None:
         told = "{objective:.6g} after {n_iter}, {seconds:.1f} s".format(**result)
@@ -394,7 +382,7 @@ def bench_grid(names, arguments, results):
                         references.note(case, rows[-1]["objective"])
                     write_json(arguments.json, results | {"unfinished": rows})
             finally:
-                # Now that the lowest objectives of this data set are known.
+                # Only now are the lowest objectives of this data set known.
                 add_ratios(rows, references)
                 results["cases"] += rows
                 print_cases(f"{name}, {X.shape[0]} x {X.shape[1]}", rows, arguments)
@@ -453,17 +441,17 @@ def distribution_of(rows):
 
 
 def print_distribution(results):
-    """Print the ratios by solver and activation, and what was not said."""
+    """Print the ratios by solver and activation, and count misleading results."""
     rows = [row for row in results["cases"] if "ratio" in row]
     n_failed = len(results["cases"]) - len(rows)
     print(f"\n{len(rows)} cases compared, {n_failed} failed", flush=True)
     if not rows:
         return
     for pair in itertools.product(SOLVERS, ACTIVATIONS):
-        of_pair = [row for row in rows if (row["solver"], row["activation"]) == pair]
-        if of_pair:
+        pair_rows = [row for row in rows if (row["solver"], row["activation"]) == pair]
+        if pair_rows:
             named = dict(zip(("solver", "activation"), pair, strict=True))
-            results["distribution"].append(named | distribution_of(of_pair))
+            results["distribution"].append(named | distribution_of(pair_rows))
     named = {"solver": "all", "activation": "all"}
     results["distribution"].append(named | distribution_of(rows))
     print_table(
@@ -503,7 +491,7 @@ def read_files(estimator, X):
 
 
 def column_scores(estimator, X):
-    """Return the share of its variance that is explained of each column that varies."""
+    """Return the explained share of the variance of each column that varies."""
     errors = estimator.reconstruction_error(X, per_feature=True)
     deviations = np.square(X - X.mean(axis=0, dtype=np.float64)).sum(axis=0)
     varies = X.min(axis=0) < X.max(axis=0)
@@ -511,7 +499,7 @@ def column_scores(estimator, X):
 
 
 def run_real(name, X):
-    """Fit data as they come; return what it gave."""
+    """Fit data as they come; return the results."""
     fit = read_files if name == "drifting-scale" else lambda e, X: e.fit(X)
     try:
         estimator, found, seconds = trained(
@@ -522,7 +510,7 @@ def run_real(name, X):
     scores = column_scores(estimator, X)
     return {
         "data": name,
-        # Of all rows: after partial_fit, objective_ is of the last file.
+        # After partial_fit, objective_ is only that of the last file.
         "objective": estimator.evaluate_objective(X).total,
         "score": estimator.score(X),
         "worst column": float(scores.min()),
@@ -536,7 +524,7 @@ def run_real(name, X):
 
 
 def bench_real(names, arguments, results):
-    """Fit data as they come, and print what was learnt."""
+    """Fit data as they come, and print the results."""
     rows = results["real"] = []
     try:
         for name in names:
@@ -548,7 +536,7 @@ def bench_real(names, arguments, results):
 
 
 def print_real(rows):
-    """Print what was learnt of each data set, and every warning."""
+    """Print the results of each data set, and every warning."""
     fitted = [row for row in rows if "error" not in row]
     figures = "score", "worst column", "median column", "sparseness"
     if fitted:

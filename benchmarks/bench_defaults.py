@@ -1,4 +1,4 @@
-"""Measure what the defaults give: sparse features, and what a classifier makes of them.
+"""Measure the features that the defaults give, and a classifier on them.
 
 Run ``python benchmarks/bench_defaults.py [--fashion-mnist DIR] [--repeats N]``. What is
 measured, and how, stands in README.md.
@@ -40,7 +40,7 @@ GRID = {
 
 
 def print_features(name, X, **settings):
-    """Print what a fit to ``X`` learnt."""
+    """Fit ``X`` and print the share of inactive units, the sparseness and the score."""
     estimator = SparseAutoencoderTransformer(random_state=0, **settings)
     start = time.perf_counter()
     estimator.fit(X)
@@ -65,7 +65,7 @@ def pipeline(seed, **settings):
 
 
 def accuracies(estimator, X, y, seed):
-    """Return the accuracy on each of five shuffled folds, and what was fitted."""
+    """Return the accuracy on each of five shuffled folds, and the fitted estimators."""
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     result = cross_validate(estimator, X, y, cv=folds, return_estimator=True)
     return result["test_score"], result["estimator"]
@@ -92,7 +92,7 @@ def main():
         "--part", choices=["features", "accuracy", "search", "all"], default="all"
     )
     arguments = parser.parse_args()
-    # Inactive units are counted in the table.
+    # The table counts inactive units.
     warnings.simplefilter("ignore", UninformativeUnitsWarning)
     warnings.simplefilter("ignore", ConvergenceWarning)
     digits, y = load_digits(return_X_y=True)

@@ -35,7 +35,7 @@ from sksparse_ae.datasets import load_natural_image_patches
 
 
 class StepWork(NamedTuple):
-    """A training whose steps are timed, and the least ratio to Keras."""
+    """A training whose steps are timed, and the smallest ratio to Keras expected."""
 
     n_samples: int
     n_features: int
@@ -46,7 +46,7 @@ class StepWork(NamedTuple):
     floor: float
 
 
-# The epochs are those that are timed: enough for about a second on either side.
+# The timed epochs take about a second on either side.
 STEP_WORKS = [
     StepWork(10_000, 64, 25, 256, epochs=200, keras_epochs=20, floor=8),
     StepWork(10_000, 576, 250, 50, epochs=20, keras_epochs=6, floor=4),
@@ -54,8 +54,8 @@ STEP_WORKS = [
 ]
 LBFGS_FLOORS = {"float32": 4, "float64": 3}
 LBFGS_ITERATIONS = 400
-# NumPy and SciPy bring an OpenBLAS each, whose threads wait for work by spinning: one
-# library then slows the other, and a single thread is faster than all cores.
+# NumPy and SciPy bring an OpenBLAS each. Its threads spin while they wait for work, so
+# that the two slow each other, and a single thread is faster than all cores.
 NUMPY_ENVIRONMENTS = {
     "NumPy": {},
     "NumPy, one BLAS thread": {"OPENBLAS_NUM_THREADS": "1"},
@@ -69,7 +69,7 @@ NG = {"rho": 0.01, "beta": 3.0, "weight_decay": 1e-4}
 def step_data(work):
     """Return centred float32 rows: patches where their size fits, else noise.
 
-    Centred, because ours trains on centred rows: both then walk the same path.
+    Ours trains on centred rows. With centred data, both take the same steps.
     """
     side = round(work.n_features**0.5)
     if work.n_samples == 10_000:
@@ -80,7 +80,7 @@ def step_data(work):
 
 
 def step_transformer(work, max_iter, **settings):
-    """Return ours, set to the arithmetic of plain Keras: rho_hat of each batch."""
+    """Return our transformer with the arithmetic of plain Keras: batch means only."""
     settings = {"learning_rate": 1e-3, "rho": 0.05, "weight_decay": 1e-4} | settings
     return SparseAutoencoderTransformer(
         work.n_components,
@@ -96,20 +96,20 @@ def step_transformer(work, max_iter, **settings):
 
 
 def epochs_to_compile(work):
-    """Return how many epochs make 1000 steps; shorter fits may stay uncompiled."""
+    """Return the epochs for 1000 steps; shorter fits may not be compiled."""
     return -(-1000 * work.batch_size // work.n_samples)
 
 
 def same_start_in_keras(work, X):
-    """Return a plain Keras model of the objective at the start that ``fit`` draws."""
+    """Return a Keras model that has the weights from which ``fit`` starts."""
+    # With this rate, the fit leaves the weights as they are.
     model = step_transformer(work, 1, learning_rate=1e-30).fit(X).to_keras()
-    # The rate of that fit moves nothing; this is the one that is timed.
     model.optimizer.learning_rate = 1e-3
     return model
 
 
 def bench_steps(work, repeats):
-    """Time a step of ours and of ``keras.Model.fit``, alternating."""
+    """Time a step of ours and of ``keras.Model.fit`` in turn."""
     X = step_data(work)
     few = epochs_to_compile(work)
     model = same_start_in_keras(work, X)
@@ -127,8 +127,8 @@ def bench_steps(work, repeats):
             verbose=0,
         )
 
-    # The warm-up compiles both, and shows that they do the same: unshuffled, from the
-    # same start, they must arrive at the same objective.
+    # The warm-up compiles both sides. It also shows that both do the same: without
+    # shuffling, from the same start, they must arrive at the same objective.
     objective = fit(few, shuffle=False).objective_.total
     keras_fit(few, shuffle=False)
     keras_objective = model.evaluate(X, X, batch_size=1000, verbose=0)
@@ -179,7 +179,7 @@ def print_steps(results):
 def bench_second_fit():
     """Time a first fit and one with other settings and rows; count the traces.
 
-    To be run before anything else has compiled the shape.
+    Run it before anything else compiles this shape.
     """
     from sksparse_ae._engine.minibatch import MiniBatchProgram
 
@@ -239,9 +239,9 @@ class NumpyObjective:
     Parameters
     ----------
     inputs : ndarray of shape (n_samples, n_features)
-        The rows that the network reads: centred, as those of ours.
+        The rows that the network reads, centred as ours are.
     targets : ndarray of shape (n_samples, n_features)
-        The rows that it reconstructs.
+        The rows that the network reconstructs.
     n_components : int
     rho, beta, weight_decay : float
     """
@@ -262,7 +262,7 @@ class NumpyObjective:
         self.output, self.delta3 = np.empty((2, n_samples, n_features), dtype)
 
     def __call__(self, vector):
-        """Return the objective and its gradient, in float64, as SciPy wants them."""
+        """Return the objective and its gradient, in float64 for SciPy."""
         vector = vector.astype(self.inputs.dtype)
         W1, b1, W2, b2 = (
             part.reshape(shape)
@@ -287,7 +287,7 @@ class NumpyObjective:
             (1 - rho) / (1 - rho_hat)
         )
 
-        # delta3 = (h - x) h (1 - h); the mean over the samples is taken at the end.
+        # delta3 = (h - x) h (1 - h). The division by n_samples comes at the end.
         delta3 *= output
         np.subtract(1, output, out=output)
         delta3 *= output
@@ -312,7 +312,7 @@ class NumpyObjective:
 
 
 def run_numpy(problem_file):
-    """Minimise NumpyObjective in this process and print what it took as JSON."""
+    """Minimise NumpyObjective in this process and print the figures as JSON."""
     with np.load(problem_file) as problem:
         targets = problem["X"]
         start, max_corrections = problem["start"], int(problem["max_corrections"])
@@ -401,7 +401,7 @@ def fit_lbfgs(X, max_iter):
 
 
 def bench_lbfgs(dtype, repeats):
-    """Time L-BFGS on Ng's patches, ours and NumPy's, alternating."""
+    """Time L-BFGS on Ng's patches, ours and NumPy's in turn."""
     X = load_natural_image_patches(random_state=0).astype(dtype)
     fit_lbfgs(X, 100)
     runs = {name: [] for name in ("ours", *NUMPY_ENVIRONMENTS)}

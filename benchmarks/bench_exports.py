@@ -1,8 +1,8 @@
 """Time what a fitted transformer exports beside its own transform.
 
 Run ``python benchmarks/bench_exports.py [--repeats N] [--json FILE]``. All compute the
-same codes of the same float32 rows, in one thread, and what is timed is the process's
-CPU: on a busy machine several threads would wait for each other, and be timed waiting.
+same codes of the same float32 rows in one thread. The CPU time of the process is
+measured: on a busy machine, the wall time of several threads would include their waits.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Work(NamedTuple):
 
 WORKS = [Work(64, 100), Work(784, 196)]
 ROWS = [1, 100, 10_000]
-# A measurement repeats the call until it has taken this long.
+# A measurement repeats the call for so long.
 SECONDS = 0.2
 
 
@@ -96,7 +96,7 @@ def keras_encoder(transformer):
 
 
 def encoders(work):
-    """Return the functions of rows that give the codes, and rows."""
+    """Return functions from rows to codes, and rows to call them with."""
     X = np.random.default_rng(0).normal(size=(max(ROWS), work.n_features))
     X = X.astype(np.float32)
     transformer = SparseAutoencoderTransformer(
@@ -112,7 +112,7 @@ def encoders(work):
 
 
 def pipelines(work):
-    """Return the functions of rows that give a classifier's probabilities, and rows."""
+    """Return functions from rows to a classifier's probabilities, and rows."""
     X = np.random.default_rng(0).normal(size=(max(ROWS), work.n_features))
     X = X.astype(np.float32)
     pipeline = make_pipeline(
@@ -129,13 +129,13 @@ def pipelines(work):
 
 
 def bench(functions, X, repeats):
-    """Time functions on several numbers of rows; return one dict a number."""
+    """Time functions on several numbers of rows; return a dict for each number."""
     results = []
     for n_rows in ROWS:
         rows = X[:n_rows]
-        expected, *others = (function(rows) for function in functions.values())
-        difference = max(float(np.abs(o - expected).max()) for o in others)
-        # Rounding in float32, which grows with the number of features.
+        expected, *outputs = (function(rows) for function in functions.values())
+        difference = max(float(np.abs(o - expected).max()) for o in outputs)
+        # The rounding of float32 grows with the number of features.
         assert difference <= 1e-5, difference
         calls = {
             name: lambda function=function, rows=rows: function(rows)
@@ -165,7 +165,7 @@ def main():
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    # Read when TensorFlow starts, at the first fit.
+    # TensorFlow reads these variables when it starts, at the first fit.
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     results = {
         "python": platform.python_version(),

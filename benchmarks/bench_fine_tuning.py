@@ -2,9 +2,9 @@
 
 python benchmarks/bench_fine_tuning.py [--data FOLDER] [--rows N] [--json FILE]
 
-The data are the four idx files of Fashion-MNIST, by default where Debian's package
-dataset-fashion-mnist puts them. Everything is fitted to the first N rows of the
-training set.
+The data are the four idx files of Fashion-MNIST, by default in the folder in which
+Debian's package dataset-fashion-mnist puts them. Everything is fitted to the first N
+rows of the training set.
 """
 
 import argparse

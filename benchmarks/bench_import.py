@@ -1,4 +1,4 @@
-"""Time the import beside that of what it needs, and look for TensorFlow's messages.
+"""Time the import beside that of its dependencies, and look for TensorFlow's messages.
 
 Run ``python benchmarks/bench_import.py [--repeats N] [--json FILE]``. What is measured,
 and how, stands in README.md.
@@ -21,8 +21,9 @@ from _common import (
 )
 
 BOUND = 1.10
-# Each in a fresh interpreter. The needs are what a transformer of scikit-learn's kind
-# takes its base classes and decorators from; sklearn.callback came with 1.9.
+# Each statement runs in a fresh interpreter. The "needs" are the modules from which a
+# scikit-learn transformer takes its base classes and decorators. sklearn.callback came
+# with scikit-learn 1.9.
 IMPORTS = {
     "sklearn.base": "import sklearn.base",
     "sklearn.base and needs": (
@@ -48,9 +49,9 @@ SparseAutoencoderTransformer(4, max_iter=30, tol=1e3).fit(X).transform(X)
 
 
 def bench_imports(repeats):
-    """Time each import in fresh interpreters, alternating, after one warm-up.
+    """Time each import in fresh interpreters in turn, after one warm-up.
 
-    By the processor's time, which other processes change least.
+    The CPU time is measured, as other processes change it least.
     """
     runs = []
     for _ in range(repeats + 1):
@@ -74,7 +75,7 @@ def modules_beyond_needs():
 
 
 def messages_of_a_small_fit():
-    """Return what a fit writes to standard error where no setting is in the way."""
+    """Return what a fit writes to standard error if TF_CPP_MIN_LOG_LEVEL is not set."""
     environment = dict(os.environ)
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     finished = subprocess.run(

@@ -35,7 +35,7 @@ FLOOR = 3
 
 
 class Work(NamedTuple):
-    """A network and the batches that it is trained in."""
+    """A network, its batch size and its number of epochs."""
 
     n_features: int
     n_components: int
@@ -43,7 +43,7 @@ class Work(NamedTuple):
     n_epochs: int
 
 
-# Of 64 features are Ng's patches; of more, noise.
+# Data of 64 features are Ng's patches; data of more features are noise.
 WORKS = {
     "64-25": Work(64, 25, 250, 40),
     "64-100": Work(64, 100, 50, 10),
@@ -84,7 +84,7 @@ def objective(transformer, X):
 
 
 def bench(name, repeats):
-    """Time the ways for one work; workers are started and programs compiled before."""
+    """Time each way for one work, after workers have started and programs compiled."""
     work = WORKS[name]
     folds = training_rows(work)
     calls = [

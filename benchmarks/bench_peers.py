@@ -1,4 +1,4 @@
-"""Time a step, a first fit and the way to an objective beside what else one would pick.
+"""Time a step, a first fit and the way to an objective beside alternatives.
 
 Run ``python benchmarks/bench_peers.py [--repeats N] [--only WORK ...]
 [--peers NAME ...] [--json FILE] [--markdown FILE]``. What is measured, and how, stands
@@ -50,7 +50,7 @@ from sksparse_ae.datasets import load_natural_image_patches
 
 
 class Work(NamedTuple):
-    """A training that everybody is timed on.
+    """A training on which every peer is timed.
 
     Attributes
     ----------
@@ -60,9 +60,9 @@ class Work(NamedTuple):
     most_epochs : int
         The largest number of epochs by which the long fit is longer.
     objective : float
-        The objective over all rows that the peers are timed on their way to.
+        Objective over all rows, the time to which is measured.
     floor_bound : float or None
-        What ours may take, in times of the five matrix products.
+        Largest ratio of a step of ours to the five matrix products.
     keras_floor : float or None
         How many times faster than ``Model.fit`` ours must be.
     """
@@ -84,7 +84,7 @@ class Work(NamedTuple):
 
     @property
     def title(self):
-        """What stands above its table."""
+        """The title of its table."""
         return (
             f"{self.n_samples} x {self.n_features} -> {self.n_components}, "
             f"batch {self.batch_size}"
@@ -97,21 +97,22 @@ class Work(NamedTuple):
 
     @property
     def setting(self):
-        """The objective and the optimizer, the same for all peers that can."""
+        """The objective and the optimizer of the peers that minimise it."""
         return Setting(0.05, 3.0, 1e-4, "linear", 1e-3, self.batch_size)
 
 
-# What a long fit takes beyond a short one, about, and single steps altogether.
+# A long fit exceeds a short one by about this time, and single steps take it in total.
 TIMED_SECONDS = 2.0
 
 # More epochs than any training takes.
 WITHOUT_END = 100_000
 
-# When a peer is stopped that has not come to the work's objective.
+# A peer that has not reached the work's objective is stopped after this time.
 LONGEST_SECONDS = 120.0
 
-# First fits are long enough for ours to compile, and have two epochs at least: rows
-# that are taken once are not held, and to hold 60 000 x 784 takes as long as 80 steps.
+# First fits are long enough for ours to compile. They have at least two epochs, because
+# the rows of a single epoch are not held, and holding 60 000 x 784 takes as long as 80
+# steps.
 WORKS = [
     Work(10_000, 64, 25, 256, 20, 200, 0.2, keras_floor=12),
     Work(10_000, 576, 250, 50, 3, 20, 1.5, floor_bound=1.35),
@@ -140,7 +141,7 @@ class Problem(NamedTuple):
 
 
 def training_rows(work, data_folder):
-    """Return centred float32 rows: ours centres what it is given."""
+    """Return centred float32 rows, as ours centres its data."""
     if work.n_features == 784:
         X = fashion_mnist(data_folder)[0]
     else:
@@ -150,7 +151,7 @@ def training_rows(work, data_folder):
 
 
 def our_transformer(work, max_iter, *, shuffle):
-    """Return ours, set to the arithmetic of the peers: rho_hat of each batch."""
+    """Return our transformer with the arithmetic of the peers: batch means only."""
     setting = work.setting
     return SparseAutoencoderTransformer(
         work.n_components,
@@ -168,7 +169,7 @@ def our_transformer(work, max_iter, *, shuffle):
 
 
 def make_problem(work, data_folder):
-    """Return the problem, with the weights that ours draws for its seed."""
+    """Return the problem, with the weights from which ours starts."""
     X = training_rows(work, data_folder)
     plan = make_plan(our_transformer(work, 1, shuffle=False), X, None, partial=False)
     return Problem(work, X, [w.astype(np.float32) for w in plan.weights])
@@ -178,10 +179,10 @@ def make_problem(work, data_folder):
 
 
 class Peer:
-    """Something that trains by epochs.
+    """A model that trains by epochs.
 
-    Making one imports what it needs, which is not timed. ``build`` is what comes before
-    the first step, and is.
+    The constructor imports what the model needs and is not timed. ``build`` makes the
+    model and is timed.
     """
 
     package: ClassVar[str] = "sklearn"
@@ -195,7 +196,7 @@ class Peer:
         """Make the model."""
 
     def fit(self, n_epochs, *, shuffle=True):
-        """Train by some epochs."""
+        """Train for some epochs."""
         for _ in range(n_epochs):
             self.model.epoch(shuffle=shuffle)
 
@@ -204,7 +205,7 @@ class Peer:
         return self.model.weights()
 
     def epochs_to_time(self):
-        """Return how many epochs take about ``TIMED_SECONDS``, of those allowed."""
+        """Return how many epochs take about ``TIMED_SECONDS``, within the limits."""
         work = self.problem.work
         with stopwatch() as short:
             self.fit(work.first_epochs)
@@ -218,7 +219,7 @@ class Peer:
             self.fit(1)
 
     def time_to_objective(self):
-        """Return the time to the objective of the work, with compilation."""
+        """Return the time to the objective of the work, compilation included."""
         X, work = self.problem.X, self.problem.work
         trace = Trace(
             lambda weights: full_objective(X, weights, work.setting),
@@ -229,7 +230,7 @@ class Peer:
         return {"objective_s": time_to(trace.points, work.objective)}
 
     def measure(self):
-        """Return the other figures of this peer."""
+        """Return all figures but the time to the objective."""
         work = self.problem.work
         before = peak_megabytes()
         with stopwatch() as first:
@@ -254,12 +255,12 @@ class Ours(Peer):
         import_keras()
 
     def fit(self, n_epochs, *, shuffle=True):
-        """Fit a new estimator: programs are kept, the weights are not."""
+        """Fit a new estimator, which shares the compiled programs of earlier ones."""
         work, X = self.problem.work, self.problem.X
         self.transformer = our_transformer(work, n_epochs, shuffle=shuffle).fit(X)
 
     def follow(self, trace):
-        """Fit one that ends before its time."""
+        """Fit an estimator that the trace stops."""
         work, X = self.problem.work, self.problem.X
         follow_ours(our_transformer(work, WITHOUT_END, shuffle=True), X, trace)
 
@@ -284,7 +285,7 @@ class ModelFit(Peer):
         )
 
     def fit(self, n_epochs, *, shuffle=True, callbacks=()):
-        """Train by some epochs."""
+        """Train for some epochs."""
         self.model.fit(
             self.problem.X,
             self.problem.X,
@@ -296,7 +297,7 @@ class ModelFit(Peer):
         )
 
     def follow(self, trace):
-        """Call ``Model.fit`` once, as its calls take a time of their own."""
+        """Call ``Model.fit`` only once, as each call costs time."""
         self.build()
         self.fit(WITHOUT_END, callbacks=[trace.keras_callback()])
 
@@ -306,7 +307,7 @@ class ModelFit(Peer):
 
 
 class CompiledModelFit(ModelFit):
-    """The same, with XLA and an epoch in one call."""
+    """``keras.Model.fit`` with XLA, one call an epoch."""
 
     note = "jit_compile, steps_per_execution"
 
@@ -354,7 +355,7 @@ class Mlp(Peer):
 
     def __init__(self, problem):
         super().__init__(problem)
-        # For its effect: what is imported is not timed.
+        # Imported here so that the import is not timed.
         import sklearn.neural_network  # noqa: F401
 
     def fit(self, n_epochs, *, shuffle=True):
@@ -377,7 +378,7 @@ class Mlp(Peer):
 
 
 class StepPeer(Peer):
-    """Something that is timed by single steps."""
+    """A model that is timed by single steps."""
 
     same_objective = False
 
@@ -421,7 +422,7 @@ class DictionaryLearning(StepPeer):
         )
 
     def step(self, rows):
-        """Code the rows and move the dictionary."""
+        """Encode the rows and update the dictionary."""
         self.model.partial_fit(rows)
 
 
@@ -451,13 +452,13 @@ class Products(StepPeer):
 
 
 def full_batches(problem):
-    """Return the batches of all rows in order, without a smaller last one."""
+    """Return the batches of all rows in order, without a last smaller batch."""
     size = problem.work.batch_size
     whole = len(problem.X) // size * size
     return np.split(problem.X[:whole], whole // size)
 
 
-# Ours beside what its ratios are taken to, as the machine's speed drifts.
+# As the speed of the machine drifts, ours runs next to the peers of its ratios.
 PEERS = {
     "floor": ("Five products", Products),
     "ours": ("This package", Ours),
@@ -476,8 +477,8 @@ PEERS = {
 def peak_megabytes():
     """Return the peak memory of this process.
 
-    Where the kernel tells that of the program alone, that is it: ``ru_maxrss`` begins
-    with the memory of the process that started this one.
+    Linux reports it in VmHWM. Elsewhere it is ``ru_maxrss``, which begins with the
+    memory of the process that started this one.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -494,7 +495,7 @@ def run_peer(name, what, work, folder):
 
 
 def figures_of(name, work, folder):
-    """Return the figures of a peer, each kind from a process of its own."""
+    """Return the figures of a peer; each method runs in a process of its own."""
     _, peer = PEERS[name]
     whats = ["measure", "time_to_objective"] if peer.same_objective else ["measure"]
     figures = {}
@@ -505,7 +506,7 @@ def figures_of(name, work, folder):
 
 
 def installed(names):
-    """Return the peers whose package is there; say which are left out."""
+    """Return the peers whose package is installed; print the others."""
     found = []
     for name in names:
         title, peer = PEERS[name]
@@ -517,7 +518,7 @@ def installed(names):
 
 
 def repeat(work, names, folder):
-    """Run every peer once, in turn; add the ratios to ours' figures."""
+    """Run every peer once, in turn; add the ratios to ours and to the floor."""
     run = {}
     for name in names:
         run[name] = figures_of(name, work, folder)
@@ -532,7 +533,7 @@ def repeat(work, names, folder):
 
 
 def bench_work(work, names, repeats, data_folder):
-    """Return every repeat's figures and their medians."""
+    """Return the figures of every repeat, and their medians."""
     with tempfile.TemporaryDirectory() as folder:
         make_problem(work, data_folder).save(Path(folder))
         runs = [repeat(work, names, folder) for _ in range(repeats)]
@@ -548,7 +549,7 @@ def bench_work(work, names, repeats, data_folder):
 
 
 def shown(figures, key, form):
-    """Return a figure as text, nothing if there is none."""
+    """Return a figure as text, empty if there is none."""
     if key not in figures:
         return ""
     if math.isinf(figures[key]):
@@ -576,7 +577,7 @@ def comparison_rows(result):
 
 
 def bound_rows(results):
-    """Return the rows that state the ratios with their bounds."""
+    """Return the rows of the table of ratios and bounds."""
     rows = []
     for work, result in results:
         found = result["medians"]
@@ -590,7 +591,7 @@ def bound_rows(results):
 
 
 def check_objectives(result):
-    """Raise if peers of one objective have not come to the same value."""
+    """Raise if peers with the same objective have reached different values."""
     found = [f["objective"] for f in result["medians"].values() if "objective" in f]
     if found:
         np.testing.assert_allclose(found, found[0], rtol=2e-3)

@@ -1,4 +1,4 @@
-"""Follow the full-data objective over wall time, ours and what a user would write.
+"""Follow the full-data objective over wall time, ours and that of hand-written code.
 
 Run ``python benchmarks/bench_quality.py [--repeats N] [--only WORK ...]
 [--peers NAME ...] [--share SHARE] [--json FILE] [--figure FILE]``. What is measured,
@@ -44,7 +44,7 @@ from sksparse_ae.datasets import load_natural_image_patches
 # More iterations or epochs than any training takes in its time.
 WITHOUT_END = 100_000
 
-# How far above the best objective found a training may stay to have arrived.
+# Times are taken to the best objective found, increased by these shares.
 MARGINS = (0.2, 0.05, 0.01)
 
 
@@ -56,9 +56,9 @@ class Work(NamedTuple):
     title : str
     n_components : int
     setting : Setting
-        The learning rate in it is that of the peers' Adam, which is constant.
+        Its learning rate is the constant rate of the peers' Adam.
     seconds : float
-        When a training is stopped.
+        Time after which a training is stopped.
     """
 
     title: str
@@ -71,8 +71,8 @@ WORKS = {
     "patches": Work(
         "Ng's patches, 10 000 x 64 -> 25",
         25,
-        # At 1e-2 PyTorch stays in the collapse that Ng's start leads to, at 0.454, and
-        # at 1e-3 it leaves it after 20 s.
+        # Ng's start leads to a collapse. At a rate of 1e-2 PyTorch stays in it, at
+        # 0.454; at 1e-3 it leaves it after 20 s.
         Setting(0.01, 3.0, 1e-4, "sigmoid", 3e-3, 256),
         30.0,
     ),
@@ -109,12 +109,12 @@ def fit_ours(work, X, trace, seed, **settings):
 
 
 def follow_lbfgs(work, X, trace, seed):
-    """Fit ours by L-BFGS, until SciPy sees no more progress."""
+    """Fit ours by L-BFGS until it makes no more progress."""
     fit_ours(work, X, trace, seed, solver="lbfgs", max_iter=WITHOUT_END, tol=0)
 
 
 def follow_adam(work, X, trace, seed):
-    """Fit ours by Adam, until the time is over."""
+    """Fit ours by Adam until the time is over."""
     fit_ours(work, X, trace, seed, max_iter=WITHOUT_END, tol=0)
 
 
@@ -142,7 +142,7 @@ def follow_keras(work, X, trace, seed, **compiling):
 
 
 def follow_compiled_keras(work, X, trace, seed):
-    """Train by ``Model.fit`` with XLA and an epoch in one call."""
+    """Train by ``Model.fit`` with XLA, one call an epoch."""
     compiling = compiling_steps(len(X), work.setting.batch_size)
     follow_keras(work, X, trace, seed, **compiling)
 
@@ -161,7 +161,7 @@ def follow_torch(work, X, trace, seed):
 
 
 def follow_scipy(work, X, trace, seed):
-    """Minimise by SciPy's L-BFGS over a gradient by hand."""
+    """Minimise by SciPy's L-BFGS with a hand-written gradient."""
     weights = start_of(work, X, seed)
     vector = np.concatenate([w.ravel() for w in weights])
     trace.restart()
@@ -187,7 +187,7 @@ def follow_scipy(work, X, trace, seed):
 
 
 class Peer(NamedTuple):
-    """Who trains, how it is drawn, and by what function."""
+    """The title of a contestant, its curve's style and the function that trains it."""
 
     title: str
     color: str
@@ -219,7 +219,7 @@ def run_peer(name, work_name, seed, share, data_folder):
 
 
 def bench_work(work_name, names, arguments):
-    """Return the traces of every peer, one a repeat."""
+    """Return the traces of every peer, one per repeat."""
     traces = {name: [] for name in names}
     for seed in range(arguments.repeats):
         for name in names:
@@ -238,7 +238,7 @@ def bench_work(work_name, names, arguments):
 
 
 def installed(names):
-    """Return the peers whose package is there; say which are left out."""
+    """Return the peers whose package is installed; print the others."""
     found = []
     for name in names:
         peer = PEERS[name]
@@ -253,7 +253,7 @@ def installed(names):
 
 
 def best_objective(result):
-    """Return the lowest objective that anybody has reached."""
+    """Return the lowest objective that any peer has reached."""
     return min(
         objective
         for runs in result["traces"].values()
@@ -316,7 +316,7 @@ def draw(results, file):
 
 
 def draw_work(ax, result):
-    """Draw the traces of a work; the first repeat bears the label."""
+    """Draw the traces of a work; only the first repeat is labelled."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     best = best_objective(result)

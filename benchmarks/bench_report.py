@@ -1,8 +1,8 @@
 """Time a report of 1000 units on 60 000 samples: to write, to open, to sort.
 
 Run ``python benchmarks/bench_report.py [--repeats N] [--images FILE]``. It needs the
-extra "browser" and Debian's chromium and chromium-driver. What is measured stands in
-README.md.
+extra "browser" and Debian's chromium and chromium-driver. README.md says what is
+measured.
 """
 
 import argparse

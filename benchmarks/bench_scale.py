@@ -1,4 +1,4 @@
-"""See what training costs in time and memory as data and fits grow.
+"""Measure how the time and memory of training grow with the data and the fits.
 
 Run ``python benchmarks/bench_scale.py [--only PART ...] [--gigabytes N] [--repeats N]
 [--json FILE]``. What is measured, and how, stands in README.md.
@@ -37,17 +37,18 @@ FILE_BATCH = 256
 FILE_MEMORY_BOUND = 1.5
 THROUGHPUT_FLOOR = 0.7
 PARTIAL_ROWS = 50_000
-# They fit in one block, which is not read again: the fastest that there is.
+# These rows fit in one block, which is read only once: this is the fastest case.
 IN_MEMORY_ROWS = 80_000
 IN_MEMORY_EPOCHS = 10
 
 COPIED_BYTES = 500 * MB
 COPIES_BOUND = 1.0
 
-# Rows, and the epochs of the short fit and those that are timed.
+# Number of rows, epochs of the short fit, and timed epochs.
 EPOCH_WORKS = [(10_000, 30, 200), (100_000, 5, 20), (1_000_000, 1, 3)]
 
-# With a batch of 500, 250 epochs are enough steps to be compiled, and 20 are not.
+# With batches of 500, a fit of 250 epochs has enough steps to be compiled; a fit of 20
+# epochs has not. Each kind has its number of fits and of epochs.
 FITS = {
     "one shape": (500, 250),
     "distinct shapes": (60, 250),
@@ -58,7 +59,7 @@ FIRST_FITS = 10
 
 
 def transformer(n_components, max_iter, **settings):
-    """Return one that trains for ``max_iter`` epochs or iterations, no fewer."""
+    """Return a transformer that trains for exactly ``max_iter`` iterations."""
     return SparseAutoencoderTransformer(
         n_components,
         max_iter=max_iter,
@@ -74,7 +75,7 @@ def random_rows(n_samples, n_features):
 
 
 def warm_up(n_features, n_components):
-    """Import TensorFlow, and have it allocate what it keeps."""
+    """Import TensorFlow, and let it allocate the memory that it keeps."""
     X = random_rows(1000, n_features)
     for solver in ("adam", "lbfgs"):
         transformer(n_components, 2, solver=solver).fit(X)
@@ -84,7 +85,7 @@ def warm_up(n_features, n_components):
 
 
 def write_rows(path, n_rows, n_features):
-    """Write random float32 rows to a file, some at a time."""
+    """Write random float32 rows to a file in pieces."""
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
         for start in range(0, n_rows, PARTIAL_ROWS):
@@ -117,7 +118,7 @@ def bench_on_a_file(arguments):
         in_memory = random_rows(IN_MEMORY_ROWS, n_features)
         fit, fit_in_memory = image_fit(X), image_fit(in_memory)
         fit_in_memory(5)  # compiles
-        # The rows in memory are no part of what a training on the file takes.
+        # The rows in memory do not count as memory of the training on the file.
         before = in_memory.nbytes
         for _ in range(arguments.repeats):
             run = {}
@@ -125,7 +126,7 @@ def bench_on_a_file(arguments):
                 seconds = seconds_of_epochs(fit, 1, 2)
             run["fit, bytes"] = peaks[0] - before
             run["fit, rows/s"] = 2 * n_rows / seconds
-            # A fit of one epoch would not hold its rows, as the long one does.
+            # The short fit has two epochs: with one it would not hold its rows.
             seconds = seconds_of_epochs(fit_in_memory, 2, IN_MEMORY_EPOCHS)
             run["memory, rows/s"] = IN_MEMORY_EPOCHS * IN_MEMORY_ROWS / seconds
             with peak_anonymous_bytes() as peaks, stopwatch() as seconds:
@@ -168,7 +169,7 @@ def print_on_a_file(result):
 
 
 def bench_copies(arguments):
-    """Weigh what ``fit`` holds beside an array in memory, for one solver."""
+    """Measure the memory that ``fit`` adds to an array in memory, for one solver."""
     n_features, n_components = IMAGE.values()
     solver = arguments.variant
     warm_up(n_features, n_components)
@@ -244,7 +245,7 @@ def print_epochs(result):
 
 
 def bench_many_fits(arguments):
-    """Fit again and again, one shape or another each time; watch the memory."""
+    """Measure the memory after each of many fits, of one shape or distinct shapes."""
     kind = arguments.variant
     n_fits, n_epochs = FITS[kind]
     X = load_digits().data.astype(np.float32) / 16
@@ -273,7 +274,8 @@ def print_many_fits(results):
     print_table("Resident memory over many fits in one process", rows)
 
 
-# Each with the variants that have a process of their own.
+# For each part the function that measures, the one that prints, and the variants, which
+# run in processes of their own.
 PARTS = {
     "on_a_file": (bench_on_a_file, print_on_a_file, None),
     "copies": (bench_copies, print_copies, ("adam", "lbfgs")),
@@ -283,7 +285,7 @@ PARTS = {
 
 
 def run_part(name, arguments):
-    """Return what a part measures, in a process for each of its variants."""
+    """Return the results of a part, with a process for each of its variants."""
     command = [__file__, "--part", name, "--repeats", arguments.repeats]
     command += ["--gigabytes", arguments.gigabytes]
     variants = PARTS[name][2]

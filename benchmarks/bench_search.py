@@ -43,8 +43,8 @@ GRID = {"autoencoder__rho": [0.02, 0.05, 0.1], "autoencoder__beta": [0.3, 1, 3]}
 TRANSFORMER_FLOOR, SEARCH_FLOOR, JOBS_FLOOR = 12, 5, 1
 # A search that takes about a minute in one process.
 LONG = {"n_components": 200, "max_iter": 400}
-# Seconds between two looks at the workers, and the share of them from which on a thread
-# counts as busy.
+# Seconds between two looks at the workers. A thread that has run for a larger share of
+# them than BUSY counts as busy.
 INTERVAL, BUSY = 1.0, 0.1
 
 
@@ -93,7 +93,7 @@ class KerasAutoencoder(TransformerMixin, BaseEstimator):
 
 
 def ours(n_components=100, max_iter=50):
-    """Return a transformer that takes exactly ``max_iter`` epochs."""
+    """Return a transformer that trains for exactly ``max_iter`` epochs."""
     return SparseAutoencoderTransformer(
         n_components,
         batch_size=50,
@@ -105,7 +105,7 @@ def ours(n_components=100, max_iter=50):
 
 
 def grid_search(autoencoder, n_jobs=1):
-    """Return nine candidates in three folds, unfitted: 28 fits."""
+    """Return an unfitted search of nine candidates in three folds: 28 fits."""
     pipeline = Pipeline(
         [("autoencoder", autoencoder), ("classifier", LogisticRegression())]
     )
@@ -122,7 +122,7 @@ def scaled_digits():
 
 
 class CallTimer:
-    """Sums the time in methods of a class; calls within calls count once."""
+    """Sums the time in methods of a class; nested calls count once."""
 
     def __init__(self):
         self.seconds, self.n_calls, self._running = 0.0, 0, False
@@ -182,7 +182,7 @@ def run_beside_keras(side):
 
 
 def bench_beside_keras(repeats):
-    """Search with ours and with plain Keras, each in its own process, alternating."""
+    """Search with ours and with plain Keras in turn, each in its own process."""
     runs = {"ours": [], "together": [], "keras": []}
     ratios = []
     for _ in range(repeats):
@@ -227,7 +227,7 @@ def children():
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name, in parentheses: state, parent.
+            # The state and the parent follow the name, which is in parentheses.
             if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
                 found.append(int(stat.parent.name))
     return found
@@ -245,7 +245,7 @@ def thread_seconds(pid):
 
 
 class Watch:
-    """Looks every second at the CPU time of this process's children's threads."""
+    """Samples every second the CPU time of the threads of this process's children."""
 
     def __init__(self):
         self.samples = {}
@@ -280,7 +280,7 @@ class Watch:
 
 
 def tensorflow_threads():
-    """Return what this worker's TensorFlow is set to."""
+    """Return the numbers of threads to which this worker's TensorFlow is set."""
     import tensorflow as tf
 
     time.sleep(1)  # so that the other worker takes the other task
@@ -293,7 +293,7 @@ def tensorflow_threads():
 
 
 def run_jobs(n_jobs):
-    """Search in ``n_jobs`` processes, whose start and imports count."""
+    """Search in ``n_jobs`` processes, their start and imports included."""
     X, y = scaled_digits()
     with Watch() as watch, stopwatch() as seconds:
         search = grid_search(ours(**LONG), n_jobs).fit(X, y)
@@ -310,7 +310,7 @@ def run_jobs(n_jobs):
 
 
 def bench_jobs(repeats):
-    """Search with one job and with two, alternating."""
+    """Search with one job and with two jobs in turn."""
     runs = {"1": [], "2": []}
     for _ in range(repeats):
         for n_jobs, taken in runs.items():

@@ -1,4 +1,4 @@
-"""Time transform and its kin beside PCA and a hand-written encoder; weigh their memory.
+"""Time transform and its kin beside PCA and NumPy, and measure their memory.
 
 Run ``python benchmarks/bench_transform.py [--repeats N] [--json FILE]``. What is
 measured, and how, stands in README.md.
@@ -30,7 +30,7 @@ from sksparse_ae import SparseAutoencoderTransformer
 
 SHAPES = [(64, 25), (784, 196)]
 ONE_ROW_BOUND = 1.5
-CALLS = 300  # of one row, for a time that a clock can tell
+CALLS = 300  # calls of one row are timed together
 MANY_ROWS = 60_000
 MANY_ROWS_BOUND = 1.2
 MEMORY_ROWS = [10_000, 100_000]
@@ -45,7 +45,7 @@ def random_rows(n_samples, n_features):
 
 
 def fitted_transformer(n_components, X):
-    """Return ours, hardly trained: the weights' values cost nothing."""
+    """Return a transformer after one epoch; its time does not depend on the weights."""
     return SparseAutoencoderTransformer(n_components, max_iter=1, random_state=0).fit(X)
 
 
@@ -57,7 +57,7 @@ def seconds(function, number=1):
 
 
 def bench_one_row(n_features, n_components, repeats):
-    """Time calls with one row, of ours and of PCA in turn."""
+    """Time calls with one row, ours and PCA in turn."""
     X = random_rows(1000, n_features)
     pca, ours = PCA(n_components).fit(X), fitted_transformer(n_components, X)
     row, code = X[:1], ours.transform(X[:1])
@@ -96,7 +96,7 @@ def print_one_row(results):
 
 
 def bench_many_rows(repeats):
-    """Time ours and the same arithmetic by hand, in place, in turn."""
+    """Time ours and the same arithmetic in NumPy in turn; NumPy works in place."""
     n_features, n_components = SHAPES[-1]
     X = random_rows(MANY_ROWS, n_features)
     ours = fitted_transformer(n_components, X[:1000])
@@ -133,7 +133,7 @@ def print_many_rows(result):
 
 
 def extra_bytes(method, X):
-    """Return the peak of what a call allocates, less its output."""
+    """Return the peak memory that a call allocates, without its output."""
     tracemalloc.start()
     try:
         output = method(X)
@@ -144,7 +144,7 @@ def extra_bytes(method, X):
 
 
 def bench_memory(n_samples, is_sparse):
-    """Weigh what each method allocates beside its output."""
+    """Measure the memory that each method allocates beside its output."""
     n_features, n_components = MEMORY_SHAPE
     if is_sparse:
         X = sparse.random_array(
@@ -201,7 +201,7 @@ def main():
     if arguments.measure:
         measure(arguments.repeats)
         return
-    # OPENBLAS_CORETYPE, which may be set here, would slow both sides.
+    # In its own process, as an OPENBLAS_CORETYPE in this one would slow both sides.
     results = run_in_own_process(
         [__file__, "--measure", "--repeats", arguments.repeats]
     )

@@ -3,10 +3,11 @@
 Run ``python benchmarks/golden_fits.py OLD [NEW] [--rtol RTOL] [--only NAME ...]``.
 
 OLD and NEW are folders that hold the package; NEW is this checkout if it is left out.
-Each fits the settings below in a process of its own, on the same data. The script lists
-every fitted array that differs by more than RTOL, 0 by default, and exits with 1 if
-there is one. Hold a change that only moves code against RTOL 0. Hold one that changes
-the order of sums against 1e-6, and say why it does. It needs scikit-learn 1.9 or later.
+Each checkout fits the settings below in a process of its own, on the same data. The
+script lists every fitted array that differs by more than RTOL, 0 by default, and exits
+with 1 if there is one. Hold a change that only moves code against RTOL 0. Hold a change
+of the order of sums against 1e-6, and say why it is needed. The script needs
+scikit-learn 1.9 or later.
 """
 
 import argparse
@@ -28,14 +29,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-# Larger than what a training holds in memory: it streams through.
+# Data of this shape are larger than what a training holds in memory: they are streamed.
 STREAMED_SHAPE = (60_000, 1200)
 
 FEW = {"n_components": 8, "max_iter": 6, "random_state": 0}
 
 
 class Died(Exception):
-    """Stands for the end of a process."""
+    """Raised instead of a killed process."""
 
 
 class DyingCallback:
@@ -51,7 +52,7 @@ class DyingCallback:
         """Do nothing."""
 
     def on_fit_task_end(self, estimator, context):
-        """Die."""
+        """Raise at the third iteration."""
         if context.parent is not None and context.task_id == 2:
             raise Died
 
@@ -210,7 +211,7 @@ SETTINGS = {
 
 
 def arrays_of(value, name="", found=None):
-    """Return the arrays within a value by their names: those of fitted attributes."""
+    """Return the arrays within a value by name; of estimators, the fitted arrays."""
     found = {} if found is None else found
     if hasattr(value, "get_params"):
         fitted = {k: v for k, v in vars(value).items() if k.endswith("_")}
@@ -237,7 +238,7 @@ def record(names, file):
 
 
 def differences(old, new, rtol):
-    """Yield what differs between the arrays of a setting, in words."""
+    """Describe each difference between the arrays of a setting."""
     for name in sorted(old.keys() | new.keys()):
         if name not in old or name not in new:
             yield f"{name} is only in the {'old' if name in old else 'new'} fit"

@@ -1,17 +1,17 @@
 """Try the package for long: hostile inputs, kills, threads and many fits.
 
 Run ``python benchmarks/soak.py [inputs] [kills] [threads]``; without names, all three.
-Each prints what was tried and what was lost; the exit status is 1 if anything was.
+Each prints what was tried and what was lost; the exit status is 1 if anything was lost.
 
 inputs
-    The tests of tests/test_fuzz.py with many more inputs, other ones for every seed.
+    Run the tests of tests/test_fuzz.py on many more inputs, which depend on the seed.
 kills
-    Processes that train with a checkpoint_dir, killed by SIGKILL at a random moment and
-    started again: what they end with is compared, bit by bit, with a training that was
-    left alone.
+    Train with a checkpoint_dir in processes that are killed by SIGKILL at a random
+    moment and started again. Their results are compared bit by bit with those of
+    trainings that were not killed.
 threads
-    Fits of several kinds in a pool of threads, compared with the same fits one after
-    the other, and what the memory of the process grows by.
+    Fit several kinds of transformers in a pool of threads. The results are compared
+    with the same fits one after the other. The growth of the memory is printed.
 """
 
 import argparse
@@ -42,7 +42,7 @@ FUZZ_TESTS = Path(__file__).parents[1] / "tests" / "test_fuzz.py"
 
 
 def load_fuzz_tests(n_examples):
-    """Import the module of the tests, which stands in no package."""
+    """Import the module of the tests, which is in no package."""
     os.environ["SKSPARSE_AE_SOAK_EXAMPLES"] = str(n_examples)
     spec = importlib.util.spec_from_file_location("test_fuzz", FUZZ_TESTS)
     module = importlib.util.module_from_spec(spec)
@@ -51,7 +51,7 @@ def load_fuzz_tests(n_examples):
 
 
 def try_inputs(arguments):
-    """Run each test of the fuzz tests on many inputs; return how many tests failed."""
+    """Run each fuzz test on many inputs; return how many tests failed."""
     from hypothesis import seed
 
     module = load_fuzz_tests(arguments.examples)
@@ -83,7 +83,7 @@ def try_inputs(arguments):
 
 # -------------------------------------------------------------------------- kills
 
-# Each takes some seconds, most of them compiled.
+# Each takes some seconds; most of them are compiled.
 KILLED_TRAININGS = {
     "adam": {"max_iter": 1000},
     "early stopping": {"max_iter": 600, "early_stopping": True},
@@ -93,26 +93,23 @@ KILLED_TRAININGS = {
 
 
 def train_and_save(name, folder, result):
-    """Train in this process, as told by the command line of a child."""
+    """Train in this process; this is what a child does."""
     warnings.simplefilter("ignore")
     X = load_digits().data
-    # Nothing ends it before max_iter.
+    # Nothing ends the training before max_iter.
     few = SparseAutoencoderTransformer(25, tol=0, n_iter_no_change=1000, random_state=0)
     few.set_params(**KILLED_TRAININGS[name])
-    clone(few).set_params(max_iter=1).fit(X[:50])  # TensorFlow is up
+    clone(few).set_params(max_iter=1).fit(X[:50])  # start TensorFlow
     print("training", flush=True)
     few.set_params(checkpoint_dir=folder or None).fit(X)
     np.savez(result, *few.coefs_, *few.intercepts_, few.loss_curve_)
 
 
 def run_child(name, folder, result, seconds=None):
-    """Train in a child; kill it so many seconds after its training began, if given.
+    """Train in a child process, and kill it ``seconds`` after its training began.
 
-    Returns
-    -------
-    seconds : float
-        What the training took, or that it was killed after.
-    killed : bool
+    Return the seconds that it trained, and whether it was killed. Without ``seconds``
+    it trains to the end.
     """
     command = [sys.executable, __file__, "--child", name, str(folder), str(result)]
     with subprocess.Popen(
@@ -137,7 +134,7 @@ def same_arrays(one, other):
 
 
 def try_kills(arguments):
-    """Kill trainings at random moments; return how many end differently."""
+    """Kill trainings at random moments; count different results and leftover files."""
     random.seed(arguments.seed)
     n_kills, n_different, n_resumed, n_left = 0, 0, 0, 0
     with tempfile.TemporaryDirectory() as place:
@@ -150,7 +147,7 @@ def try_kills(arguments):
             folder, result = place / "checkpoints", place / f"{i}.npz"
             moment = random.uniform(0, seconds[name])
             _, killed = run_child(name, folder, result, moment)
-            if not killed:  # it was faster this time
+            if not killed:  # the training ended before
                 result.unlink()
                 continue
             n_kills += 1
@@ -182,7 +179,7 @@ def fit_codes(transformer, X):
 
 
 def try_threads(arguments):
-    """Fit in a pool of threads; return how many results differ from fits alone."""
+    """Fit in a pool of threads; count the results that differ from single fits."""
     warnings.simplefilter("ignore")
     X = load_digits().data[:300]
     kinds = [

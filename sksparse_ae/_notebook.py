@@ -1,4 +1,4 @@
-"""What a notebook shows of a fitted transformer, beside scikit-learn's diagram."""
+"""The summary of a fit that a notebook shows below scikit-learn's diagram."""
 
 from html import escape
 
@@ -38,6 +38,6 @@ def _summary(estimator):
         f"Mean activations from {rho_hat.min():.3g} to {rho_hat.max():.3g}; "
         f"rho is {settings.rho}.",
     )
-    # All that a file of another's making may hold is text here, never markup.
+    # A loaded file may hold anything in these values: show it as text, never as markup.
     text = "<br>".join(map(escape, lines))
     return f'<p style="margin: 0.5em 0; font-size: 0.9em">{text}</p>'

@@ -1,4 +1,4 @@
-"""The autoencoder inside a pipeline, and the steps that its data goes through."""
+"""The autoencoder inside a pipeline, and the steps before it."""
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -8,7 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 from ._network.reading import CHUNK_VALUES, dense
 from ._utils.extras import import_extra
 
-# What affine steps make of a unit of the input is exact to eps / LEAST_CHANGE.
+# The input is moved by a unit so large, but at most LARGEST_UNIT, that the output of
+# the steps changes by at least this share of its value at the origin. The change is
+# then exact to eps / LEAST_CHANGE.
 LEAST_CHANGE, LARGEST_UNIT = 1e-6, 2.0**120
 
 
@@ -18,17 +20,16 @@ class LocatedAutoencoder:
     Parameters
     ----------
     estimator : estimator instance
-        Fitted; the autoencoder itself, a Pipeline, nested or not, that has it as a
-        step, or a search over one of these, whose best estimator is meant. Of several
-        steps that qualify, the last one is meant, and one that can `reconstruct` rather
-        than one that cannot.
+        Fitted: the autoencoder itself, a Pipeline that has it as a step, nested or not,
+        or a search over one of these, which stands for its best estimator. If several
+        steps qualify, the last one is taken; steps that can `reconstruct` come first.
     *attributes : str
-        What the autoencoder must have.
+        Names of attributes that the autoencoder must have.
 
     Attributes
     ----------
     steps : list of estimators
-        What the data goes through before it reaches the autoencoder.
+        The steps before the autoencoder that transform data.
     autoencoder : estimator instance
     """
 
@@ -36,7 +37,7 @@ class LocatedAutoencoder:
         check_is_fitted(estimator)
         steps = [step for _, step in flat_steps(estimator)]
         qualified = [
-            # Rather an autoencoder than a PCA of its codes, or a network on them.
+            # An autoencoder is preferred to a PCA or a network that follows it.
             (hasattr(step, "reconstruct"), hasattr(step, "transform"), i)
             for i, step in enumerate(steps)
             if all(hasattr(step, attribute) for attribute in attributes)
@@ -50,21 +51,21 @@ class LocatedAutoencoder:
 
     @property
     def settings(self):
-        """What it was fitted with; of an estimator without a record, its parameters."""
+        """The settings of the fit; if there is no record of them, the parameters."""
         return getattr(self.autoencoder, "_fitted_settings", self.autoencoder)
 
     def transform(self, X):
-        """Return `X` as it reaches the autoencoder."""
+        """Return `X` after the steps before the autoencoder."""
         for step in self.steps:
             X = step.transform(X)
         return X
 
     def unit_report(self, X):
-        """Return the autoencoder's report on `X`, data of the pipeline."""
+        """Return the autoencoder's `unit_report` on data of the pipeline."""
         return self.autoencoder.unit_report(self.transform(X))
 
     def inverse_transform(self, X):
-        """Return data in the autoencoder's space as data of the pipeline."""
+        """Take data from the autoencoder's space back to the pipeline's input."""
         for step in reversed(self.steps):
             if not hasattr(step, "inverse_transform"):
                 raise ValueError(
@@ -78,13 +79,16 @@ class LocatedAutoencoder:
 
     @property
     def feature_names(self):
-        """Names of the columns of the input, as far as the first step knows them."""
+        """Names of the columns of the pipeline's input; None if it has no names."""
         first = (self.steps or [self.autoencoder])[0]
         names = getattr(first, "feature_names_in_", None)
         return None if names is None else list(names)
 
     def components_on_input(self, weights):
-        """Return what weights on the autoencoder's input are as weights on `X`.
+        """Turn weights on the autoencoder's input into weights on the pipeline's input.
+
+        Both are weights of the same functions, up to constants. For whitened data this
+        is the picture W1 @ whitening that is usually shown.
 
         Parameters
         ----------
@@ -93,8 +97,6 @@ class LocatedAutoencoder:
         Returns
         -------
         weights : ndarray of shape (n_units, n_features_in)
-            Those of the same functions of `X`, but for constants. For whitened data
-            this is the picture W1 @ whitening that is usually shown.
         """
         if not self.steps:
             return weights
@@ -111,7 +113,7 @@ class LocatedAutoencoder:
         return pulled / unit
 
     def directions_on_input(self, directions):
-        """Return what directions in the autoencoder's space are in that of `X`."""
+        """Take directions from the autoencoder's space to the pipeline's input."""
         if not self.steps:
             return directions
         directions = np.asarray(directions, dtype=np.float64)
@@ -123,7 +125,7 @@ class LocatedAutoencoder:
         return pushed
 
     def _unit_of_input(self, origin):
-        """Return a power of two that is not lost beside the means of the input."""
+        """Return a power of two that is not lost when it is added to the means."""
         probe = np.linspace(1, 2, self.steps[0].n_features_in_)[None]
         unit = 1.0
         while unit < LARGEST_UNIT:
@@ -153,7 +155,7 @@ class LocatedAutoencoder:
 
 
 def flat_steps(estimator, name=""):
-    """Yield (name, step) of the steps of a Pipeline and of those nested in it.
+    """Yield (name, step) for the steps of a Pipeline, nested ones included.
 
     A fitted search stands for its best estimator. Steps that do nothing are left out.
     """
@@ -162,7 +164,8 @@ def flat_steps(estimator, name=""):
             if step is not None and not isinstance(step, str):  # "passthrough"
                 full_name = f"{name}__{step_name}" if name else step_name
                 yield from flat_steps(step, full_name)
-    # Its own, not one that a FrozenEstimator lends: what is frozen is not looked into.
+    # In vars, as a FrozenEstimator lends the attributes of what it holds: a frozen
+    # search is one step.
     elif "best_estimator_" in vars(estimator):
         yield from flat_steps(estimator.best_estimator_, name)
     else:

@@ -25,13 +25,14 @@ def load_natural_image_patches(
 ):
     """Draw square patches from scikit-learn's two bundled photographs.
 
-    Each photograph, in grey, gives half of the patches, at random places.
+    Each photograph is converted to grey and gives half of the patches, at random
+    places.
 
     Parameters
     ----------
     n_patches : int, default=10000
-        Number of patches, at most that of the places: 2 (428 - p) (641 - p) for a
-        `patch_size` of p.
+        Number of patches, at most 2 (428 - p) (641 - p) for a `patch_size` of p: the
+        number of places in the two photographs.
 
     patch_size : int, default=8
         Height and width of a patch in pixels, from 2 to 427.
@@ -50,7 +51,7 @@ def load_natural_image_patches(
     Raises
     ------
     ValueError
-        If there are not so many places.
+        If `n_patches` exceeds the number of places.
 
     Examples
     --------
@@ -90,8 +91,8 @@ def load_natural_image_patches(
 def normalize_patches(patches):
     """Bring patches to [0.1, 0.9], as the course does for a sigmoid output.
 
-    The mean of each patch is subtracted from it; the result is clipped to plus and
-    minus three standard deviations of all pixels and mapped to [0.1, 0.9] [1]_.
+    The mean of each patch is subtracted from the patch. The result is clipped to plus
+    and minus three standard deviations of all pixels and mapped to [0.1, 0.9] [1]_.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def normalize_patches(patches):
         patches = check_array(
             patches, dtype=[np.float64, np.float32], input_name="patches"
         )
-    # In units of the largest value, whose squares can neither overflow nor vanish.
+    # Divided by the largest value, so that squares neither overflow nor vanish.
     patches = patches / max(np.abs(patches).max(), np.finfo(patches.dtype).tiny)
     patches = patches - patches.mean(axis=1, keepdims=True)
     limit = 3 * patches.std()

@@ -1,12 +1,12 @@
-"""The warnings of the package, to be filtered by class."""
+"""The warning classes of the package."""
 
 
 class UninformativeUnitsWarning(UserWarning):
     """Warn that many of the units that `fit` has trained carry nothing of the data.
 
-    It is no `ConvergenceWarning`: such a training may well have converged, and short
-    trainings, whose `ConvergenceWarning` is often silenced on purpose, should still
-    tell of units that are constant.
+    It is not a `ConvergenceWarning`, because such a training may well have converged.
+    Users often silence the `ConvergenceWarning` of short trainings, and should still
+    learn of units that are constant.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""The network as a Keras model, as ``to_keras`` returns it."""
+"""The Keras model that ``to_keras`` returns."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from ._objective.penalties import weight_penalty
 from ._utils.options import count, not_negative, one_of, positive
 from .regularizers import KLSparsity, as_loss
 
-# In the order in which data pass through them.
+# The names of the layers, in the order in which data pass through them.
 LAYERS = ("encoder", "sparsity", "decoder")
 
 
@@ -66,7 +66,7 @@ class ReconstructionLoss(keras.losses.Loss):
         Parameters
         ----------
         y_true : tensor of shape (n_samples, n_features)
-            Samples; of images and sequences, all other axes are features.
+            Samples. For images and sequences, all axes after the first are features.
 
         y_pred : tensor of shape (n_samples, n_features)
             Their reconstructions.
@@ -74,12 +74,13 @@ class ReconstructionLoss(keras.losses.Loss):
         Returns
         -------
         losses : tensor of shape (n_samples,)
-            Not reduced; in float32, or float64 if the reconstructions are.
+            Not reduced; in float64 if the reconstructions are in float64, else in
+            float32.
 
         Raises
         ------
         ValueError
-            If the shapes differ, as far as they are known.
+            If the shapes differ. Axes of unknown length are not compared.
         """
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
         if len(shapes[0]) != len(shapes[1]) or not all(
@@ -90,23 +91,23 @@ class ReconstructionLoss(keras.losses.Loss):
                 "The targets of an autoencoder are its inputs: y_true must have the "
                 f"shape of y_pred, {shapes[1]}; got {shapes[0]}."
             )
-        # In half precision the largest probability below 1 is 1, and squares overflow.
+        # In half precision 1 - epsilon rounds to 1, and squares overflow.
         if keras.backend.standardize_dtype(y_pred.dtype) != "float64":
             y_pred = ops.cast(y_pred, "float32")
         y_true = ops.cast(y_true, y_pred.dtype)
         loss = LOSSES[self.loss]
         if loss.takes_inputs:
-            # Back to logits, as exact as the sigmoid's own rounding: in float32 it
-            # cannot be told from 1 beyond a logit of 16.
+            # Back to logits. In float32 the sigmoid rounds to 1 beyond a logit of 16,
+            # so that larger logits cannot be recovered.
             epsilon = keras.config.epsilon()
             h = ops.clip(y_pred, epsilon, 1 - epsilon)
             y_pred = ops.log(h) - ops.log1p(-h)
             losses = loss.of_rows(y_true, y_pred, ops) / self.scale**2
         else:
-            # Scaled before they are squared, which may leave the range of float32.
+            # Scale before squaring: the squares may leave the range of float32.
             y_true, y_pred = y_true / self.scale, y_pred / self.scale
             losses = loss.of_rows(y_true, y_pred, ops)
-        # All axes but that of the samples are features, as of images.
+        # All axes but the first are features, as in images.
         return ops.sum(losses, axis=tuple(range(1, len(losses.shape))))
 
     def get_config(self):
@@ -127,13 +128,13 @@ class ReconstructionLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
 class WeightDecay(keras.regularizers.Regularizer):
-    """Half the weight decay times the squared norm of weights, in other units.
+    """Half the weight decay times the squared norm of scaled weights.
 
     Parameters
     ----------
     weight_decay : float
     scale : float
-        By which the weights are multiplied before they are squared.
+        Factor that multiplies the weights before they are squared.
     """
 
     def __init__(self, weight_decay, scale):
@@ -154,14 +155,14 @@ class SparseAutoencoder(keras.Model):
     """Functional Keras model of a sparse autoencoder, with its penalties.
 
     The layers are named "encoder", "sparsity" (a `KLSparsity` without a running mean)
-    and "decoder". `fit(X, X)` trains Ng's objective with the mean activations of each
-    batch, once it is compiled with `ReconstructionLoss`. `evaluate(X, X)` then returns
-    the objective with the mean activations of all of `X`: unlike the average of a
-    penalty over batches it does not depend on the batch size. With another loss or
-    reduction, or weights of samples or losses, `evaluate` returns what Keras makes of
-    the batches. The weights start as Glorot's initializer draws them with a fixed seed.
-    With the JAX backend of Keras the model only predicts. Weights that `quantize`
-    rounds to integers have no decay.
+    and "decoder". Once the model is compiled with `ReconstructionLoss`, `fit(X, X)`
+    trains Ng's objective with the mean activations of each batch, and `evaluate(X, X)`
+    returns the objective with the mean activations of all of `X`. Unlike the average of
+    a penalty over batches, that value does not depend on the batch size. With another
+    loss or reduction, or with weights of samples or losses, `evaluate` returns Keras'
+    average over the batches. The weights start as Glorot's initializer draws them with
+    a fixed seed. With the JAX backend of Keras the model only predicts. Weights that
+    `quantize` rounds to integers have no decay.
 
     Parameters
     ----------
@@ -178,9 +179,9 @@ class SparseAutoencoder(keras.Model):
         Weight of the sparsity penalty.
 
     weight_decay : float, default=3e-3
-        Weight of the squared weights. The default is what `weight_decay="auto"` of
-        :class:`~sksparse_ae.SparseAutoencoderTransformer` comes to with the default
-        `rho` and a linear output on data of unit variance.
+        Weight of the squared weights. The default is the value that
+        `weight_decay="auto"` of :class:`~sksparse_ae.SparseAutoencoderTransformer`
+        takes with the default `rho` and a linear output on data of unit variance.
 
     activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
         Activation of the hidden units.
@@ -189,11 +190,11 @@ class SparseAutoencoder(keras.Model):
         Activation of the reconstruction.
 
     scale : float, default=1.0
-        The objective is that of the data divided by this number.
+        The objective is measured on the data divided by this number.
 
     layers : dict, default=None
-        Serialized layers by their names, as `get_config` gives them, which stand for
-        those that the other parameters describe.
+        Serialized layers by their names, as `get_config` returns them. They replace the
+        layers that the other parameters describe.
 
     **kwargs : dict
         Arguments of `keras.Model`, such as `name`.
@@ -235,9 +236,9 @@ class SparseAutoencoder(keras.Model):
         scale = positive("scale", scale)
         one_of("activation", activation, ACTIVATIONS)
         one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
-        # What weighs in the objective are the weights on the scaled data: scale W1
-        # and W2 / scale. An initializer without a seed would draw one from Python's
-        # global generator.
+        # The objective penalises the weights on the scaled data: scale W1 and
+        # W2 / scale. An initializer without a seed would draw one from Python's global
+        # generator.
         encoder = keras.layers.Dense(
             n_components,
             activation=activation,
@@ -286,7 +287,7 @@ class SparseAutoencoder(keras.Model):
         self._weighs_losses = False
 
     def make_train_function(self, force=False):
-        """Compile the step of `fit`, which calls this.
+        """Compile the training step; Keras calls this in `fit`.
 
         Parameters
         ----------
@@ -296,7 +297,7 @@ class SparseAutoencoder(keras.Model):
         Returns
         -------
         function : callable or None
-            As Keras returns it.
+            What Keras returns.
 
         Raises
         ------
@@ -307,7 +308,7 @@ class SparseAutoencoder(keras.Model):
         return super().make_train_function(force)
 
     def make_test_function(self, force=False):
-        """Compile the step of `evaluate`, which calls this.
+        """Compile the evaluation step; Keras calls this in `evaluate`.
 
         Parameters
         ----------
@@ -317,7 +318,7 @@ class SparseAutoencoder(keras.Model):
         Returns
         -------
         function : callable or None
-            As Keras returns it.
+            What Keras returns.
 
         Raises
         ------
@@ -331,7 +332,7 @@ class SparseAutoencoder(keras.Model):
         return super().make_test_function(force)
 
     def test_step(self, data):
-        """Take note of a batch, for the objective on all batches.
+        """Add a batch to the means from which the objective is computed.
 
         Parameters
         ----------
@@ -341,7 +342,7 @@ class SparseAutoencoder(keras.Model):
         Returns
         -------
         metrics : dict
-            Their values so far.
+            Values so far, by their names.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         is_mean_of_objective = (
@@ -356,7 +357,7 @@ class SparseAutoencoder(keras.Model):
             raise ValueError(
                 "evaluate needs targets, which are the inputs: evaluate(X, X)."
             )
-        (rows,) = keras.tree.flatten(x)  # which may come by the input's name
+        (rows,) = keras.tree.flatten(x)  # x may be a dict
         codes = self.get_layer("encoder")(rows)
         y_pred = self.get_layer("decoder")(codes)
         averaged = self.get_layer("sparsity").per_row(codes)
@@ -364,7 +365,7 @@ class SparseAutoencoder(keras.Model):
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def get_metrics_result(self):
-        """Return the metrics; in an evaluation with the exact objective as the loss.
+        """Return the metrics; in `evaluate` the loss is the exact objective.
 
         Returns
         -------
@@ -397,13 +398,13 @@ class SparseAutoencoder(keras.Model):
         Returns
         -------
         config : dict
-            By their names. `layers` holds what has been set on the layers since, such
-            as a frozen encoder or weights of eight bits.
+            By their names. `layers` holds what has been changed on the layers since
+            construction, such as a frozen encoder or weights of eight bits.
         """
         layers = {}
         for name in LAYERS:
             layers[name] = keras.saving.serialize_keras_object(self.get_layer(name))
-            # They are built by what they are called with.
+            # The layers are built when they are called in the constructor.
             del layers[name]["build_config"]
         return {
             **self._settings,
@@ -430,7 +431,7 @@ class SparseAutoencoder(keras.Model):
 
 
 def _check_backend():
-    # There the steps are functions of a state, which the layers do not hold meanwhile.
+    # With JAX, Keras keeps the state outside of the layers during a step.
     if keras.config.backend() == "jax":
         raise RuntimeError(
             "SparseAutoencoder only predicts with the 'jax' backend of Keras. Fit and "
@@ -440,10 +441,10 @@ def _check_backend():
 
 
 class _Means(keras.metrics.Metric):
-    """Sums of the losses and of the codes over all samples of an evaluation.
+    """Mean loss and mean codes over all samples of an evaluation.
 
-    Sums, as Keras adds up the variables of replicas; in float64, in which those of a
-    million samples lose nothing, where the backend has it.
+    The variables are sums, because Keras adds up the variables of replicas. They are
+    in float64, if the backend has it, which sums a million samples without loss.
     """
 
     def __init__(self, n_components, name):
@@ -456,7 +457,7 @@ class _Means(keras.metrics.Metric):
         )
 
     def update_state(self, losses, codes):
-        """Take in a batch."""
+        """Add a batch."""
         self.count.assign_add(ops.cast(ops.shape(codes)[0], self.dtype))
         for total, values in ((self._loss, losses), (self._activation, codes)):
             total.assign_add(ops.sum(ops.cast(values, self.dtype), axis=0))

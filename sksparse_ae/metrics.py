@@ -1,4 +1,4 @@
-"""Scorers for searches over autoencoders, and a rule to choose among their results.
+"""Scorers for searches over autoencoders, and a rule that chooses a candidate.
 
 Each scorer is a function of a fitted estimator and `X`, to be passed as `scoring`.
 Greater is better for all of them.
@@ -28,15 +28,15 @@ __all__ = [
 def variance_explained(estimator, X, y=None):
     """Share of the variance of the data that the reconstruction explains.
 
-    It is the transformer's own `score`. In a Pipeline the data are those that reach
-    the autoencoder: where a step before it standardises, the variance is that of the
+    It is the transformer's own `score`. In a Pipeline it is computed on the data that
+    reach the autoencoder: after a step that standardises, it is the variance of the
     standardised data.
 
     Parameters
     ----------
     estimator : estimator instance
         Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
-        (of several, the last is meant), or a search over one of these.
+        (the last one, if there are several), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes.
@@ -72,7 +72,7 @@ def active_units(estimator, X, y=None):
     ----------
     estimator : estimator instance
         Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
-        (of several, the last is meant), or a search over one of these.
+        (the last one, if there are several), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes.
@@ -83,8 +83,8 @@ def active_units(estimator, X, y=None):
     Returns
     -------
     score : float
-        Share of the rows of `unit_report` whose `state` is "active", in [0, 1]. NaN
-        with an UndefinedMetricWarning for a single sample.
+        Share of the rows of `unit_report` whose `state` is "active", in [0, 1]. For a
+        single sample it is NaN, with an UndefinedMetricWarning.
     """
     if _is_single(X):
         return np.nan
@@ -94,19 +94,19 @@ def active_units(estimator, X, y=None):
 def neg_mean_kl(estimator, X, y=None):
     r"""Negative mean over the units of :math:`\mathrm{KL}(\rho\,\|\,\hat\rho_j)`.
 
-    How well the mean activations on `X` keep to `rho`. Each candidate is measured by
-    its own `rho`, and units that are constantly `rho` have a divergence of 0: read it
-    beside :func:`active_units`.
+    It measures how close the mean activations on `X` are to `rho`. Each candidate is
+    measured by its own `rho`. Units that are constantly `rho` have a divergence of 0,
+    so read this score together with :func:`active_units`.
 
     Parameters
     ----------
     estimator : estimator instance
         Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
-        (of several, the last is meant), or a search over one of these.
+        (the last one, if there are several), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Data that `estimator` takes. With few rows the divergences are those of noisy
-        means, and larger.
+        Data that `estimator` takes. With few rows the means are noisy, and the
+        divergences larger.
 
     y : Ignored
         Not used, present for API consistency by convention.
@@ -122,14 +122,14 @@ def neg_mean_kl(estimator, X, y=None):
 def hoyer_sparseness(estimator, X, y=None):
     r"""Mean over the units of Hoyer's lifetime sparseness.
 
-    That of a unit with activations :math:`a` over :math:`n` samples is
+    The sparseness of a unit with activations :math:`a` over :math:`n` samples is
     :math:`(\sqrt n - \|a\|_1 / \|a\|_2) / (\sqrt n - 1)` [1]_.
 
     Parameters
     ----------
     estimator : estimator instance
         Fitted :class:`~sksparse_ae.SparseAutoencoderTransformer`, a Pipeline with one
-        (of several, the last is meant), or a search over one of these.
+        (the last one, if there are several), or a search over one of these.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Data that `estimator` takes.
@@ -140,9 +140,9 @@ def hoyer_sparseness(estimator, X, y=None):
     Returns
     -------
     score : float
-        0 if all units are constant, :math:`1 - \sqrt\rho` if each is on for a share
-        :math:`\rho` of many samples and off else, at most 1. NaN with an
-        UndefinedMetricWarning for a single sample.
+        0 if all units are constant; :math:`1 - \sqrt\rho` if each is fully on for a
+        share :math:`\rho` of many samples and off for the others; at most 1. For a
+        single sample it is NaN, with an UndefinedMetricWarning.
 
     References
     ----------
@@ -159,9 +159,9 @@ def _unit_column(estimator, X, name):
 
 
 def _is_single(X):
-    """Say, and warn of, whether there is one sample alone, over which nothing varies.
+    """Return whether ``X`` is a single sample, over which nothing varies; then warn.
 
-    Any number would be the same for each candidate of a search with LeaveOneOut.
+    With LeaveOneOut, any number would be the same for each candidate of a search.
     """
     if _num_samples(X) > 1:
         return False
@@ -186,8 +186,8 @@ _SCORERS = {
 def get_scorers(*names):
     """Return scorers by their names, as the `scoring` of a search.
 
-    scikit-learn accepts as strings only the names of its own scorers: its table is
-    private and is copied into the checks of parameters when it is imported.
+    scikit-learn accepts as strings only the names of its own scorers. Their table is
+    private, and is copied into the checks of parameters when scikit-learn is imported.
 
     Parameters
     ----------
@@ -223,29 +223,29 @@ def get_scorers(*names):
 class SparsestWithin:
     """Choose the sparsest candidate that reconstructs nearly as well as the best.
 
-    To be passed as `refit` of a search with several scorers: it takes `cv_results_`
-    and returns the index of the candidate to fit again.
+    Pass it as `refit` to a search with several scorers. It takes `cv_results_` and
+    returns the index of the candidate that the search fits again.
 
     Parameters
     ----------
     tolerance : float, default=0.02
-        How much of the mean reconstruction score, that of the best candidate less
-        that of the chosen one, may be given up; 0.02 of `variance_explained` are two
-        hundredths of the variance. 0 allows ties with the best only.
+        Largest amount by which the mean reconstruction score of the chosen candidate
+        may lie below that of the best one. For `variance_explained`, 0.02 is two
+        hundredths of the variance. 0 allows only ties with the best.
 
     reconstruction : str, default="variance_explained"
         Name, in `scoring`, of the score that may fall by `tolerance`.
 
     sparseness : str, default="hoyer_sparseness"
-        Name, in `scoring`, of the score to be maximised among these candidates. Of
-        candidates with equal values, the better `reconstruction` decides, then the
-        order of the candidates.
+        Name, in `scoring`, of the score to be maximised among these candidates. If
+        values are equal, the better `reconstruction` decides, then the order of the
+        candidates.
 
     Raises
     ------
     ValueError
-        If `tolerance` is negative or not finite, and, when it is called, if a score is
-        not among the results or no candidate has both.
+        If `tolerance` is negative or not finite. When called, if a score is not among
+        the results or no candidate has finite values of both.
 
     See Also
     --------
@@ -253,7 +253,7 @@ class SparsestWithin:
 
     Notes
     -----
-    Candidates whose scores are not finite, as those of failed fits, are passed over.
+    Candidates whose scores are not finite, such as failed fits, are never chosen.
     With a callable `refit`, a search has no `best_score_`.
 
     Examples
@@ -309,7 +309,7 @@ class SparsestWithin:
             )
         threshold = reconstruction[usable].max() - self.tolerance
         eligible = np.flatnonzero(usable & (reconstruction >= threshold))
-        # The last key counts most; the sort is stable, so that the first one wins ties.
+        # The last key counts most. The sort is stable: the first candidate wins ties.
         order = np.lexsort((-reconstruction[eligible], -sparseness[eligible]))
         return int(eligible[order[0]])
 

@@ -17,10 +17,10 @@ _KERAS_DIVIDES_BY_BATCH_SIZE = tuple(
     int(part) for part in keras.__version__.split(".")[:2]
 ) >= (3, 14)
 
-# Where sigmoid units are; what a regularizer takes that is given no range.
+# The range of sigmoid units, and the default of `activation_range`.
 _USUAL_RANGE = (0.0, 1.0)
 
-# TensorFlow's operations of activations that leave that range.
+# The TensorFlow operations whose activations may leave that range.
 _LEAVE_USUAL_RANGE = (
     "Elu",
     "LeakyRelu",
@@ -34,29 +34,24 @@ _LEAVE_USUAL_RANGE = (
 
 
 def _penalty_of(activations, options, mask=None, running=None):
-    """Return the penalty of a batch, 0 of one without samples.
+    """Return the penalty of a batch, in float32 or better; 0 if it has no samples.
 
     Parameters
     ----------
     activations : tensor
     options : KLDivergenceRegularizer or KLSparsity
-        Its ``rho``, ``beta``, ``activation_range`` and ``axis`` are read. It is told
-        when it has warned of units that leave the usual range.
+        Holds the settings. Its ``warns_of_range`` is cleared once it has warned.
     mask : tensor of bool, optional
-        Which samples count, over all axes but that of the units, or the first of them.
+        Which samples count. It has the axes of the activations without that of the
+        units, or only the first of these.
     running : callable, optional
-        Takes the mean of the batch on [0, 1], and whether there are samples; returns
-        that at which the slope is taken.
-
-    Returns
-    -------
-    penalty : scalar tensor
-        In float32 or better.
+        Maps the mean of the batch on [0, 1], and whether the batch has samples, to the
+        mean at which the slope is taken.
     """
     activations = ops.convert_to_tensor(activations)
     _check_axis(options.axis, tuple(activations.shape))
     operation = _operation_of(activations)
-    # In half precision 1 - 2**-20 is 1, and its logarithm is lost.
+    # In half precision 1 - 2**-20 rounds to 1, so that log(1 - rho_hat) is lost.
     if keras.backend.standardize_dtype(activations.dtype) != "float64":
         activations = ops.cast(activations, "float32")
     activations = ops.moveaxis(activations, options.axis, -1)
@@ -73,7 +68,7 @@ def _penalty_of(activations, options, mask=None, running=None):
                 f"mask has the shape {given}, but the samples have {expected}."
             )
         counts = counts * ops.reshape(mask, (*ops.shape(mask), *[1] * missing))
-        # What is masked may be anything, NaN included.
+        # Masked activations may hold any value, NaN included.
         activations = ops.where(counts > 0, activations, 0.0)
     n_samples = ops.sum(counts)
     mean = ops.sum(activations, axis=axes) / ops.maximum(n_samples, 1.0)
@@ -88,12 +83,18 @@ def _penalty_of(activations, options, mask=None, running=None):
 
 
 def _operation_of(tensor):
-    """Return what a tensor of a graph of TensorFlow comes from, None of others."""
+    """Return the name of the TensorFlow operation that made a tensor of a graph.
+
+    It is None for tensors that belong to no graph.
+    """
     return getattr(getattr(tensor, "op", None), "type", None)
 
 
 def _leaves_usual_range(operation, rho_hat):
-    """Return whether the units do so, from their values or, in a graph, their kind."""
+    """Return whether the units leave the usual range.
+
+    In a graph this is told from the kind of operation, elsewhere from the values.
+    """
     if operation is not None:
         return operation in _LEAVE_USUAL_RANGE
     try:
@@ -113,7 +114,7 @@ def _warn_of_range():
 
 
 def _check_axis(axis, shape):
-    """Raise if activations of a shape have no such axis behind that of the samples."""
+    """Raise if the shape has no such axis, or if the axis is that of the samples."""
     if not -len(shape) < axis < len(shape):
         raise ValueError(
             f"axis={axis} is not an axis of units: the activations have the shape "
@@ -122,7 +123,7 @@ def _check_axis(axis, shape):
 
 
 def as_loss(penalty):
-    """Return a penalty in the dtype in which a model of Keras adds up its losses."""
+    """Return a penalty in the dtype in which Keras adds up the losses of a model."""
     floatx = keras.config.floatx()
     return penalty if floatx == "float32" else ops.cast(penalty, floatx)
 
@@ -166,19 +167,19 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     where :math:`\hat\rho_j` is the mean activation of unit :math:`j` over the samples
     of the batch [1]_. Keras passes the layer's output, of shape
-    (batch size, ..., units); the mean is taken over all axes but that of the units. It
-    passes no mask: of sequences with padding use `KLSparsity`. A batch without samples
-    has no penalty. Keras ignores the activity regularizer of a layer within
-    `keras.layers.TimeDistributed`: give it to `TimeDistributed` instead.
+    (batch size, ..., units); the mean is taken over all axes but that of the units.
+    Keras passes no mask to a regularizer: for sequences with padding use `KLSparsity`.
+    A batch without samples has no penalty. Keras ignores the activity regularizer of a
+    layer within `keras.layers.TimeDistributed`: give it to `TimeDistributed` instead.
 
     The contribution is the same on every supported Keras and at every batch size. From
     version 3.14 on, Keras divides what an activity regularizer returns by the batch
     size; there a direct call returns the penalty times the batch size.
 
-    Where :math:`\hat\rho_j` is closer than :math:`2^{-20}` to 0 or 1, or beyond, as
-    means of relu units can be, the divergence goes on along its tangent, whose slope
-    is about :math:`2^{20} \rho`. So units that leave `activation_range` make the loss
-    very large.
+    Where :math:`\hat\rho_j` is closer than :math:`2^{-20}` to 0 or 1, or outside
+    [0, 1], as the mean of a relu unit can be, the divergence continues along its
+    tangent. The slope of the tangent is about :math:`2^{20} \rho`, so that units that
+    leave `activation_range` make the loss very large.
 
     Parameters
     ----------
@@ -193,8 +194,8 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     activation_range : tuple of two floats, default=None
         Interval on which mean activations are measured; (-1, 1) for tanh units, whose
         :math:`\hat\rho` is then (mean + 1) / 2. The activations of relu units have no
-        upper end: (0, h) lets the mean activation h count as 1. None is (0, 1), and
-        warns once of units that leave it.
+        upper end: (0, h) lets the mean activation h count as 1. None means (0, 1), with
+        a single warning if units leave it.
 
     axis : int, default=-1
         Axis of the units; 1 for layers with `data_format="channels_first"`.
@@ -208,9 +209,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
     Warns
     -----
     UserWarning
-        When called, if `activation_range` is None and the units leave (0, 1). Within a
-        graph of TensorFlow this is told from the activation, where it is the last
-        operation of the layer.
+        When called, if `activation_range` is None and the units leave (0, 1). In a
+        TensorFlow graph, which has no values, the activation function decides; it is
+        recognised only as the last operation of the layer.
 
     See Also
     --------
@@ -242,7 +243,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         self.warns_of_range = activation_range is None
 
     def __call__(self, x):
-        """Return the penalty of a layer's output, as this Keras wants it scaled.
+        """Return the penalty of a layer's output, scaled for this version of Keras.
 
         Parameters
         ----------
@@ -277,20 +278,20 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
 class KLSparsity(keras.layers.Layer):
-    r"""Layer that passes its input on and adds the sparsity penalty to the loss.
+    r"""Layer that returns its input and adds the sparsity penalty to the loss.
 
     It adds :math:`\beta \sum_j \mathrm{KL}(\rho \,\|\, \hat\rho_j)` through
     `add_loss`, which no version of Keras rescales.
 
-    KL is convex: averaged over small batches it exceeds its value at the mean over
+    KL is convex: its average over small batches exceeds its value at the mean over
     all samples, by about Var(a) / (2 B rho (1 - rho)) for a unit in batches of B.
-    With `momentum`, training takes it at a running mean instead,
+    With `momentum`, training evaluates KL at a running mean instead,
     :math:`\hat\rho \leftarrow` `momentum` :math:`\hat\rho` + (1 - `momentum`) (mean of
-    the batch), whose slope acts on the batch's mean undiminished. In inference, and
-    without `momentum`, :math:`\hat\rho` is the mean of the batch. Samples that a mask
-    leaves out, such as padded steps of a sequence, do not count. Within
-    `keras.layers.TimeDistributed` each step has a penalty of its own; behind it, all
-    steps have one.
+    the batch). The slope of KL at the running mean acts on the mean of the batch
+    undiminished. In inference, and without `momentum`, :math:`\hat\rho` is the mean of
+    the batch. Samples that a mask leaves out, such as padded steps of a sequence, do
+    not count. Within `keras.layers.TimeDistributed` each step has its own penalty;
+    after `TimeDistributed`, all steps share one.
 
     Parameters
     ----------
@@ -306,8 +307,8 @@ class KLSparsity(keras.layers.Layer):
 
     activation_range : tuple of two floats, default=None
         Interval on which mean activations are measured; (-1, 1) for tanh units, (0, h)
-        for relu units whose mean activation h is to count as 1. None is (0, 1), and
-        warns once of units that leave it.
+        for relu units whose mean activation h is to count as 1. None means (0, 1), with
+        a single warning if units leave it.
 
     axis : int, default=-1
         Axis of the units; 1 for layers with `data_format="channels_first"`.
@@ -330,9 +331,9 @@ class KLSparsity(keras.layers.Layer):
     Warns
     -----
     UserWarning
-        When called, if `activation_range` is None and the units leave (0, 1). Within a
-        graph of TensorFlow this is told from the activation, where it is the last
-        operation of the layer.
+        When called, if `activation_range` is None and the units leave (0, 1). In a
+        TensorFlow graph, which has no values, the activation function decides; it is
+        recognised only as the last operation of the layer.
 
     See Also
     --------
@@ -380,7 +381,7 @@ class KLSparsity(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Create the running mean, one value a unit.
+        """Create the running mean, with one value per unit.
 
         Parameters
         ----------
@@ -413,10 +414,10 @@ class KLSparsity(keras.layers.Layer):
             Activations, with the units along `axis`.
 
         training : bool, default=False
-            Whether the running mean, if there is one, is to take them in.
+            Whether the activations move the running mean, if there is one.
 
         mask : tensor of bool, default=None
-            Which samples, or steps of samples, count. Keras passes it on.
+            Which samples, or steps of samples, count. Keras passes the mask.
 
         Returns
         -------

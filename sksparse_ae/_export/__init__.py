@@ -1,1 +1,1 @@
-"""Ways out: a module of NumPy, ONNX, Keras, and plain types for pickles."""
+"""Exports: a NumPy module, ONNX, Keras, and plain types for pickles."""

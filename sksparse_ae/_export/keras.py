@@ -1,4 +1,4 @@
-"""The fitted network as a compiled Keras model, and the optimizer it comes with."""
+"""The fitted network as a compiled Keras model, and the optimizer of that model."""
 
 from .._engine.optimizers import OptimizerSpec
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
@@ -38,7 +38,7 @@ def compiled_model(parameters, problem, optimizer):
 
 
 def optimizer_of(solver, learning_rate):
-    """Return a new optimizer like that of the parameters; Adam for "lbfgs"."""
+    """Return a new optimizer with the settings of the solver; Adam for "lbfgs"."""
     spec, rate = OptimizerSpec.from_solver("adam" if solver == "lbfgs" else solver)
     optimizer = spec.build()
     if learning_rate != "auto" and isinstance(solver, str):

@@ -1,8 +1,8 @@
-"""The fitted network as a Python module of its own, which needs NumPy alone.
+"""The fitted network as a generated Python module that needs only NumPy.
 
-The weights stand in it as base64 of their bytes, exact by construction. Written as
-decimal numbers, those of 784 -> 196 units took a second and 300 MB to import, where
-this takes 15 ms, and two to four times the space.
+The module holds the bytes of the weights in base64, which is exact. A module of
+784 -> 196 units is imported in 15 ms. With decimal numbers the import took a second and
+300 MB, and the file two to four times the space.
 """
 
 import base64
@@ -89,14 +89,7 @@ $arrays''')
 
 
 def write_module(path, parameters, feature_names=None):
-    """Write a module with the functions ``encode``, ``decode`` and ``reconstruct``.
-
-    Parameters
-    ----------
-    path : str or path-like
-    parameters : Parameters
-    feature_names : sequence of str, optional
-    """
+    """Write a module with the functions ``encode``, ``decode`` and ``reconstruct``."""
     from .. import __version__
 
     path = Path(path)

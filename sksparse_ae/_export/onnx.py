@@ -1,22 +1,18 @@
-"""The fitted network in ONNX: as a model, and as a step of what skl2onnx converts."""
+"""The fitted network in ONNX: as a model, and as a step that skl2onnx converts."""
 
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._utils.extras import import_extra
 from .._utils.files import replacing
 
-# What onnxruntime has read since 1.6, of 2020. Left alone, onnx writes the newest form
-# that it knows, which a runtime of the same day may not read.
+# onnxruntime reads these versions since its release 1.6 of 2020. By default onnx writes
+# the newest version that it knows, which an onnxruntime of the same day may not read.
 OPSET_VERSION, IR_VERSION = 13, 7
 
 
 def network_model(parameters, *, reconstruct):
     """Return the network in float32 as an ``onnx.ModelProto``.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    reconstruct : bool
-        Whether "reconstruction" is an output beside "codes".
+    If ``reconstruct``, it has the output "reconstruction" beside "codes".
     """
     import_extra("onnx", extra="onnx", needed_by="to_onnx")
     from onnx import TensorProto, helper, numpy_helper
@@ -67,7 +63,7 @@ def write_model(model, path):
         file.write(content)
 
 
-# ------------------------------------------------------------ called by skl2onnx alone
+# ------------------------------------------------------------- called only by skl2onnx
 
 
 def set_output_shape(operator):

@@ -1,8 +1,8 @@
-"""What a transformer is saved as: arrays and plain Python types.
+"""The plain form in which a transformer is saved: arrays and basic Python types.
 
-A file of skops names the types that it needs, and a reader has to trust each. Records
-are therefore saved as dicts, a path as a string, and a Keras optimizer, which skops
-cannot save, as its configuration.
+A skops file names the types that it needs, and its reader has to trust each of them.
+Records are therefore saved as dicts, paths as strings, and a Keras optimizer, which
+skops cannot save, as its configuration.
 """
 
 import os
@@ -16,13 +16,10 @@ from .._engine.startup import starting_tensorflow
 
 
 def to_plain(state, records):
-    """Return the attributes of an estimator as they are saved.
+    """Return the attributes of an estimator in the form in which they are saved.
 
-    Parameters
-    ----------
-    state : dict
-    records : dict
-        The type, a dict or a NamedTuple, of each attribute that is one.
+    ``records`` maps the name of each attribute that is a record to its type, a subclass
+    of dict or a NamedTuple.
     """
     plain = dict(state)
     for name in records.keys() & state.keys():
@@ -36,7 +33,7 @@ def to_plain(state, records):
 
 
 def from_plain(plain, records):
-    """Undo ``to_plain``; a path stays a string."""
+    """Undo ``to_plain``, but leave paths as strings."""
     state = dict(plain)
     for name in records.keys() & plain.keys():
         if plain[name] is not None:

@@ -14,7 +14,7 @@ from .._objective.activations import (
 from . import reading
 from .validation import held_not_finite
 
-# With fewer rows a product spends its time on reading the weights.
+# With fewer rows a product spends most of its time on reading the weights.
 MIN_PRODUCT_ROWS = 128
 
 
@@ -34,14 +34,14 @@ class Parameters(NamedTuple):
         return self[:4]
 
     def astype(self, dtype):
-        """Return the parameters in ``dtype``, without a copy where they have it."""
+        """Return the network in ``dtype``; arrays that have it are not copied."""
         if all(array.dtype == dtype for array in self.arrays):
             return self
         arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
         return Parameters(*arrays, self.activation, self.output_activation)
 
     def in_float32(self):
-        """Return the parameters in float32; raise ValueError if it cannot hold them."""
+        """Return the network in float32; raise if it cannot hold the weights."""
         with np.errstate(over="ignore", under="ignore"):
             single = self.astype(np.float32)
         for array, own in zip(single.arrays, self.arrays, strict=True):
@@ -70,25 +70,25 @@ class Parameters(NamedTuple):
         return _through_layers(codes, self._decoder)
 
     def reconstruct(self, X):
-        """Return the reconstruction of ``X``; codes are held a chunk at a time."""
+        """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
         return _through_layers(X, self._encoder, self._decoder)
 
     def decoder_inputs(self, codes):
-        """Return what ``decode`` applies the output activation to."""
+        """Return the input of the output activation in ``decode``."""
         return _through_layers(codes, (self.W2, self.b2, "linear"))
 
     def mean_rho_hat(self, X):
-        """Return the mean activation of each unit on the interval it lives in."""
+        """Return the mean activation of each unit, measured on [0, 1]."""
         return mean_to_rho_hat(
             self.encode(X).mean(axis=0), ACTIVATIONS[self.activation].unit_range
         )
 
 
 def _through_layers(X, *layers):
-    """Return what layers, each (weights, bias, activation), make of the rows of ``X``.
+    """Return the output of layers, each (weights, bias, activation), for ``X``.
 
-    The output is written in place, chunk by chunk: beside it there is never more than
-    one chunk of what lies between the layers, and of products with CSR rows.
+    The output is written in place, chunk by chunk. Beside it, memory holds only one
+    chunk of the arrays between the layers and of products with CSR rows.
     """
     n_rows = X.shape[0]
     n_chunk = _rows_of_products(X, layers)
@@ -107,7 +107,8 @@ def _through_layers(X, *layers):
 
 
 def _rows_of_products(X, layers):
-    """Return how many rows make a chunk; those of a dense ``X`` need no memory."""
+    """Return how many rows make a chunk."""
+    # A chunk of a dense ``X`` is a view.
     width = max(W.shape[1] for W, _, _ in layers)
     if sparse.issparse(X):
         width = max(width, X.nnz // max(X.shape[0], 1))
@@ -121,7 +122,7 @@ def _layer(X, W, b, activation, out):
     else:
         np.matmul(X, W, out=out)
         out += b
-    # A sum is a pass that allocates nothing; it may overflow by itself.
+    # The sum allocates no array. It may overflow where no value does.
     if not (np.isfinite(out.sum()) or np.isfinite(out).all()):
         raise ValueError(
             held_not_finite(X)

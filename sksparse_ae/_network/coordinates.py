@@ -7,33 +7,33 @@ from scipy.linalg import eigh
 
 from .._objective.activations import ACTIVATIONS
 
-# Most features, or rows where there are fewer of them, whose axes are found: those of
-# 784 take 0.2 s, those of 1024 half a second.
+# The axes are computed for at most so many features, or rows if these are fewer. It
+# takes 0.2 s for 784 and 0.5 s for 1024.
 MOST_AXES = 1024
 
-# Most rows that are so few beside the features that to train along their axes takes a
-# fraction of the time: to find those of 2048 takes 3 s.
+# Rows that number at most a quarter of the features may be so many: training along
+# their axes takes a fraction of the time. The axes of 2048 rows take 3 s.
 MOST_FEW_ROWS, FEW_ROWS = 2048, 1 / 4
 
-# Rows that the axes are found from: so many, or four for each feature if that is more.
+# The axes are computed from this many rows, or from four per feature if that is more.
 AXES_ROWS = 2000
 
-# Along axes with less than this share of the largest variance the data do not vary.
+# The data do not vary along axes with less than this share of the largest variance.
 NEGLIGIBLE_VARIANCE = 1e-9
 
 
 class Coordinates(NamedTuple):
-    """A map of the weights, in the units of the training, to what an optimizer moves.
+    """A map from weights in the units of the training to what the optimizer moves.
 
-    Adam gives every coordinate of a weight a step of its own. Where features vary
-    together, a step of all of them adds up: fifty thermometers in one room move a unit
-    fifty times as far as one. Along the principal axes of the data nothing adds up, and
-    weak directions, which a common step size leaves behind, keep pace. A rotation
-    leaves the squared errors and the squared weights, and so Ng's objective, as they
-    are; it needs a linear output.
+    Adam gives every weight a step of its own. Where features vary together, such steps
+    add up: fifty thermometers in one room move a unit fifty times as far as one does.
+    Along the principal axes of the data nothing adds up, and weak directions, which a
+    common step size leaves behind, keep pace. A rotation changes neither the squared
+    errors nor the squared weights, and so leaves Ng's objective as it is. It needs a
+    linear output.
 
-    The decoder's weights are measured in ``spread``: a direction in which the data
-    reach farther is covered in as many steps.
+    The decoder's weights are measured in units of ``spread``, so that directions in
+    which the data reach farther take no more steps.
 
     Attributes
     ----------
@@ -42,10 +42,11 @@ class Coordinates(NamedTuple):
     spread : ndarray of shape (n_axes,) or None
         Unit of each coordinate of the output; None for 1.
     low : float
-        Lower end of the interval of the activation. The decoder reads codes above it: a
-        tanh unit that is off then adds nothing to the output, as a sigmoid unit does.
+        Lower end of the interval of the activation. In these coordinates the decoder
+        reads the codes minus ``low``, so that a tanh unit that is off adds nothing to
+        the output, like a sigmoid unit.
     n_unreached : int
-        Number of the first axes, along which the data do not vary.
+        The data do not vary along so many of the first axes.
     """
 
     axes: np.ndarray | None
@@ -55,12 +56,12 @@ class Coordinates(NamedTuple):
 
     @classmethod
     def of_features(cls, activation):
-        """Return those in which a coordinate is a feature."""
+        """Return the coordinates that are the features themselves."""
         return cls(None, None, float(ACTIVATIONS[activation].unit_range[0]))
 
     @classmethod
     def along_axes(cls, X, scaling, activation, *, may_drop):
-        """Return those along the principal axes, or of features if there are too many.
+        """Return the principal axes, or the features if there are too many of them.
 
         Parameters
         ----------
@@ -70,8 +71,8 @@ class Coordinates(NamedTuple):
             With a linear output.
         activation : str
         may_drop : bool
-            Whether axes along which ``X`` does not vary may be left out: the weights
-            along them are 0 where the objective is lowest.
+            Whether axes along which ``X`` does not vary may be left out. The weights
+            along them are 0 at the minimum of the objective.
         """
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape
@@ -96,17 +97,17 @@ class Coordinates(NamedTuple):
         if may_drop:
             variances, axes = variances[reached], axes[:, reached]
             reached = reached[reached]
-        if len(axes) != n_features:  # of the rows, not of the features
+        if len(axes) != n_features:  # axes of the space of rows: map them to features
             axes = rows.T @ (axes / np.sqrt(n_samples * variances))
         spread = np.sqrt(np.maximum(variances, 1.0))
         n_unreached = int((~reached).sum())
         return cls(np.ascontiguousarray(axes), spread, plain.low, n_unreached)
 
     def restricted(self, weights):
-        """Return weights without what is along axes that no row reaches.
+        """Return weights whose parts along unreached axes are 0.
 
-        A training starts there at 0, where the objective is lowest, and stays there as
-        long as no row has anything to say.
+        The objective is lowest there, so that a training stays at 0 along these axes
+        until rows reach them.
         """
         if not self.n_unreached:
             return weights
@@ -115,7 +116,7 @@ class Coordinates(NamedTuple):
         return [W1 - axes @ (axes.T @ W1), b1, W2 - (W2 @ axes) @ axes.T, b2]
 
     def n_axes(self, n_features):
-        """Return how many coordinates rows of so many features have."""
+        """Return the number of coordinates of rows with ``n_features`` features."""
         return n_features if self.axes is None else self.axes.shape[1]
 
     def enter(self, weights):

@@ -1,13 +1,14 @@
-"""How rows are read: as dense arrays, in chunks that are small."""
+"""Reading of rows as dense arrays, in small chunks."""
 
 import numpy as np
 from scipy import sparse
 
-# Rows that a training holds as one float32 block; data beyond that stream through.
+# A training holds data of at most this size as one float32 block, and streams larger
+# data.
 BLOCK_BYTES = 1 << 28
 
-# Values of one chunk's widest array: 8 MB in float64. In much smaller chunks the
-# threads of a product wait for each other more than they gain by what stays in cache.
+# Number of values in the widest array of a chunk, 8 MB in float64. Much smaller chunks
+# stay in the cache, but their products lose more by threads that wait for each other.
 CHUNK_VALUES = 1 << 20
 
 
@@ -17,7 +18,7 @@ def dense(X):
 
 
 def is_streamed(X):
-    """Say whether ``X`` is a memory map, or a view of one, of more than one block."""
+    """Return whether ``X`` is a memory map, or a view of one, larger than one block."""
     if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
         return False
     while X is not None and not isinstance(X, np.memmap):
@@ -26,16 +27,16 @@ def is_streamed(X):
 
 
 def batches(n_rows, n_chunk):
-    """Yield slices of ``n_chunk`` rows; gen_batches, which validates, takes longer."""
+    """Yield slices of ``n_chunk`` rows, without the validation of gen_batches."""
     for start in range(0, n_rows, n_chunk):
         yield slice(start, min(start + n_chunk, n_rows))
 
 
 def dense_chunks(X, rows, buffer=None):
-    """Yield the rows of ``X``, a slice or their numbers, as small dense arrays.
+    """Yield ``rows`` of ``X``, a slice or row numbers, as small dense arrays.
 
-    With a buffer for all of them, rows that are taken by numbers are yielded as parts
-    of it where that needs no other array.
+    ``buffer`` may be an array for all rows. Rows given by number are then written to it
+    and yielded as views, if ``X`` allows that without another array.
     """
     by_number = not isinstance(rows, slice)
     first, n_rows = (
@@ -51,7 +52,7 @@ def dense_chunks(X, rows, buffer=None):
     )
     for part in batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
         if takes:
-            # In the mode that raises errors, NumPy would fill a copy of the part first.
+            # With mode="raise" NumPy would write to a copy of the part first.
             yield np.take(X, rows[part], axis=0, out=buffer[part], mode="clip")
         elif by_number:
             yield dense(X[rows[part]])
@@ -60,8 +61,8 @@ def dense_chunks(X, rows, buffer=None):
 
 
 def row_chunks(X, n_columns=0):
-    """Return slices of rows, small enough for dense temporaries of their shape."""
+    """Return slices of rows that leave room for dense temporaries of their shape."""
     width = max(X.shape[1], n_columns, 1)
     if sparse.issparse(X):
-        width *= 2  # a chunk is copied twice, as it is and as an array
+        width *= 2  # each chunk is copied twice: sparse, then dense
     return batches(X.shape[0], max(CHUNK_VALUES // width, 1))

@@ -1,4 +1,4 @@
-"""The centring and scaling that training runs in, and the way back."""
+"""Centring and scaling of the data for the training, and its inverse on the weights."""
 
 import math
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from .reading import dense, row_chunks
 from .statistics import column_means, explained_share, residual_norm
 from .validation import held_not_finite
 
-# What is below this share of the mean of a column is rounding: one that deviates by as
-# little does not vary.
+# A column is constant if its standard deviation is at most this share of its mean: such
+# a deviation is rounding.
 CONSTANT_COLUMN = 1e-12
 
-# Of a scale and an offset, for float32 to hold what is computed from them.
+# Scales in this range, and offsets below its end, can be computed with in float32.
 FLOAT32_RANGE = (1e-30, 1e30)
 
 
 class Moments(NamedTuple):
-    """What data are scaled by.
+    """Means and standard deviations of the columns of data.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, X):
-        """Compute them of all rows of ``X``."""
+        """Compute the moments of all rows of ``X``."""
         n_samples, n_features = X.shape
         offset = column_means(X)
         if not np.isfinite(offset).all():
@@ -49,7 +49,7 @@ class Moments(NamedTuple):
         for rows in row_chunks(X):
             norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
         deviations = norms / np.sqrt(n_samples)
-        # Rounding leaves a constant column a deviation from its mean.
+        # The mean of a constant column is rounded, so that the column deviates from it.
         constant = deviations <= CONSTANT_COLUMN * np.abs(offset)
         deviations[constant] = 0
         offset[constant] = dense(X[:1])[0, constant]
@@ -68,11 +68,11 @@ class Moments(NamedTuple):
 
     @property
     def norm(self):
-        """Root of the summed squares of all values less the means of their columns."""
+        """Norm of all deviations of values from the means of their columns."""
         return self.deviation * math.sqrt(self.n_samples * len(self.deviations))
 
     def joined_with(self, other):
-        """Return those of the rows of both.
+        """Return the moments of both sets of rows together.
 
         After T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise
         algorithm for computing sample variances", Stanford, 1979.
@@ -117,23 +117,23 @@ class Scaling(NamedTuple):
         """
         if not (scale and linear_output):
             return cls(moments.offset, 1.0, linear_output)
-        # Rows that are all equal are in the units of their values.
+        # If all rows are equal, the scale is their largest absolute value.
         size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
         return cls(moments.offset, size, linear_output)
 
     def equals(self, other):
-        """Say whether another one is the same map."""
+        """Return whether another scaling is the same map."""
         same = self.scale == other.scale and self.linear_output == other.linear_output
         return same and np.array_equal(self.offset, other.offset)
 
     @property
     def rounding(self):
-        """What rounding leaves, in the units of the training, where nothing varies."""
+        """Largest rounding error of a constant column, in the units of the training."""
         return CONSTANT_COLUMN * float(np.abs(self.offset).max()) / self.scale
 
     @property
     def reconstruction_offset(self):
-        """What is added to the training's rows to get what they reconstruct."""
+        """Offset from the training's rows to the rows that the output reconstructs."""
         return np.zeros_like(self.offset) if self.linear_output else self.offset
 
     def standardize(self, X, out):
@@ -150,8 +150,8 @@ class Scaling(NamedTuple):
         return low < self.scale < high and np.abs(self.offset).max() < high
 
     def _standardize_float32(self, X, out):
-        """Write it without arrays of float64, in a third of the time."""
-        # Of a mean that is large beside the scale, one float32 would lose too much.
+        """Do so without arrays of float64, in a third of the time."""
+        # A mean that is large beside the scale needs more digits than one float32 has.
         offset = self.offset.astype(np.float32)
         rest = (self.offset - offset).astype(np.float32)
         for rows in row_chunks(X):
@@ -181,9 +181,10 @@ class Scaling(NamedTuple):
 
 
 def _column_norms(X):
-    """Return the norm of each column, of values whose squares may overflow.
+    """Return the norm of each column, even if the squares of its values overflow.
 
-    They are right beside the largest: of far smaller columns nothing may be left.
+    The norms are exact relative to the largest value of all columns: the norm of a far
+    smaller column may come out as 0.
     """
     largest = np.abs(X).max()
     if largest == 0:

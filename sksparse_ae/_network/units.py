@@ -1,4 +1,4 @@
-"""What each unit of a fitted network does on data."""
+"""Statistics and states of the units of a fitted network on data."""
 
 import numpy as np
 
@@ -7,21 +7,16 @@ from .._objective.penalties import kl_divergence
 from .reading import row_chunks
 from .statistics import norms
 
-# In the order in which they are listed everywhere.
+# The states of units, in the order in which every table and message lists them.
 STATES = ("active", "dead", "saturated", "collapsed")
 
-# "collapsed" is a spread below this share of that of a perfect on/off code.
+# A unit has collapsed if its standard deviation is below this share of that of a
+# perfect on/off code, sqrt(rho (1 - rho)).
 NEGLIGIBLE_SPREAD = 0.05
 
 
 class UnitStatistics:
-    """Running sums of the activations of each unit, measured on [0, 1].
-
-    Parameters
-    ----------
-    n_units : int
-    activation : {"sigmoid", "tanh", "relu"}
-    """
+    """Running sums of the activations of each unit, measured on [0, 1]."""
 
     def __init__(self, n_units, activation):
         self._range = ACTIVATIONS[activation].unit_range
@@ -31,7 +26,7 @@ class UnitStatistics:
         self.minimum = np.full(n_units, np.inf)
 
     def update(self, codes):
-        """Take in the activations of some rows, (n_rows, n_units)."""
+        """Add the activations of some rows, of shape (n_rows, n_units)."""
         codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
         self.n_samples += len(codes)
         self._extend(codes.min(axis=0), codes.max(axis=0))
@@ -46,11 +41,11 @@ class UnitStatistics:
 
     @property
     def table(self):
-        """All of it but ``n_samples``, as one array, for ``take_in``."""
+        """All sums and extremes as one array, for ``take_in``."""
         return np.vstack([self._sums, self.minimum, self.maximum])
 
     def take_in(self, table, n_samples, share):
-        """Take in another one's table, as if of ``share`` of its samples."""
+        """Add the ``table`` of other statistics, with a share of their samples."""
         *sums, minimum, maximum = table
         self.n_samples += share * n_samples
         self._sums += share * np.array(sums)
@@ -73,7 +68,7 @@ class UnitStatistics:
         return hoyer_sparseness(*self._sums[1:], self.n_samples)
 
     def states(self, rho):
-        """Say of each unit which of ``STATES`` it is in."""
+        """Return the state of each unit, one of ``STATES``."""
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
         dead, saturated = self.maximum < rho, self.minimum > 0.5
@@ -84,7 +79,7 @@ class UnitStatistics:
 
 
 def unit_table(X, parameters, rho):
-    """Return the table that ``SparseAutoencoderTransformer.unit_report`` describes."""
+    """Return the table that ``SparseAutoencoderTransformer.unit_report`` documents."""
     n_units = parameters.b1.shape[0]
     statistics = UnitStatistics(n_units, parameters.activation)
     for rows in row_chunks(X, n_units):
@@ -117,9 +112,9 @@ def unit_table(X, parameters, rho):
 def hoyer_sparseness(absolute, square, n_samples):
     """Return Hoyer's sparseness from sums of absolute values and of squares.
 
-    (sqrt(n) - ||a||_1 / ||a||_2) / (sqrt(n) - 1), of activations a over n samples
-    (P. O. Hoyer, JMLR 5, 2004). It is 0 for units that are never active and, where one
-    sample leaves it undefined, for a single sample.
+    For activations a over n samples it is (sqrt(n) - ||a||_1 / ||a||_2) / (sqrt(n) - 1)
+    (P. O. Hoyer, JMLR 5, 2004). Units that are never active have 0. So has a single
+    sample, for which the sparseness is not defined.
     """
     if n_samples == 1:
         return np.zeros_like(square)

@@ -1,4 +1,4 @@
-"""What scikit-learn's validation of arrays leaves to be checked."""
+"""Checks of arrays beyond scikit-learn's validation."""
 
 import contextlib
 import math
@@ -11,16 +11,17 @@ from sklearn.utils.validation import validate_data
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
 
-# What data in [0, 1] may leave it by, as a scaler rounds, in float32 before a cast too.
+# Scaled data may leave their interval by so much, because a scaler rounds. It may have
+# rounded in float32 before a cast to float64.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @contextlib.contextmanager
 def strict_validation():
-    """Let a validation fail by ValueError and TypeError alone, without warnings.
+    """Let a validation raise only ValueError or TypeError, and give no warnings.
 
-    A Python integer beyond float64 would raise an OverflowError, and inf - inf in the
-    sum by which scikit-learn looks for infinity a RuntimeWarning.
+    A Python integer beyond float64 would raise an OverflowError. scikit-learn looks for
+    infinity by a sum, in which inf - inf would give a RuntimeWarning.
     """
     try:
         with np.errstate(all="ignore"):
@@ -40,8 +41,8 @@ def strict_validation():
 def validated(estimator, X, **settings):
     """Validate rows for an estimator; return them as an array or a CSR matrix.
 
-    Entries that a sparse matrix holds in parts are added up, as scipy means them, in a
-    copy: what is judged by its values is judged by these.
+    Duplicate entries of a sparse matrix are added up in a copy, so that all checks of
+    values see the sums.
     """
     with strict_validation():
         X = validate_data(
@@ -59,7 +60,7 @@ def validated(estimator, X, **settings):
 
 
 def check_range(X, loss, output_activation=None):
-    """Raise if the loss does not take values of ``X``, or the output reaches none."""
+    """Raise if the loss cannot take all values of ``X``, or the output give any."""
     values = X.data if sparse.issparse(X) else X
     low, high = LOSSES[loss].interval
     if math.isfinite(high - low):
@@ -83,11 +84,11 @@ def check_range(X, loss, output_activation=None):
 
 
 class NotFinite(ValueError):
-    """A training has left the numbers, for a cause that is to be found."""
+    """A training became NaN or infinite; its caller looks for the cause."""
 
 
 def held_not_finite(X):
-    """Return what to say of NaN or infinity in ``X``, or "" if there is none."""
+    """Return a message about NaN or infinity in ``X``, or "" if there is none."""
     values = X.data if sparse.issparse(X) else X
     for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
         if n_values := np.count_nonzero(is_it(values)):
@@ -100,9 +101,9 @@ def held_not_finite(X):
 
 
 def finite(result, what):
-    """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
+    """Return ``result`` if it is finite; else raise an error that names ``what``."""
     with np.errstate(all="ignore"):
-        # A sum allocates nothing; it may overflow by itself.
+        # The sum allocates no array. It may overflow where no value does.
         is_finite = np.isfinite(np.sum(result)) or np.isfinite(result).all()
     if not is_finite:
         raise ValueError(

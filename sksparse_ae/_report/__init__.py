@@ -85,7 +85,7 @@ def write_report(estimator, X, path, image_shape, feature_names):
         ),
         "rho_hat_figure": Markup(rho_hat_figure(measures["rho_hat"], settings.rho)),
     }
-    # A name may hold what UTF-8 cannot: half of a surrogate pair.
+    # UTF-8 cannot encode half of a surrogate pair, which a name may contain.
     content = _render(page).encode("utf-8", "backslashreplace")
     with replacing(path) as file:
         file.write(content)
@@ -93,14 +93,14 @@ def write_report(estimator, X, path, image_shape, feature_names):
 
 
 def _parameters(estimator):
-    """Return those that the fit keeps, and the others as they are set now."""
-    parameters, kept = estimator.get_params(deep=False), estimator._fitted_settings
-    of_fit = {n: getattr(kept, n) for n in parameters if hasattr(kept, n)}
-    return of_fit, {n: v for n, v in parameters.items() if n not in of_fit}
+    """Return the parameters that the fit recorded, and the others as they are now."""
+    parameters, settings = estimator.get_params(deep=False), estimator._fitted_settings
+    fitted = {n: getattr(settings, n) for n in parameters if hasattr(settings, n)}
+    return fitted, {n: v for n, v in parameters.items() if n not in fitted}
 
 
 def _feature_names(estimator, image_shape, feature_names):
-    """Return what to call the features; None for pixels without a name."""
+    """Return the names of the features; None for images without names."""
     n_features = estimator.n_features_in_
     if feature_names is None:
         feature_names = getattr(estimator, "feature_names_in_", None)
@@ -130,7 +130,7 @@ def _add_features(units, learned, names, X):
 
 
 def _sample_images(X, samples, encode):
-    """Encode rows of `X`, all between the same black and white."""
+    """Encode rows of `X` as images on one scale from black to white."""
     low, high = np.inf, -np.inf
     for chunk in dense_chunks(X, samples):
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
@@ -144,12 +144,12 @@ def _sample_images(X, samples, encode):
 
 
 def _rounded(value):
-    """Return a float of six digits: what is written is short, and sorts as it reads."""
+    """Return the float to six digits, so that rows sort by the numbers on the page."""
     return float(f"{value:.6g}")
 
 
 def _short(value):
-    """Return three digits of a number; page.js writes them alike."""
+    """Return a number as text of three digits, as ``number`` in page.js does."""
     size = abs(value)
     if size == 0:
         return "0"
@@ -159,7 +159,7 @@ def _short(value):
 
 
 def _bars(counts):
-    """Return the outline of a histogram, one wide a bin and 1 high, on a log scale."""
+    """Return the SVG path of a histogram with bins of width 1 and a log scale to 1."""
     heights = np.log1p(counts) / np.log1p(max(counts))
     steps = "".join(f"V{1 - height:.3g}h1" for height in heights)
     return f"M0 1{steps}V1z"

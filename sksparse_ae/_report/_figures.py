@@ -1,4 +1,4 @@
-"""The figures of the report, as SVG that takes its colours from the page."""
+"""The figures of the report, as SVG in the colours of the page."""
 
 import io
 import re
@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Matplotlib draws in these; the page's style sheet says what they look like, in light
-# and in dark.
+# Matplotlib draws in placeholder colours. Each is replaced by a variable of the page's
+# style sheet, which has values for the light and for the dark scheme.
 COLORS = {
     "#010101": "var(--text)",
     "#020202": "var(--muted)",
@@ -24,7 +24,7 @@ TEXT, MUTED, ACCENT, SECOND, *TERMS = COLORS
 
 STYLE = {
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "sksparse_ae",  # the same page from the same data
+    "svg.hashsalt": "sksparse_ae",  # the same data give the same page
     "text.color": TEXT,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": TEXT,
@@ -72,7 +72,7 @@ def loss_figure(loss_curve, loss_terms, validation_curve, step):
 
 
 def rho_hat_figure(rho_hat, rho):
-    """Draw how the mean activations of the units spread about rho."""
+    """Draw a histogram of the units' mean activations, with a line at rho."""
     with matplotlib.style.context(["default", STYLE]):
         figure, axes = _axes()
         low, high = min(rho_hat.min(), rho), max(rho_hat.max(), rho)
@@ -87,7 +87,7 @@ def rho_hat_figure(rho_hat, rho):
             xycoords=("data", "axes fraction"),
             xytext=(0, 7),
             textcoords="offset points",
-            # Clear of the edge that is nearer.
+            # Written towards the edge that is farther away.
             horizontalalignment="left" if rho < (low + high) / 2 else "right",
         )
         axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -102,7 +102,7 @@ def _axes():
 
 
 def _svg(figure, name):
-    """Return the figure as an element; its ids, which start with `name`, are unique."""
+    """Return the figure as an SVG element, whose ids start with `name`."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()

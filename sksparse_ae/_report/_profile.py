@@ -1,4 +1,4 @@
-"""How each unit's activations spread over the samples, and which excite it most."""
+"""A histogram of each unit's activations, and the samples that activate it most."""
 
 from typing import NamedTuple
 
@@ -12,16 +12,16 @@ N_TOP_SAMPLES = 8
 
 
 class Profiles(NamedTuple):
-    """What one pass over the samples keeps of each unit.
+    """What the report shows of each unit's activations.
 
     Attributes
     ----------
     counts : ndarray of shape (n_units, N_BINS)
-        Samples in each of the equal bins from 0 to the unit's upper end.
+        Number of samples in each of the equal bins from 0 to the unit's upper end.
     samples : ndarray of shape (n_units, n_top)
-        Rows that activate the unit most, the strongest first; of equals, the first.
+        Rows that activate the unit most, the strongest first; ties keep their order.
     activations : ndarray of shape (n_units, n_top)
-        Their activations, on [0, 1] for tanh units.
+        Activations of these rows, on [0, 1] for tanh units.
     """
 
     counts: np.ndarray
@@ -32,12 +32,7 @@ class Profiles(NamedTuple):
 def unit_profiles(X, parameters, upper):
     """Profile the units in one pass, in memory that does not grow with the samples.
 
-    Parameters
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-    parameters : Parameters
-    upper : ndarray of shape (n_units,)
-        Upper ends of the histograms, positive.
+    ``upper`` holds the positive upper end of each unit's histogram.
     """
     n_units = parameters.b1.shape[0]
     activation_range = ACTIVATIONS[parameters.activation].unit_range
@@ -62,7 +57,7 @@ def unit_profiles(X, parameters, upper):
 
 
 def _largest(values, n_largest):
-    """Return the rows of the largest values of each column, of equals the first."""
+    """Return the rows of each column's largest values; ties go to the first row."""
     values = values.copy()
     chosen = np.empty((min(n_largest, len(values)), values.shape[1]), dtype=np.int64)
     for place in chosen:

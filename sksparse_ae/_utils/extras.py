@@ -1,19 +1,12 @@
-"""Imports of packages that only an extra installs."""
+"""Imports of packages that an extra installs."""
 
 import importlib
 
 
 def import_extra(module, *, extra, needed_by):
-    """Import a module, or say which extra of this package brings it.
+    """Import a module by its full name, or name the extra that installs it.
 
-    Parameters
-    ----------
-    module : str
-        Full name, e.g. "matplotlib.pyplot".
-    extra : str
-        Name of the extra in pyproject.toml.
-    needed_by : str
-        What the user called, for the message.
+    ``needed_by`` is what the user called, for the message.
     """
     try:
         return importlib.import_module(module)

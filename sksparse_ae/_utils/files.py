@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole, or stay as they were."""
+"""Files that are replaced completely or not at all."""
 
 import contextlib
 import glob
@@ -7,12 +7,13 @@ import shutil
 import uuid
 from pathlib import Path
 
-# Characters of its name that a file's part bears: a name may have 255 bytes.
+# The name of a temporary file starts with at most so many characters of the final name,
+# as a file name may have no more than 255 bytes.
 NAME_LENGTH = 50
 
 
 def check_folder(path):
-    """Raise if there is no folder to write a file to; return the file's path."""
+    """Return the path of a file to write; raise if its folder does not exist."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write to.")
@@ -23,19 +24,11 @@ def check_folder(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Open a file that takes the place of another one when the block ends.
+    """Open a binary file that replaces the one at ``path`` when the block ends.
 
-    It is written beside that one and then renamed. If the block raises, or the disk is
-    full, what stood at ``path`` is left as it was.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A link is followed. What is no ordinary file, as a pipe, is written to.
-
-    Yields
-    ------
-    file : binary file
+    The new file is written in the same folder and then renamed. If the block raises, or
+    the disk is full, the old file stays as it was. Links are followed. A path that is
+    not an ordinary file, such as a pipe, is written to directly.
     """
     path = Path(os.path.realpath(check_folder(path)))
     if path.exists() and not path.is_file():
@@ -58,15 +51,15 @@ def replacing(path):
 
 
 def remove_parts(path):
-    """Delete what was left over where a process died while it wrote ``path``."""
+    """Delete the temporary files of processes that died while they wrote ``path``."""
     path = Path(os.path.realpath(path))
     for part in path.parent.glob(f"{glob.escape(path.name[:NAME_LENGTH])}.*.part"):
         part.unlink(missing_ok=True)
 
 
 def _sync_folder(folder):
-    # A renamed file is safe from a loss of power once its folder is written.
-    with contextlib.suppress(OSError):  # Windows opens no folders
+    # A renamed file survives a loss of power once its folder is on the disk.
+    with contextlib.suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

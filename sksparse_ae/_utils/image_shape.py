@@ -7,12 +7,7 @@ from numbers import Integral
 def checked_image_shape(image_shape, n_features):
     """Return the shape of images: (height, width), or (height, width, 3) for colour.
 
-    Parameters
-    ----------
-    image_shape : tuple of int or None
-        (height, width, 1) is (height, width), and None the shape of square grey images.
-    n_features : int
-        Which are the pixels.
+    None stands for square grey images, and (height, width, 1) for (height, width).
     """
     if image_shape is None:
         side = math.isqrt(n_features)

@@ -1,11 +1,11 @@
-"""Options of the public Keras classes, checked where they are given."""
+"""Checks of the arguments of public classes and functions."""
 
 import math
 from numbers import Integral, Real
 
 
 def one_of(name, value, options):
-    """Return an option, or raise a ValueError that lists those there are."""
+    """Return the value, or raise a ValueError that lists the options."""
     if not (isinstance(value, str) and value in options):
         listed = ", ".join(map(repr, options))
         raise ValueError(f"{name} must be one of {listed}; got {name}={value!r}.")
@@ -15,14 +15,7 @@ def one_of(name, value, options):
 def number(name, value, is_valid, what):
     """Return a finite number as a float, or raise a ValueError.
 
-    Parameters
-    ----------
-    name : str
-    value : object
-    is_valid : callable
-        Says of a number whether it is in the range.
-    what : str
-        The range, in words.
+    ``is_valid`` tells whether a number is in the range, which ``what`` describes.
     """
     if not (isinstance(value, Real) and math.isfinite(value) and is_valid(value)):
         raise ValueError(f"{name} must {what}; got {name}={value!r}.")
@@ -35,12 +28,12 @@ def positive(name, value):
 
 
 def not_negative(name, value):
-    """Return a finite number from 0 on as a float, or raise a ValueError."""
+    """Return a finite number of 0 or more as a float, or raise a ValueError."""
     return number(name, value, lambda v: v >= 0, "be finite and 0 or larger")
 
 
 def count(name, value, least=1):
-    """Return a whole number of at least so many as an int, or raise a ValueError."""
+    """Return a whole number of at least ``least`` as an int, or raise a ValueError."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(
             f"{name} must be a whole number of {least} or more; got {name}={value!r}."

@@ -1,7 +1,7 @@
-"""What scikit-learn's searches keep of their candidates, `cv_results_`."""
+"""Access to the `cv_results_` of scikit-learn's searches."""
 
 
 def score_names(cv_results):
-    """Return the names of the scores."""
+    """Return the names of the scores in `cv_results_`."""
     prefix = "mean_test_"
     return [key.removeprefix(prefix) for key in cv_results if key.startswith(prefix)]

@@ -1,4 +1,4 @@
-"""Limits on the threads of the BLAS libraries, and interrupts of our own threads."""
+"""Limits on the threads of BLAS libraries, and interrupts of other threads."""
 
 import contextlib
 import ctypes
@@ -12,9 +12,9 @@ _n_inside = 0
 _limits = None
 
 
-@functools.cache  # to look through all that a process has loaded takes 4 ms
+@functools.cache  # searching the libraries of a process takes 4 ms
 def _blas_libraries():
-    # Selected, as the limits of all that a controller knows are restored.
+    # Only BLAS is selected, because a controller restores the limits of all libraries.
     return ThreadpoolController().select(user_api="blas")
 
 
@@ -22,8 +22,8 @@ def _blas_libraries():
 def single_blas_thread():
     """Hold the BLAS of NumPy and SciPy to one thread.
 
-    The limit is one of the process: the first of overlapping blocks sets it, the last
-    one lifts it.
+    The limit holds for the whole process. Of overlapping blocks, the first one to begin
+    sets it, and the last one to end lifts it.
     """
     global _n_inside, _limits
     with _lock:
@@ -41,7 +41,7 @@ def single_blas_thread():
 
 
 def interrupt(thread):
-    """Raise KeyboardInterrupt in a thread that runs, once it executes Python again."""
+    """Raise KeyboardInterrupt in a running thread when it next executes Python."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
     )

@@ -1,10 +1,10 @@
 """Pictures of what an autoencoder has learned, in the form of scikit-learn's Displays.
 
-Each class holds the numbers of one picture. `from_estimator` computes them from the
-attributes and methods of a fitted estimator, of the step of a Pipeline that has them,
-or of what a search over one of these has chosen, and draws; `plot` draws; `frame`
-returns them as a table. Drawing needs matplotlib and tables need pandas, which the
-extra "displays" installs.
+Each class holds the numbers of one picture. `from_estimator` computes them from a
+fitted estimator and draws them. The estimator may be a Pipeline, of which the step with
+the needed attributes is shown, or a search over one of these, of which the best
+estimator is shown. `plot` draws the numbers again, and `frame` returns them as a table.
+Drawing needs matplotlib and tables need pandas, which the extra "displays" installs.
 """
 
 from ._activation import ActivationDisplay

@@ -1,4 +1,4 @@
-"""How active the units are: their means, and the distribution of activations."""
+"""The display of mean activations and of the distribution of activations."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from .._pipeline import LocatedAutoencoder
 from ._display import DisplayMixin, check_option
 from ._drawing import FIGURE_WIDTH
 
-# Distinguished by shape as well as by colour, of a palette safe for colour blindness
-# (M. Okabe and K. Ito, "Color universal design", 2008).
+# The states differ in shape as well as in colour. The palette is safe for colour
+# blindness (M. Okabe and K. Ito, "Color universal design", 2008).
 STATE_STYLES = {
     "active": {"color": "#0072B2", "marker": "o"},
     "dead": {"color": "#000000", "marker": "x"},
@@ -31,17 +31,16 @@ class ActivationDisplay(DisplayMixin):
         Mean activation of each unit.
 
     rho : float
-        The mean that is wanted.
+        Mean activation that the penalty asks of each unit.
 
     counts : array-like of shape (n_bins,)
-        Number of activations, of all units, in each bin.
+        Number of activations in each bin, over all units.
 
     edges : array-like of shape (n_bins + 1,)
-        Ends of the bins.
+        Edges of the bins.
 
     state : array-like of shape (n_units,), default=None
-        "active", "dead", "saturated" or "collapsed" for each unit, as `unit_report`
-        has it.
+        State of each unit: the column `state` of `unit_report`.
 
     Attributes
     ----------
@@ -78,8 +77,8 @@ class ActivationDisplay(DisplayMixin):
     def from_estimator(cls, estimator, X, *, n_bins=50, ax=None, **kwargs):
         """Measure the activations on data and draw them.
 
-        Activations are measured on [0, 1], those of tanh units as (a + 1) / 2; those of
-        relu units are taken as they are.
+        Activations are measured on [0, 1]: for tanh units as (a + 1) / 2, for relu
+        units as they are.
 
         Parameters
         ----------
@@ -91,7 +90,7 @@ class ActivationDisplay(DisplayMixin):
             Data that `estimator` takes. All activations are held in memory.
 
         n_bins : int, default=50
-            Bins of the distribution.
+            Number of bins of the distribution.
 
         ax : matplotlib Axes or sequence of two, default=None
             Where to draw; None for a new figure.
@@ -128,12 +127,12 @@ class ActivationDisplay(DisplayMixin):
         Parameters
         ----------
         ax : matplotlib Axes or sequence of two, default=None
-            Where to draw; two Axes for both. None for a new figure.
+            Where to draw; `kind="both"` needs two. None for a new figure.
 
         kind : {"both", "rho_hat", "distribution"}, default="both"
             "rho_hat" draws the mean activation of each unit, in ascending order,
-            against the line `rho`; "distribution" the share of all activations in each
-            bin, on a logarithmic scale.
+            with a line at `rho`. "distribution" draws the share of all activations in
+            each bin, on a logarithmic scale.
 
         Returns
         -------
@@ -203,14 +202,14 @@ class ActivationDisplay(DisplayMixin):
         Parameters
         ----------
         kind : {"rho_hat", "distribution"}, default="rho_hat"
-            Which of the two pictures.
+            Which of the two pictures to tabulate.
 
         Returns
         -------
         frame : pandas.DataFrame
-            For "rho_hat" one row a unit, by number: `rho_hat`, `rho` and, if it is
-            known, `state`. For "distribution" one row a bin: `left` and `right`, its
-            ends, `count` and `share`.
+            For "rho_hat" one row per unit, by number: `rho_hat`, `rho` and, if it is
+            known, `state`. For "distribution" one row per bin: its edges `left` and
+            `right`, `count` and `share`.
         """
         check_option("kind", kind, ("rho_hat", "distribution"))
         pd = self._import_pandas()

@@ -1,4 +1,4 @@
-"""What each unit looks for, or writes, as images."""
+"""The display of the units' weights as images."""
 
 import math
 
@@ -33,17 +33,17 @@ class ComponentsDisplay(DisplayMixin):
     Parameters
     ----------
     components : array-like of shape (n_units, n_features)
-        One unit a row, in the order in which they are to be shown.
+        One row per unit, in the order in which the units are shown.
 
     image_shape : tuple of int, default=None
-        (height, width) of grey images, (height, width, 3) of colour images whose
-        pixels are the last axis but one of a row in C order. None for square grey ones.
+        (height, width) of grey images, (height, width, 3) of colour images, whose rows
+        hold the pixels in C order. None for square grey images.
 
     units : array-like of shape (n_units,), default=None
         Numbers of the units in the estimator; None for 0, 1, ...
 
     use : array-like of shape (n_units,), default=None
-        How much each unit is used.
+        How far each unit moves the reconstruction on average.
 
     feature_names : list of str, default=None
         Names of the columns of `components`; None for x0, x1, ...
@@ -103,30 +103,30 @@ class ComponentsDisplay(DisplayMixin):
         ----------
         estimator : estimator instance
             Fitted, with `components_` (with `coefs_` for the decoder), or a Pipeline
-            with such a step, or a search over one of these. The weights are then those
-            on the Pipeline's input, if the steps before are affine, as scalers and PCA
-            are.
+            with such a step, or a search over one of these. For a Pipeline the weights
+            on its input are shown, for which the steps before the autoencoder must be
+            affine, as scalers and PCA are.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Data on which the use of the units is measured, by `unit_report`. None for
-            the training set, of which `rho_hat_` holds the mean activations.
+            Data on which `unit_report` measures the mean activations. None for those on
+            the training set, `rho_hat_`.
 
         kind : {"maximal_inputs", "encoder", "decoder"}, default="maximal_inputs"
             "maximal_inputs" are the inputs of norm 1 that activate each unit most,
-            "encoder" the weights from the input, of the same looks, and "decoder" the
-            weights to the reconstruction.
+            "encoder" the weights of the encoder, which are proportional to them, and
+            "decoder" the weights of the decoder.
 
         image_shape : tuple of int, default=None
             (height, width) or (height, width, 3). None for square grey images.
 
         order : {"use", "index"}, default="use"
-            "use" starts with the unit that moves the reconstruction most on average:
-            its mean activation, counted from the lowest there is, times the norm of
-            its decoder weights. "index" keeps the order of the units, and is what an
-            estimator without `rho_hat_` and `coefs_` has.
+            "use" starts with the unit that moves the reconstruction most on average.
+            The use of a unit is its mean activation, measured from the lowest possible
+            activation, times the norm of its decoder weights. "index" keeps the order
+            of the units. Estimators without `rho_hat_` and `coefs_` always keep it.
 
         n_units : int, default=None
-            How many to show, from the first; None for all.
+            How many units to show, starting with the first; None for all.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -172,15 +172,15 @@ class ComponentsDisplay(DisplayMixin):
             Where to draw; None for a new figure.
 
         n_columns : int, default=None
-            Images in a row; None for a picture that is about square.
+            Number of images in a row; None for a picture that is about square.
 
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of grey images, for values from minus to plus the limit; 0 is in
-            the middle. Colour images add their channels to a middle grey.
+            Colours of grey images, for values from minus to plus the limit, with 0 in
+            the middle. Channels of colour images are added to a middle grey.
 
         common_scale : bool, default=False
-            Whether all images have the same limit, the largest absolute value, rather
-            than each its own.
+            Whether all images share one limit, the largest absolute value of all.
+            Otherwise each image has its own limit.
 
         Returns
         -------
@@ -213,9 +213,9 @@ class ComponentsDisplay(DisplayMixin):
         Returns
         -------
         frame : pandas.DataFrame
-            One row a unit, indexed by its number, in the order shown: `use`, if it is
-            known, then its component, one column a feature. A feature that is called
-            "use" as well comes after it.
+            One row per unit, indexed by its number, in the order shown: `use`, if it is
+            known, then its component, with one column per feature. The column `use`
+            comes first even if a feature has that name too.
         """
         pd = self._import_pandas()
         components = np.asarray(self.components)
@@ -234,7 +234,7 @@ class ComponentsDisplay(DisplayMixin):
 
 
 def _use_of_units(located, X):
-    """Return how far each unit moves the reconstruction on average, if it is known."""
+    """Return the use of each unit, None if the estimator lacks what it needs."""
     autoencoder = located.autoencoder
     if not hasattr(autoencoder, "rho_hat_") or not hasattr(autoencoder, "coefs_"):
         return None

@@ -1,17 +1,15 @@
-"""What all Displays do alike, whatever they draw."""
+"""What all Displays share."""
 
 from .._utils.extras import import_extra
 
 
 class DisplayMixin:
-    """Adds the packages that a Display needs, and the end of its `plot`."""
+    """Imports the packages that a Display needs, and keeps the axes of its `plot`."""
 
     def _import_pyplot(self):
-        """Return matplotlib.pyplot, or say how to install it."""
         return self._import("matplotlib.pyplot", method="plot")
 
     def _import_pandas(self):
-        """Return pandas, or say how to install it."""
         return self._import("pandas", method="frame")
 
     def _import(self, module, *, method):
@@ -19,13 +17,13 @@ class DisplayMixin:
         return import_extra(module, extra="displays", needed_by=needed_by)
 
     def _drawn_on(self, ax):
-        """Take note of the axes; return the display."""
+        """Keep the axes as attributes; return the display."""
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
 
 def check_option(name, value, options):
-    """Raise if the value of an argument is none of its options."""
+    """Raise if the value of an argument is not one of its options."""
     if value not in options:
         raise ValueError(
             f"{name} must be one of {', '.join(map(repr, options))}; got {value!r}."
@@ -40,6 +38,6 @@ def feature_columns(feature_names, n_features):
 
 
 def named_columns(pd, columns, *, index=None):
-    """Return a table of (name, values) pairs, in which names may coincide."""
+    """Return a DataFrame of (name, values) pairs; the same name may occur twice."""
     frame = pd.DataFrame({i: v for i, (_, v) in enumerate(columns)}, index=index)
     return frame.set_axis([name for name, _ in columns], axis=1)

@@ -1,27 +1,21 @@
-"""The arrangement of images, which some Displays share."""
+"""Drawing helpers that several Displays share."""
 
 import numpy as np
 
-# Inches: the width of a column of text in most journals' two-column layouts is 3.5.
+# In inches. A column of text in the two-column layout of most journals is 3.5 wide.
 FIGURE_WIDTH = 4.5
 
 
 def literal(text):
-    """Return text whose dollars matplotlib shows: between two it reads mathematics."""
+    """Escape dollar signs, between which matplotlib would set mathematics."""
     return str(text).replace("$", r"\$")
 
 
 def montage(images, n_columns):
-    """Arrange images in rows, with gaps of NaN between them.
+    """Arrange images in rows of ``n_columns``, with gaps of NaN between them.
 
-    Parameters
-    ----------
-    images : ndarray of shape (n_images, height, width) or (..., n_channels)
-    n_columns : int
-
-    Returns
-    -------
-    montage : ndarray of shape (total height, total width) or (..., n_channels)
+    The images have the shape (n_images, height, width), with the channels as a last
+    axis if they are coloured.
     """
     n_images, height, width, *channels = images.shape
     gap = gap_between(height, width)
@@ -38,28 +32,21 @@ def montage(images, n_columns):
 
 
 def gap_between(height, width):
-    """Return the pixels between two images of a montage: a tenth of one, or one."""
+    """Return the gap in pixels: a tenth of the shorter side, but at least one."""
     return max(min(height, width) // 10, 1)
 
 
 def with_transparent_gaps(colours):
-    """Return an RGB montage as RGBA whose gaps let the background through."""
+    """Return an RGB montage as RGBA, with transparent gaps."""
     gaps = np.isnan(colours).any(axis=-1, keepdims=True)
     return np.concatenate([np.where(gaps, 0, np.clip(colours, 0, 1)), ~gaps], axis=-1)
 
 
 def new_axes_for_image(plt, shape, *, width=FIGURE_WIDTH, margin=0.0):
-    """Return axes for an image in a new figure of its proportions.
+    """Return axes in a new figure that has the proportions of an image.
 
-    Parameters
-    ----------
-    plt : module
-    shape : tuple of int
-        (height, width) of the image in pixels.
-    width : float
-        Width of the figure in inches.
-    margin : float
-        Inches of it that labels beside the image take.
+    ``shape`` starts with the image's height and width in pixels. The figure is
+    ``width`` inches wide, of which labels beside the image take ``margin``.
     """
     height = (width - margin) * shape[0] / shape[1]
     _, ax = plt.subplots(figsize=(width, max(height, 0.5)), layout="constrained")

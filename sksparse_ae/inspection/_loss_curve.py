@@ -1,4 +1,4 @@
-"""The objective over the training."""
+"""The display of the objective over the training."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .._pipeline import LocatedAutoencoder
 from ._display import DisplayMixin, named_columns
 from ._drawing import FIGURE_WIDTH, literal
 
-# Colours of the Okabe-Ito palette, and line styles for print in grey.
+# Colours of the Okabe-Ito palette. Line styles and markers differ for print in grey.
 CURVE_STYLES = [
     {"color": "#0072B2", "linestyle": "-"},
     {"color": "#E69F00", "linestyle": "--"},
@@ -28,17 +28,17 @@ class LossCurveDisplay(DisplayMixin):
     Parameters
     ----------
     loss_curve : array-like of shape (n_iter,)
-        Objective of the training samples.
+        Objective on the training samples.
 
     validation_loss_curve : array-like of shape (n_iter,), default=None
-        Objective of samples held out; NaN where there were none.
+        Objective on the held-out samples; NaN for iterations without any.
 
     unit : str, default="iteration"
-        What an iteration is called on the axis, e.g. "epoch".
+        Label of the horizontal axis, e.g. "epoch".
 
     terms : dict of str to float or array-like of shape (n_iter,), default=None
-        Terms of the objective: a number is the value at the end, an array the values
-        after each iteration.
+        Terms of the objective. A number is the value at the end of the training, an
+        array holds the values after each iteration.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class LossCurveDisplay(DisplayMixin):
         Figure of `ax_`.
 
     lines_ : list of matplotlib Line2D
-        The curves, and the terms at the end.
+        The curves, then the terms.
 
     See Also
     --------
@@ -85,10 +85,9 @@ class LossCurveDisplay(DisplayMixin):
         ----------
         estimator : estimator instance
             Fitted, with `loss_curve_`, or a Pipeline with such a step, or a search
-            over one of these.
-            `validation_loss_curve_` and `loss_terms_`, the curves of the terms, are
-            drawn if it has them; instead of the latter `objective_`, the terms at the
-            end.
+            over one of these. If it has a `validation_loss_curve_`, this is drawn too.
+            The terms are those of `loss_terms_`, or else of `objective_`, which holds
+            their values at the end.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -103,7 +102,7 @@ class LossCurveDisplay(DisplayMixin):
         """
         located = LocatedAutoencoder(estimator, "loss_curve_")
         autoencoder = located.autoencoder
-        # Where there are no curves of the terms, their values at the end.
+        # Without curves of the terms, show their values at the end.
         terms = getattr(autoencoder, "loss_terms_", None)
         if terms is None or len(autoencoder.loss_curve_) == 0:
             terms = getattr(autoencoder, "objective_", {})
@@ -126,8 +125,8 @@ class LossCurveDisplay(DisplayMixin):
             Where to draw; None for a new figure.
 
         yscale : str, default="log"
-            Scale of the objective, "log" or "linear". A logarithmic scale shows no
-            terms of 0.
+            Scale of the objective, "log" or "linear". A logarithmic scale does not show
+            terms that are 0.
 
         Returns
         -------
@@ -157,7 +156,7 @@ class LossCurveDisplay(DisplayMixin):
                 style = style | {"linestyle": "none"}
             values = np.atleast_1d(values)
             self.lines_ += ax.plot(
-                # Without an iteration the end is the start.
+                # A training without iterations ends where it starts.
                 iterations[-len(values) :] if len(iterations) else [0],
                 values,
                 label=name,
@@ -186,9 +185,9 @@ class LossCurveDisplay(DisplayMixin):
         Returns
         -------
         frame : pandas.DataFrame
-            One row an epoch or iteration, from 1: `training`, `validation` if there is
-            one, and the terms whose curves are known. `terms` has those that are known
-            at the end only.
+            One row per iteration, from 1: `training`, `validation` if there is one, and
+            the terms whose curves are known. Terms that are known only at the end are
+            in the attribute `terms`.
         """
         pd = self._import_pandas()
         curves = self._curves()
@@ -197,7 +196,7 @@ class LossCurveDisplay(DisplayMixin):
         return named_columns(pd, curves, index=index)
 
     def _curves(self):
-        """Return the curves and their names; raise if one lacks iterations."""
+        """Return (name, curve) pairs; raise if a curve or term lacks iterations."""
         curves = [("training", self.loss_curve)]
         if self.validation_loss_curve is not None:
             curves.append(("validation", self.validation_loss_curve))

@@ -1,4 +1,4 @@
-"""Samples, what an autoencoder makes of them, and the difference."""
+"""The display of samples, their reconstructions and the errors."""
 
 import numpy as np
 from sklearn.utils import indexable
@@ -30,7 +30,7 @@ class ReconstructionDisplay(DisplayMixin):
         Samples.
 
     reconstructions : array-like of shape (n_samples, n_features)
-        What became of them.
+        Reconstructions of the samples.
 
     image_shape : tuple of int, default=None
         (height, width) of grey images, (height, width, 3) of colour images. None for
@@ -80,7 +80,7 @@ class ReconstructionDisplay(DisplayMixin):
     @property
     def errors(self):
         """`reconstructions` - `inputs`."""
-        # Of unsigned integers, differences would wrap around.
+        # Differences of unsigned integers would wrap around.
         return np.asarray(self.reconstructions, np.float64) - np.asarray(
             self.inputs, np.float64
         )
@@ -95,8 +95,8 @@ class ReconstructionDisplay(DisplayMixin):
         ----------
         estimator : estimator instance
             Fitted, with `reconstruct`, or a Pipeline with such a step, or a search over
-            one of these. Reconstructions are then taken back to the Pipeline's input by
-            the `inverse_transform` of the steps before.
+            one of these. The reconstructions of a Pipeline are taken back to its input
+            by the `inverse_transform` of the steps before the autoencoder.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
@@ -105,7 +105,7 @@ class ReconstructionDisplay(DisplayMixin):
             (height, width) or (height, width, 3). None for square grey images.
 
         n_samples : int, default=10
-            How many samples to show, from the first.
+            How many samples to show, starting with the first.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -144,12 +144,12 @@ class ReconstructionDisplay(DisplayMixin):
 
         cmap : str or matplotlib Colormap, default="gray"
             Colours of grey inputs and reconstructions, on one scale from the smallest
-            to the largest value of the inputs; reconstructions beyond have the colours
-            of the ends. Colour images are shown on this scale too.
+            to the largest value of the inputs. Reconstructions outside of this range
+            have the colours of its ends. Colour images are shown on this scale too.
 
         error_cmap : str or matplotlib Colormap, default="RdBu_r"
-            Colours of the errors of grey images, on a scale whose middle is 0; the
-            colour bar is that of this row. Errors of colour images are added to a
+            Colours of the errors of grey images, on a scale whose middle is 0. The
+            colour bar belongs to this row. Errors of colour images are added to a
             middle grey.
 
         Returns
@@ -202,8 +202,8 @@ class ReconstructionDisplay(DisplayMixin):
         Returns
         -------
         frame : pandas.DataFrame
-            One row a pixel, or feature, of a sample: `sample` (its row in `X`),
-            `feature`, `input`, `reconstruction` and `error`.
+            One row per sample and feature: `sample` (its row in `X`), `feature`,
+            `input`, `reconstruction` and `error`.
         """
         pd = self._import_pandas()
         inputs = np.asarray(self.inputs)

@@ -1,4 +1,4 @@
-"""A score over two parameters of a search."""
+"""The display of a score over two parameters of a search."""
 
 from numbers import Integral, Real
 
@@ -9,7 +9,7 @@ from .._utils.search_results import score_names
 from ._display import DisplayMixin, check_option, named_columns
 from ._drawing import FIGURE_WIDTH, literal
 
-# Names in a picture, where they are not those in `cv_results_` with blanks.
+# Labels that are not just the name in `cv_results_` with blanks for underscores.
 LABELS = {
     "rho": r"$\rho$",
     "beta": r"$\beta$",
@@ -30,10 +30,10 @@ class SearchDisplay(DisplayMixin):
     Parameters
     ----------
     x : array-like of shape (n_points,)
-        Values of the parameter along the horizontal axis.
+        Values of the parameter on the horizontal axis.
 
     y : array-like of shape (n_points,)
-        Values of the parameter along the vertical axis.
+        Values of the parameter on the vertical axis.
 
     scores : array-like of shape (n_points,)
         Score of each pair of values.
@@ -45,7 +45,7 @@ class SearchDisplay(DisplayMixin):
         Names of `x`, `y` and `scores`.
 
     chosen : tuple of two, default=None
-        The pair of values to be marked.
+        Pair of values to mark.
 
     Attributes
     ----------
@@ -98,15 +98,15 @@ class SearchDisplay(DisplayMixin):
         Parameters
         ----------
         estimator : GridSearchCV, RandomizedSearchCV or other search
-            Fitted, with `cv_results_`; the candidate of `best_index_` is marked if it
-            has one.
+            Fitted, with `cv_results_`. If it has a `best_index_`, that candidate is
+            marked.
 
         score : str, default=None
-            Which of several scores; None for the only one.
+            Name of the score; None if the search has only one.
 
         x, y : str, default="rho", "beta"
-            Parameters along the axes, with or without the names of the steps before,
-            as in "sparseautoencodertransformer__rho".
+            Parameters on the axes, with or without the name of the step, as in
+            "sparseautoencodertransformer__rho".
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -150,22 +150,22 @@ class SearchDisplay(DisplayMixin):
         """Draw the results of a search.
 
         If other parameters vary too, the best score over them is shown for each pair
-        of values; of a halving search, the best of the last iteration that had the
-        pair.
+        of values. For a halving search, it is the best score in the last iteration that
+        tried the pair.
 
         Parameters
         ----------
         cv_results : dict of array-likes
-            As the `cv_results_` of a search.
+            The `cv_results_` of a search.
 
         score : str, default=None
-            Which of several scores; None for the only one.
+            Name of the score; None if the search has only one.
 
         x, y : str, default="rho", "beta"
-            Parameters along the axes, with or without the names of the steps before.
+            Parameters on the axes, with or without the name of the step.
 
         best_index : int, default=None
-            Index of the candidate to be marked.
+            Index of the candidate to mark.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -178,10 +178,10 @@ class SearchDisplay(DisplayMixin):
         display : SearchDisplay
             The display, drawn.
         """
-        if hasattr(cv_results, "iloc"):  # a table, in any order
+        if hasattr(cv_results, "iloc"):  # a DataFrame, whose rows may be sorted
             if best_index is not None:
                 best_index = list(cv_results.index).index(best_index)
-            # In which a parameter that a candidate lacks has become NaN.
+            # A parameter that a candidate lacks has become NaN in the DataFrame.
             cv_results = {
                 key: np.ma.array(
                     cv_results[key].to_numpy(), mask=cv_results[key].isna()
@@ -195,13 +195,13 @@ class SearchDisplay(DisplayMixin):
         ]
         mean = np.asarray(cv_results[f"mean_test_{score}"], dtype=np.float64)
         std = np.asarray(cv_results[f"std_test_{score}"], dtype=np.float64)
-        # Of a list of grids, some may lack a parameter.
+        # Candidates of some grids in a list may lack a parameter.
         known = ~(np.ma.getmaskarray(columns[0]) | np.ma.getmaskarray(columns[1]))
         if not known.any():
             raise ValueError(f"No candidate of the search has both {x!r} and {y!r}.")
         candidates = np.flatnonzero(known)
         codes = [_codes(column.data[known])[1].tolist() for column in columns]
-        # Of a halving search, scores of other iterations are those of fewer rows.
+        # Earlier iterations of a halving search have scored fewer rows.
         iteration = np.asarray(cv_results.get("iter", np.zeros(len(mean))))
         worth = list(zip(iteration, np.nan_to_num(mean, nan=-np.inf), strict=True))
         best = {}
@@ -227,7 +227,7 @@ class SearchDisplay(DisplayMixin):
         """Draw the score.
 
         A full grid of values is drawn as a heat map with a cell for each pair, in the
-        order of the values; anything else, as random draws, as points.
+        order of the values. Anything else, such as random draws, is drawn as points.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class SearchDisplay(DisplayMixin):
             Colours of the score.
 
         values_format : str or None, default=".2f"
-            Format of the scores written in the cells; None for none.
+            Format of the scores in the cells; None writes no scores.
 
         colorbar : bool, default=True
             Whether to draw a colour bar.
@@ -314,7 +314,7 @@ class SearchDisplay(DisplayMixin):
             ax.scatter(*chosen_point, s=130, facecolors="none", edgecolors="#D55E00")
 
     def _chosen_place(self, columns, rows):
-        """Return the numbers of the column and the row of the chosen pair, if any."""
+        """Return the column and the row of the chosen pair, None if there is none."""
         if self.chosen is None:
             return None
         place = tuple(
@@ -329,8 +329,8 @@ class SearchDisplay(DisplayMixin):
         Returns
         -------
         frame : pandas.DataFrame
-            One row a pair of values: the two parameters, the score and, if it is
-            known, `std`, in this order, all but the last by their `names`.
+            One row per pair of values: the two parameters and the score, under their
+            `names`, and then `std` if it is known.
         """
         pd = self._import_pandas()
         values = self.x, self.y, self.scores
@@ -363,7 +363,7 @@ def _parameter_key(cv_results, name):
 
 
 def _short_names(*names):
-    """Return the names without the steps before, if that leaves them different."""
+    """Return the names without those of the steps, if they then still differ."""
     short = [name.rpartition("__")[2] for name in names]
     return short if len(set(short)) == len(names) else names
 
@@ -382,7 +382,7 @@ def _is_number(value):
 
 
 def _same(value, other):
-    """Say whether two values of a parameter, of any type, are the same one."""
+    """Return whether two values of a parameter, of any type, are the same."""
     if _is_number(value) and _is_number(other):
         return value == other or (value != value and other != other)
     if value is other or type(value) is not type(other):
@@ -394,28 +394,28 @@ def _same(value, other):
 
 
 def _codes(values):
-    """Return the different values, and for each of all the number of its own.
+    """Return the distinct values, and the position among them of each value.
 
-    Numbers are in ascending order. Other values, such as None or an optimizer, come
-    after them in the order in which they are first met.
+    Numbers come first, in ascending order. Other values, such as None or an optimizer,
+    follow in the order of their first occurrence.
     """
     is_number = np.array([_is_number(value) for value in values])
     numbers, codes_of_numbers = np.unique(
         [value for value in values if _is_number(value)], return_inverse=True
     )
-    others, codes = [], np.empty(len(values), dtype=int)
+    other_values, codes = [], np.empty(len(values), dtype=int)
     codes[is_number] = codes_of_numbers
     for i in np.flatnonzero(~is_number):
-        places = (n for n, other in enumerate(others) if _same(values[i], other))
-        place = next(places, len(others))
-        if place == len(others):
-            others.append(values[i])
+        places = (n for n, other in enumerate(other_values) if _same(values[i], other))
+        place = next(places, len(other_values))
+        if place == len(other_values):
+            other_values.append(values[i])
         codes[i] = len(numbers) + place
-    return [*numbers, *others], codes
+    return [*numbers, *other_values], codes
 
 
 def _as_column(values):
-    """Return an array of values of a parameter, each of the type that it had."""
+    """Return an array of values; unless all are numbers, each keeps its type."""
     if all(map(_is_number, values)):
         return np.asarray(values)
     return np.fromiter(values, dtype=object, count=len(values))
@@ -431,7 +431,7 @@ def _short(value):
     if _is_number(value) and not isinstance(value, Integral):
         return f"{value:g}"
     text = str(value)
-    # What Python shows of an object without a representation is its address.
+    # Python shows an object without a representation by its address.
     if " at 0x" in text:
         text = getattr(value, "__name__", type(value).__name__)
     return literal(text)
