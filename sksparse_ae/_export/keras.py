@@ -1,10 +1,20 @@
 """The fitted network as a compiled Keras model, and the optimizer it comes with."""
 
+from typing import Any
+
 from .._engine.optimizers import OptimizerSpec
+from .._network.autoencoder import Parameters
+from .._network.problem import Penalties
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
 
 
-def compiled_model(parameters, penalties, loss, scale, optimizer):
+def compiled_model(
+    parameters: Parameters,
+    penalties: Penalties,
+    loss: str,
+    scale: float,
+    optimizer: Any,
+) -> SparseAutoencoder:
     """Return the model that ``SparseAutoencoderTransformer.to_keras`` describes.
 
     Parameters
@@ -33,7 +43,7 @@ def compiled_model(parameters, penalties, loss, scale, optimizer):
     return model
 
 
-def optimizer_of(solver, learning_rate):
+def optimizer_of(solver: Any, learning_rate: float | str) -> Any:
     """Return a new optimizer like that of the parameters; Adam for "lbfgs"."""
     spec, rate = OptimizerSpec.from_solver("adam" if solver == "lbfgs" else solver)
     optimizer = spec.build()

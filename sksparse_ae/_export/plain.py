@@ -6,6 +6,8 @@ cannot save, as its configuration.
 """
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from .._engine.plain_optimizers import (
     is_description,
@@ -14,8 +16,10 @@ from .._engine.plain_optimizers import (
 )
 from .._engine.startup import starting_tensorflow
 
+State = dict[str, Any]
 
-def to_plain(state, records):
+
+def to_plain(state: State, records: Mapping[str, type]) -> State:
     """Return the attributes of an estimator as they are saved.
 
     Parameters
@@ -35,7 +39,7 @@ def to_plain(state, records):
     return plain
 
 
-def from_plain(plain, records):
+def from_plain(plain: State, records: Mapping[str, type]) -> State:
     """Undo ``to_plain``; a path stays a string."""
     state = dict(plain)
     for name in records.keys() & plain.keys():

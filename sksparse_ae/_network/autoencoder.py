@@ -1,8 +1,10 @@
 """The fitted network's arithmetic, in NumPy and in chunks of rows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
@@ -12,10 +14,15 @@ from .._objective.activations import (
     mean_to_rho_hat,
 )
 from . import reading
+from .reading import Rows
 from .validation import held_not_finite
 
 # With fewer rows a product spends its time on reading the weights.
 MIN_PRODUCT_ROWS = 128
+
+
+# Weights, biases, activation.
+Layer = tuple[np.ndarray, np.ndarray, str]
 
 
 class Parameters(NamedTuple):
@@ -29,18 +36,18 @@ class Parameters(NamedTuple):
     output_activation: str
 
     @property
-    def arrays(self):
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """W1, b1, W2, b2."""
         return self[:4]
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> "Parameters":
         """Return the parameters in ``dtype``, without a copy where they have it."""
         if all(array.dtype == dtype for array in self.arrays):
             return self
-        arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
-        return Parameters(*arrays, self.activation, self.output_activation)
+        W1, b1, W2, b2 = (np.asarray(array, dtype=dtype) for array in self.arrays)
+        return Parameters(W1, b1, W2, b2, self.activation, self.output_activation)
 
-    def in_float32(self):
+    def in_float32(self) -> "Parameters":
         """Return the parameters in float32; raise ValueError if it cannot hold them."""
         with np.errstate(over="ignore", under="ignore"):
             single = self.astype(np.float32)
@@ -54,37 +61,37 @@ class Parameters(NamedTuple):
         return single
 
     @property
-    def _encoder(self):
+    def _encoder(self) -> Layer:
         return self.W1, self.b1, self.activation
 
     @property
-    def _decoder(self):
+    def _decoder(self) -> Layer:
         return self.W2, self.b2, self.output_activation
 
-    def encode(self, X):
+    def encode(self, X: Rows) -> np.ndarray:
         """Return the activations of the hidden units, (n_rows, n_components)."""
         return _through_layers(X, self._encoder)
 
-    def decode(self, codes):
+    def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
         return _through_layers(codes, self._decoder)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Rows) -> np.ndarray:
         """Return the reconstruction of ``X``; codes are held a chunk at a time."""
         return _through_layers(X, self._encoder, self._decoder)
 
-    def decoder_inputs(self, codes):
+    def decoder_inputs(self, codes: np.ndarray) -> np.ndarray:
         """Return what ``decode`` applies the output activation to."""
         return _through_layers(codes, (self.W2, self.b2, "linear"))
 
-    def mean_rho_hat(self, X):
+    def mean_rho_hat(self, X: Rows) -> np.ndarray:
         """Return the mean activation of each unit on the interval it lives in."""
         return mean_to_rho_hat(
             self.encode(X).mean(axis=0), ACTIVATIONS[self.activation].unit_range
         )
 
 
-def _through_layers(X, *layers):
+def _through_layers(X: Rows, *layers: Layer) -> np.ndarray:
     """Return what layers, each (weights, bias, activation), make of the rows of ``X``.
 
     The output is written in place, chunk by chunk: beside it there is never more than
@@ -101,12 +108,12 @@ def _through_layers(X, *layers):
             values = X if n_rows <= n_chunk else X[rows]
             targets = (array[: values.shape[0]] for array in between)
             for layer, target in zip(layers, (*targets, output[rows]), strict=True):
-                _layer(values, *layer, out=target)
+                _layer(values, layer, out=target)
                 values = target
     return output
 
 
-def _rows_of_products(X, layers):
+def _rows_of_products(X: Rows, layers: Sequence[Layer]) -> int:
     """Return how many rows make a chunk; those of a dense ``X`` need no memory."""
     width = max(W.shape[1] for W, _, _ in layers)
     if sparse.issparse(X):
@@ -114,8 +121,9 @@ def _rows_of_products(X, layers):
     return max(reading.CHUNK_VALUES // width, MIN_PRODUCT_ROWS)
 
 
-def _layer(X, W, b, activation, out):
+def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:
     """Write the activations of a layer for the rows of ``X`` into ``out``."""
+    W, b, activation = layer
     if sparse.issparse(X):
         np.add(safe_sparse_dot(X, W), b, out=out)
     else:

@@ -1,11 +1,14 @@
 """The coordinates in which "adam" trains: the principal axes of the data."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import eigh
 
 from .._objective.activations import ACTIVATIONS
+from .reading import Rows
+from .scaling import Scaling
 
 # Most features, or rows where there are fewer of them, whose axes are found: those of
 # 784 take 0.2 s, those of 1024 half a second.
@@ -54,12 +57,14 @@ class Coordinates(NamedTuple):
     n_unreached: int = 0
 
     @classmethod
-    def of_features(cls, activation):
+    def of_features(cls, activation: str) -> Self:
         """Return those in which a coordinate is a feature."""
         return cls(None, None, float(ACTIVATIONS[activation].unit_range[0]))
 
     @classmethod
-    def along_axes(cls, X, scaling, activation, *, may_drop):
+    def along_axes(
+        cls, X: Rows, scaling: Scaling, activation: str, *, may_drop: bool
+    ) -> Self:
         """Return those along the principal axes, or of features if there are too many.
 
         Parameters
@@ -102,23 +107,23 @@ class Coordinates(NamedTuple):
         n_unreached = int((~reached).sum())
         return cls(np.ascontiguousarray(axes), spread, plain.low, n_unreached)
 
-    def restricted(self, weights):
+    def restricted(self, weights: list[np.ndarray]) -> list[np.ndarray]:
         """Return weights without what is along axes that no row reaches.
 
         A training starts there at 0, where the objective is lowest, and stays there as
         long as no row has anything to say.
         """
-        if not self.n_unreached:
+        if self.axes is None or not self.n_unreached:
             return weights
         W1, b1, W2, b2 = weights
         axes = self.axes[:, : self.n_unreached]
         return [W1 - axes @ (axes.T @ W1), b1, W2 - (W2 @ axes) @ axes.T, b2]
 
-    def n_axes(self, n_features):
+    def n_axes(self, n_features: int) -> int:
         """Return how many coordinates rows of so many features have."""
         return n_features if self.axes is None else self.axes.shape[1]
 
-    def enter(self, weights):
+    def enter(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return W1, b1, W2, b2 in these coordinates, in float64."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights)
         b2 = b2 + self.low * W2.sum(axis=0)
@@ -127,16 +132,18 @@ class Coordinates(NamedTuple):
             W2, b2 = W2 @ self.axes / self.spread, b2 @ self.axes / self.spread
         return [W1, b1, W2, b2]
 
-    def leave(self, weights):
+    def leave(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Undo ``enter``."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights)
         if self.axes is not None:
             W1 = self.axes @ W1
-            W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
+            # The spread comes with the axes.
+            W2 = (W2 * self.spread) @ self.axes.T  # type: ignore[operator]
+            b2 = (b2 * self.spread) @ self.axes.T  # type: ignore[operator]
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
 
-def _standardized(X, scaling, n_rows):
+def _standardized(X: Rows, scaling: Scaling, n_rows: int) -> np.ndarray:
     """Return at most about ``n_rows`` standardized rows of ``X``, evenly spaced."""
     X = X[:: max(X.shape[0] // n_rows, 1)]
     return scaling.standardize(X, out=np.empty(X.shape))

@@ -1,7 +1,13 @@
 """How rows are read: as dense arrays, in chunks that are small."""
 
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
 import numpy as np
 from scipy import sparse
+
+# An ndarray or a CSR matrix; of what it imports from SciPy mypy knows no types.
+Rows: TypeAlias = Any
 
 # Rows that a training holds as one float32 block; data beyond that stream through.
 BLOCK_BYTES = 1 << 28
@@ -11,12 +17,12 @@ BLOCK_BYTES = 1 << 28
 CHUNK_VALUES = 1 << 20
 
 
-def dense(X):
+def dense(X: Rows) -> np.ndarray:
     """Return ``X`` as an array."""
     return X.toarray() if sparse.issparse(X) else X
 
 
-def is_streamed(X):
+def is_streamed(X: Rows) -> bool:
     """Say whether ``X`` is a memory map, or a view of one, of more than one block."""
     if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
         return False
@@ -25,13 +31,13 @@ def is_streamed(X):
     return X is not None
 
 
-def batches(n_rows, n_chunk):
+def batches(n_rows: int, n_chunk: int) -> Iterator[slice]:
     """Yield slices of ``n_chunk`` rows; gen_batches, which validates, takes longer."""
     for start in range(0, n_rows, n_chunk):
         yield slice(start, min(start + n_chunk, n_rows))
 
 
-def dense_chunks(X, rows, buffer=None):
+def dense_chunks(X: Rows, rows: Any, buffer: Any = None) -> Iterator[np.ndarray]:
     """Yield the rows of ``X``, a slice or their numbers, as small dense arrays.
 
     With a buffer for all of them, rows that are taken by numbers are yielded as parts
@@ -59,7 +65,7 @@ def dense_chunks(X, rows, buffer=None):
             yield dense(X[first + part.start : first + part.stop])
 
 
-def row_chunks(X, n_columns=0):
+def row_chunks(X: Rows, n_columns: int = 0) -> Iterator[slice]:
     """Return slices of rows, small enough for dense temporaries of their shape."""
     width = max(X.shape[1], n_columns, 1)
     if sparse.issparse(X):

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -10,13 +12,14 @@ from sklearn.utils.validation import validate_data
 
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
+from .reading import Rows
 
 # What data in [0, 1] may leave it by, as a scaler rounds, in float32 before a cast too.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @contextlib.contextmanager
-def strict_validation():
+def strict_validation() -> Iterator[None]:
     """Let a validation fail by ValueError and TypeError alone, without warnings.
 
     A Python integer beyond float64 would raise an OverflowError, and inf - inf in the
@@ -37,7 +40,7 @@ def strict_validation():
         ) from error
 
 
-def validated(estimator, X, **settings):
+def validated(estimator: Any, X: Any, **settings: Any) -> Rows:
     """Validate rows for an estimator; return them as an array or a CSR matrix.
 
     Entries that a sparse matrix holds in parts are added up, as scipy means them, in a
@@ -58,10 +61,10 @@ def validated(estimator, X, **settings):
         return X
 
 
-def check_range(X, loss, output_activation=None):
+def check_range(X: Rows, loss: str, output_activation: str | None = None) -> None:
     """Raise if the loss does not take values of ``X``, or the output reaches none."""
     values = X.data if sparse.issparse(X) else X
-    low, high = LOSSES[loss].interval
+    low, high = LOSSES[loss].interval  # type: ignore[attr-defined]
     if math.isfinite(high - low):
         least, largest = values.min(initial=0), values.max(initial=0)
         if least < low - ROUNDING or largest > high + ROUNDING:
@@ -82,11 +85,14 @@ def check_range(X, loss, output_activation=None):
             )
 
 
+Result = TypeVar("Result", float, np.ndarray)
+
+
 class NotFinite(ValueError):
     """A training has left the numbers, for a cause that is to be found."""
 
 
-def held_not_finite(X):
+def held_not_finite(X: Rows) -> str:
     """Return what to say of NaN or infinity in ``X``, or "" if there is none."""
     values = X.data if sparse.issparse(X) else X
     for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
@@ -99,7 +105,7 @@ def held_not_finite(X):
     return ""
 
 
-def finite(result, what):
+def finite(result: Result, what: str) -> Result:
     """Return ``result`` if it is finite; else raise, for ``what`` overflows."""
     with np.errstate(all="ignore"):
         # A sum allocates nothing; it may overflow by itself.

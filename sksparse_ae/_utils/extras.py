@@ -1,9 +1,10 @@
 """Imports of packages that only an extra installs."""
 
 import importlib
+from types import ModuleType
 
 
-def import_extra(module, *, extra, needed_by):
+def import_extra(module: str, *, extra: str, needed_by: str) -> ModuleType:
     """Import a module, or say which extra of this package brings it.
 
     Parameters

@@ -5,13 +5,17 @@ import glob
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+FilePath = str | os.PathLike[str]
 
 # Characters of its name that a file's part bears: a name may have 255 bytes.
 NAME_LENGTH = 50
 
 
-def check_folder(path):
+def check_folder(path: FilePath) -> Path:
     """Raise if there is no folder to write a file to; return the file's path."""
     path = Path(path)
     if not path.parent.is_dir():
@@ -22,7 +26,7 @@ def check_folder(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: FilePath) -> Iterator[BinaryIO]:
     """Open a file that takes the place of another one when the block ends.
 
     It is written beside that one and then renamed. If the block raises, or the disk is
@@ -57,14 +61,14 @@ def replacing(path):
     _sync_folder(path.parent)
 
 
-def remove_parts(path):
+def remove_parts(path: FilePath) -> None:
     """Delete what was left over where a process died while it wrote ``path``."""
     path = Path(os.path.realpath(path))
     for part in path.parent.glob(f"{glob.escape(path.name[:NAME_LENGTH])}.*.part"):
         part.unlink(missing_ok=True)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: Path) -> None:
     # A renamed file is safe from a loss of power once its folder is written.
     with contextlib.suppress(OSError):  # Windows opens no folders
         descriptor = os.open(folder, os.O_RDONLY)

@@ -1,10 +1,12 @@
 """Options of the public Keras classes, checked where they are given."""
 
 import math
+from collections.abc import Callable, Collection
 from numbers import Integral, Real
+from typing import Any
 
 
-def one_of(name, value, options):
+def one_of(name: str, value: Any, options: Collection[str]) -> str:
     """Return an option, or raise a ValueError that lists those there are."""
     if not (isinstance(value, str) and value in options):
         listed = ", ".join(map(repr, options))
@@ -12,7 +14,7 @@ def one_of(name, value, options):
     return value
 
 
-def number(name, value, is_valid, what):
+def number(name: str, value: Any, is_valid: Callable[[Any], bool], what: str) -> float:
     """Return a finite number as a float, or raise a ValueError.
 
     Parameters
@@ -29,17 +31,17 @@ def number(name, value, is_valid, what):
     return float(value)
 
 
-def positive(name, value):
+def positive(name: str, value: Any) -> float:
     """Return a finite number above 0 as a float, or raise a ValueError."""
     return number(name, value, lambda v: v > 0, "be finite and larger than 0")
 
 
-def not_negative(name, value):
+def not_negative(name: str, value: Any) -> float:
     """Return a finite number from 0 on as a float, or raise a ValueError."""
     return number(name, value, lambda v: v >= 0, "be finite and 0 or larger")
 
 
-def count(name, value, least=1):
+def count(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number of at least so many as an int, or raise a ValueError."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(
