@@ -66,7 +66,9 @@ class Moments(NamedTuple):
     @property
     def deviation(self) -> float:
         """Root mean squared deviation of all values from the means of their columns."""
-        return float(norm(self.deviations) / np.sqrt(len(self.deviations)))
+        return float(
+            norm(self.deviations, check_finite=False) / np.sqrt(len(self.deviations))
+        )
 
     @property
     def norm(self) -> float:
