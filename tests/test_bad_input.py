@@ -78,6 +78,8 @@ BAD_DATA = [
     ({}, GOOD[0], "Expected 2D array, got 1D array"),
     ({}, GOOD[None], "dim 3.* pass X.reshape\\(len\\(X\\), -1\\)"),
     ({}, GOOD + 1j, "Complex data"),
+    ({}, [[10**400, 1], [2, 3]], "numbers beyond the range of float64: int too large"),
+    ({}, np.tile([[1e308], [-1e308]], (10, 4)), "deviations from their mean overflow"),
     (LOG_LOSS, GOOD + 0.5, "needs data in \\[0, 1\\]; X has values from"),
     (LOG_LOSS, -GOOD, "needs data in \\[0, 1\\]; X has values from -"),
     (LOG_LOSS, sparse.csr_matrix(GOOD * 3), "needs data in \\[0, 1\\]"),
@@ -376,6 +378,15 @@ def test_fitted_methods_name_values_that_are_assumed_to_be_finite(fitted, method
         pytest.raises(ValueError, match="X contains NaN, in 1 of its values"),
     ):
         getattr(fitted, method)(X)
+
+
+def test_results_beyond_the_range_of_their_dtype_are_named(fitted):
+    with pytest.raises(ValueError, match="A squared error overflows the range"):
+        fitted.reconstruction_error(np.full((2, 64), 1e200))
+    nearly_constant = np.zeros((2, 64))
+    nearly_constant[0] = 1e-200
+    with pytest.raises(ValueError, match=r"score of X leaves .*: X varies too little"):
+        fitted.score(nearly_constant)
 
 
 def test_a_penalty_that_overflows_is_named(fitted):

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from copy import deepcopy
 from typing import NamedTuple
 
 import keras
@@ -177,6 +178,16 @@ def test_optimizer_is_that_of_the_estimator(networks):
     assert optimizer is not solver
     assert optimizer.get_config()["learning_rate"] == 0.125
     assert optimizer.get_config()["momentum"] == 0.5
+
+
+def test_the_schedule_of_an_optimizer_is_that_of_the_estimator(networks):
+    transformer, _, _ = networks["tanh"]
+    rate = keras.optimizers.schedules.ExponentialDecay(0.125, 10, 0.5)
+    other = deepcopy(transformer).set_params(solver=keras.optimizers.SGD(rate))
+    optimizer = other.to_keras().optimizer
+    assert float(optimizer.learning_rate) == 0.125
+    optimizer.iterations.assign(10)
+    assert float(optimizer.learning_rate) == 0.0625
 
 
 # --------------------------------------------------------------------- other settings

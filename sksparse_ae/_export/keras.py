@@ -1,19 +1,20 @@
 """The fitted network as a compiled Keras model, and the optimizer of that model."""
 
+from typing import Any
+
 from .._engine.optimizers import OptimizerSpec
+from .._network.autoencoder import Parameters
+from .._network.problem import Problem
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
 from ..regularizers import serialized_layer
 
 
-def compiled_model(parameters, problem, optimizer):
+def compiled_model(
+    parameters: Parameters, problem: Problem, optimizer: Any
+) -> SparseAutoencoder:
     """Return the model that ``SparseAutoencoderTransformer.to_keras`` describes.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        The network on the data as given.
-    problem : Problem
-    optimizer : keras.optimizers.Optimizer
+    ``parameters`` are those of the network on the data as given.
     """
     architecture, coefficients, scaling = problem
     sparsity = serialized_layer(
@@ -37,7 +38,7 @@ def compiled_model(parameters, problem, optimizer):
     return model
 
 
-def optimizer_of(solver, learning_rate):
+def optimizer_of(solver: Any, learning_rate: float | str) -> Any:
     """Return a new optimizer with the settings of the solver; Adam for "lbfgs"."""
     spec, rate = OptimizerSpec.from_solver("adam" if solver == "lbfgs" else solver)
     optimizer = spec.build()

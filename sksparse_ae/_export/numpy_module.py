@@ -9,11 +9,15 @@ import base64
 import keyword
 import pprint
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
+import numpy as np
+
+from .._network.autoencoder import Parameters
 from .._objective.activations import OUTPUT_ACTIVATIONS
-from .._utils.files import replacing
+from .._utils.files import FilePath, replacing
 
 MODULE = Template('''\
 """Sparse autoencoder: $n_features features, $n_components $activation units.
@@ -88,7 +92,11 @@ def _array(shape, text):
 $arrays''')
 
 
-def write_module(path, parameters, feature_names=None):
+def write_module(
+    path: FilePath,
+    parameters: Parameters,
+    feature_names: Iterable[object] | None = None,
+) -> None:
     """Write a module with the functions ``encode``, ``decode`` and ``reconstruct``."""
     from .. import __version__
 
@@ -128,17 +136,17 @@ def write_module(path, parameters, feature_names=None):
         file.write(source.encode())
 
 
-def _feature_names(names):
+def _feature_names(names: Iterable[object] | None) -> str:
     if names is None:
         return ""
     return f"FEATURE_NAMES = {pprint.pformat(list(map(str, names)), compact=True)}\n"
 
 
-def _array_source(array):
+def _array_source(array: np.ndarray) -> str:
     text = base64.encodebytes(array.tobytes()).decode("ascii")
     return f'_array(\n    {array.shape},\n    """\n{text}""",\n)\n'
 
 
-def _function(name):
+def _function(name: str) -> str:
     """Return the source of an activation."""
     return f"def _{name}(Z):\n{OUTPUT_ACTIVATIONS[name].source}"

@@ -1,15 +1,18 @@
 """The fitted network in ONNX: as a model, and as a step that skl2onnx converts."""
 
+from typing import Any
+
+from .._network.autoencoder import Parameters
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._utils.extras import import_extra
-from .._utils.files import replacing
+from .._utils.files import FilePath, replacing
 
 # onnxruntime reads these versions since its release 1.6 of 2020. By default onnx writes
 # the newest version that it knows, which an onnxruntime of the same day may not read.
 OPSET_VERSION, IR_VERSION = 13, 7
 
 
-def network_model(parameters, *, reconstruct):
+def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
     """Return the network in float32 as an ``onnx.ModelProto``.
 
     If ``reconstruct``, it has the output "reconstruction" beside "codes".
@@ -26,8 +29,8 @@ def network_model(parameters, *, reconstruct):
             ("reconstruction", "decoder", W2, b2, parameters.output_activation)
         )
 
-    def rows_of(name, width):
-        shape = ["n_samples", width]
+    def rows_of(name: str, width: int) -> Any:
+        shape: list[str | int | None] = ["n_samples", width]
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     nodes, initializers, outputs = [], [], []
@@ -56,7 +59,7 @@ def network_model(parameters, *, reconstruct):
     )
 
 
-def write_model(model, path):
+def write_model(model: Any, path: FilePath) -> None:
     """Write an ``onnx.ModelProto`` to a file."""
     content = model.SerializeToString()
     with replacing(path) as file:
@@ -66,14 +69,14 @@ def write_model(model, path):
 # ------------------------------------------------------------- called only by skl2onnx
 
 
-def set_output_shape(operator):
+def set_output_shape(operator: Any) -> None:
     """Tell skl2onnx the shape of the codes."""
     n_rows = operator.inputs[0].get_first_dimension()
     n_components = len(operator.raw_operator.intercepts_[0])
     operator.outputs[0].type.shape = [n_rows, n_components]
 
 
-def add_encoder(scope, operator, container):
+def add_encoder(scope: Any, operator: Any, container: Any) -> None:
     """Add the encoder to the graph that skl2onnx builds, in the input's precision."""
     from skl2onnx.common.data_types import guess_proto_type, guess_tensor_type
 

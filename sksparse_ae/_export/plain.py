@@ -2,10 +2,16 @@
 
 A skops file names the types that it needs, and its reader has to trust each of them.
 Records are therefore saved as dicts, paths as strings, and a Keras optimizer, which
-skops cannot save, as its configuration.
+skops cannot save, as its configuration. The version of this package stands beside them.
 """
 
 import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils.fixes import parse_version
 
 from .._engine.plain_optimizers import (
     is_description,
@@ -14,14 +20,20 @@ from .._engine.plain_optimizers import (
 )
 from .._engine.startup import starting_tensorflow
 
+Attributes = dict[str, Any]
 
-def to_plain(state, records):
+VERSION = "_sksparse_ae_version"
+
+
+def to_plain(state: Attributes, records: Mapping[str, type]) -> Attributes:
     """Return the attributes of an estimator in the form in which they are saved.
 
     ``records`` maps the name of each attribute that is a record to its type, a subclass
     of dict or a NamedTuple.
     """
-    plain = dict(state)
+    from .. import __version__
+
+    plain = {**state, VERSION: __version__}
     for name in records.keys() & state.keys():
         record = state[name]
         if record is not None:
@@ -32,9 +44,21 @@ def to_plain(state, records):
     return plain
 
 
-def from_plain(plain, records):
-    """Undo ``to_plain``, but leave paths as strings."""
+def from_plain(plain: Attributes, records: Mapping[str, type]) -> Attributes:
+    """Undo ``to_plain``, but leave paths as strings. Warn of a newer version's."""
+    from .. import __version__
+
     state = dict(plain)
+    version = state.pop(VERSION, __version__)
+    if parse_version(version) > parse_version(__version__):
+        warnings.warn(
+            InconsistentVersionWarning(
+                estimator_name="SparseAutoencoderTransformer of sksparse_ae",
+                current_sklearn_version=__version__,
+                original_sklearn_version=version,
+            ),
+            stacklevel=3,
+        )
     for name in records.keys() & plain.keys():
         if plain[name] is not None:
             state[name] = records[name](**plain[name])

@@ -1,8 +1,10 @@
 """The fitted network's arithmetic, in NumPy and in chunks of rows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
@@ -12,10 +14,15 @@ from .._objective.activations import (
     mean_to_rho_hat,
 )
 from . import reading
+from .reading import Rows
 from .validation import held_not_finite
 
 # With fewer rows a product spends most of its time on reading the weights.
 MIN_PRODUCT_ROWS = 128
+
+
+# Weights, biases, activation.
+Layer = tuple[np.ndarray, np.ndarray, str]
 
 
 class Parameters(NamedTuple):
@@ -29,18 +36,18 @@ class Parameters(NamedTuple):
     output_activation: str
 
     @property
-    def arrays(self):
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """W1, b1, W2, b2."""
         return self[:4]
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> "Parameters":
         """Return the network in ``dtype``; arrays that have it are not copied."""
         if all(array.dtype == dtype for array in self.arrays):
             return self
-        arrays = (np.asarray(array, dtype=dtype) for array in self.arrays)
-        return Parameters(*arrays, self.activation, self.output_activation)
+        W1, b1, W2, b2 = (np.asarray(array, dtype=dtype) for array in self.arrays)
+        return Parameters(W1, b1, W2, b2, self.activation, self.output_activation)
 
-    def in_float32(self):
+    def in_float32(self) -> "Parameters":
         """Return the network in float32; raise if it cannot hold the weights."""
         with np.errstate(over="ignore", under="ignore"):
             single = self.astype(np.float32)
@@ -54,37 +61,37 @@ class Parameters(NamedTuple):
         return single
 
     @property
-    def _encoder(self):
+    def _encoder(self) -> Layer:
         return self.W1, self.b1, self.activation
 
     @property
-    def _decoder(self):
+    def _decoder(self) -> Layer:
         return self.W2, self.b2, self.output_activation
 
-    def encode(self, X):
+    def encode(self, X: Rows) -> np.ndarray:
         """Return the activations of the hidden units, (n_rows, n_components)."""
         return _through_layers(X, self._encoder)
 
-    def decode(self, codes):
+    def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
         return _through_layers(codes, self._decoder)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Rows) -> np.ndarray:
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
         return _through_layers(X, self._encoder, self._decoder)
 
-    def decoder_inputs(self, codes):
+    def decoder_inputs(self, codes: np.ndarray) -> np.ndarray:
         """Return the input of the output activation in ``decode``."""
         return _through_layers(codes, (self.W2, self.b2, "linear"))
 
-    def mean_rho_hat(self, X):
+    def mean_rho_hat(self, X: Rows) -> np.ndarray:
         """Return the mean activation of each unit, measured on [0, 1]."""
         return mean_to_rho_hat(
             self.encode(X).mean(axis=0), ACTIVATIONS[self.activation].unit_range
         )
 
 
-def _through_layers(X, *layers):
+def _through_layers(X: Rows, *layers: Layer) -> np.ndarray:
     """Return the output of layers, each (weights, bias, activation), for ``X``.
 
     The output is written in place, chunk by chunk. Beside it, memory holds only one
@@ -101,12 +108,12 @@ def _through_layers(X, *layers):
             values = X if n_rows <= n_chunk else X[rows]
             targets = (array[: values.shape[0]] for array in between)
             for layer, target in zip(layers, (*targets, output[rows]), strict=True):
-                _layer(values, *layer, out=target)
+                _layer(values, layer, out=target)
                 values = target
     return output
 
 
-def _rows_of_products(X, layers):
+def _rows_of_products(X: Rows, layers: Sequence[Layer]) -> int:
     """Return how many rows make a chunk."""
     # A chunk of a dense ``X`` is a view.
     width = max(W.shape[1] for W, _, _ in layers)
@@ -115,8 +122,9 @@ def _rows_of_products(X, layers):
     return max(reading.CHUNK_VALUES // width, MIN_PRODUCT_ROWS)
 
 
-def _layer(X, W, b, activation, out):
+def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:
     """Write the activations of a layer for the rows of ``X`` into ``out``."""
+    W, b, activation = layer
     if sparse.issparse(X):
         np.add(safe_sparse_dot(X, W), b, out=out)
     else:

@@ -1,11 +1,14 @@
 """The coordinates in which "adam" trains: the principal axes of the data."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import eigh
 
 from .._objective.activations import ACTIVATIONS
+from .reading import Rows
+from .scaling import Scaling
 
 # The axes are computed for at most so many features, or rows if these are fewer. It
 # takes 0.2 s for 784 and 0.5 s for 1024.
@@ -55,12 +58,14 @@ class Coordinates(NamedTuple):
     n_unreached: int = 0
 
     @classmethod
-    def of_features(cls, activation):
+    def of_features(cls, activation: str) -> Self:
         """Return the coordinates that are the features themselves."""
         return cls(None, None, float(ACTIVATIONS[activation].unit_range[0]))
 
     @classmethod
-    def along_axes(cls, X, scaling, activation, *, may_drop):
+    def along_axes(
+        cls, X: Rows, scaling: Scaling, activation: str, *, may_drop: bool
+    ) -> Self:
         """Return the principal axes, or the features if there are too many of them.
 
         Parameters
@@ -103,23 +108,23 @@ class Coordinates(NamedTuple):
         n_unreached = int((~reached).sum())
         return cls(np.ascontiguousarray(axes), spread, plain.low, n_unreached)
 
-    def restricted(self, weights):
+    def restricted(self, weights: list[np.ndarray]) -> list[np.ndarray]:
         """Return weights whose parts along unreached axes are 0.
 
         The objective is lowest there, so that a training stays at 0 along these axes
         until rows reach them.
         """
-        if not self.n_unreached:
+        if self.axes is None or not self.n_unreached:
             return weights
         W1, b1, W2, b2 = weights
         axes = self.axes[:, : self.n_unreached]
         return [W1 - axes @ (axes.T @ W1), b1, W2 - (W2 @ axes) @ axes.T, b2]
 
-    def n_axes(self, n_features):
+    def n_axes(self, n_features: int) -> int:
         """Return the number of coordinates of rows with ``n_features`` features."""
         return n_features if self.axes is None else self.axes.shape[1]
 
-    def enter(self, weights):
+    def enter(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return W1, b1, W2, b2 in these coordinates and in the kernel layout."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights)
         b2 = b2 + self.low * W2.sum(axis=0)
@@ -128,14 +133,16 @@ class Coordinates(NamedTuple):
             W2, b2 = W2 @ self.axes / self.spread, b2 @ self.axes / self.spread
         return in_kernel_layout([W1, b1, W2, b2])
 
-    def leave(self, weights):
+    def leave(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Undo ``enter``."""
         W1, b1, W2, b2 = (
             np.asarray(w, dtype=np.float64) for w in in_kernel_layout(weights)
         )
         if self.axes is not None:
             W1 = self.axes @ W1
-            W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
+            # The spread comes with the axes.
+            W2 = (W2 * self.spread) @ self.axes.T  # type: ignore[operator]
+            b2 = (b2 * self.spread) @ self.axes.T  # type: ignore[operator]
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
     def decoder_kernel(self, W2):
@@ -149,7 +156,7 @@ def in_kernel_layout(weights):
     return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *others]
 
 
-def _standardized(X, scaling, n_rows):
+def _standardized(X: Rows, scaling: Scaling, n_rows: int) -> np.ndarray:
     """Return at most about ``n_rows`` standardized rows of ``X``, evenly spaced."""
     X = X[:: max(X.shape[0] // n_rows, 1)]
     return scaling.standardize(X, out=np.empty(X.shape))

@@ -1,7 +1,13 @@
 """Reading of rows as dense arrays, in small chunks."""
 
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
 import numpy as np
 from scipy import sparse
+
+# An ndarray or a CSR matrix: mypy knows no types of SciPy.
+Rows: TypeAlias = Any
 
 # A training holds data of at most this size as one float32 block, and streams larger
 # data.
@@ -12,12 +18,12 @@ BLOCK_BYTES = 1 << 28
 CHUNK_VALUES = 1 << 20
 
 
-def dense(X):
+def dense(X: Rows) -> np.ndarray:
     """Return ``X`` as an array."""
     return X.toarray() if sparse.issparse(X) else X
 
 
-def is_streamed(X):
+def is_streamed(X: Rows) -> bool:
     """Return whether ``X`` is a memory map, or a view of one, larger than one block."""
     if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
         return False
@@ -26,13 +32,13 @@ def is_streamed(X):
     return X is not None
 
 
-def batches(n_rows, n_chunk):
+def batches(n_rows: int, n_chunk: int) -> Iterator[slice]:
     """Yield slices of ``n_chunk`` rows, without the validation of gen_batches."""
     for start in range(0, n_rows, n_chunk):
         yield slice(start, min(start + n_chunk, n_rows))
 
 
-def dense_chunks(X, rows, buffer=None):
+def dense_chunks(X: Rows, rows: Any, buffer: Any = None) -> Iterator[np.ndarray]:
     """Yield ``rows`` of ``X``, a slice or row numbers, as small dense arrays.
 
     ``buffer`` may be an array for all rows. Rows given by number are then written to it
@@ -60,7 +66,7 @@ def dense_chunks(X, rows, buffer=None):
             yield dense(X[first + part.start : first + part.stop])
 
 
-def row_chunks(X, n_columns=0):
+def row_chunks(X: Rows, n_columns: int = 0) -> Iterator[slice]:
     """Return slices of rows that leave room for dense temporaries of their shape."""
     width = max(X.shape[1], n_columns, 1)
     if sparse.issparse(X):

@@ -1,12 +1,14 @@
 """Centring and scaling of the data for the training, and its inverse on the weights."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import norm
 
-from .reading import dense, row_chunks
+from .autoencoder import Parameters
+from .reading import Rows, dense, row_chunks
 from .statistics import column_means, explained_share, residual_norm
 from .validation import held_not_finite
 
@@ -35,7 +37,7 @@ class Moments(NamedTuple):
     n_samples: int
 
     @classmethod
-    def of(cls, X):
+    def of(cls, X: Rows) -> Self:
         """Compute the moments of all rows of ``X``."""
         n_samples, n_features = X.shape
         offset = column_means(X)
@@ -62,16 +64,18 @@ class Moments(NamedTuple):
         return moments
 
     @property
-    def deviation(self):
+    def deviation(self) -> float:
         """Root mean squared deviation of all values from the means of their columns."""
-        return float(norm(self.deviations) / np.sqrt(len(self.deviations)))
+        return float(
+            norm(self.deviations, check_finite=False) / np.sqrt(len(self.deviations))
+        )
 
     @property
-    def norm(self):
+    def norm(self) -> float:
         """Norm of all deviations of values from the means of their columns."""
         return self.deviation * math.sqrt(self.n_samples * len(self.deviations))
 
-    def joined_with(self, other):
+    def joined_with(self, other: "Moments") -> "Moments":
         """Return the moments of both sets of rows together.
 
         After T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise
@@ -88,7 +92,7 @@ class Moments(NamedTuple):
         )
 
 
-def explained_variance(X, parameters):
+def explained_variance(X: Rows, parameters: Parameters) -> float:
     """Return 1 - squared errors over squared deviations from the column means."""
     return explained_share(residual_norm(X, parameters), Moments.of(X).norm)
 
@@ -110,7 +114,9 @@ class Scaling(NamedTuple):
     linear_output: bool
 
     @classmethod
-    def from_moments(cls, moments, *, scale, linear_output):
+    def from_moments(
+        cls, moments: Moments, *, scale: str | bool, linear_output: bool
+    ) -> Self:
         """Centre rows and, if asked, give them a mean squared norm of n_features.
 
         Without ``scale``, or where the output is not linear, the scale is 1.
@@ -121,22 +127,22 @@ class Scaling(NamedTuple):
         size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
         return cls(moments.offset, size, linear_output)
 
-    def equals(self, other):
+    def equals(self, other: "Scaling") -> bool:
         """Return whether another scaling is the same map."""
         same = self.scale == other.scale and self.linear_output == other.linear_output
         return same and np.array_equal(self.offset, other.offset)
 
     @property
-    def rounding(self):
+    def rounding(self) -> float:
         """Largest rounding error of a constant column, in the units of the training."""
         return CONSTANT_COLUMN * float(np.abs(self.offset).max()) / self.scale
 
     @property
-    def reconstruction_offset(self):
+    def reconstruction_offset(self) -> np.ndarray:
         """Offset from the training's rows to the rows that the output reconstructs."""
         return np.zeros_like(self.offset) if self.linear_output else self.offset
 
-    def standardize(self, X, out):
+    def standardize(self, X: Rows, out: np.ndarray) -> np.ndarray:
         """Write (X - offset) / scale to ``out``, in its dtype."""
         if X.dtype == out.dtype == np.float32 and self._fits_float32:
             return self._standardize_float32(X, out)
@@ -145,11 +151,11 @@ class Scaling(NamedTuple):
         return out
 
     @property
-    def _fits_float32(self):
+    def _fits_float32(self) -> bool:
         low, high = FLOAT32_RANGE
         return low < self.scale < high and np.abs(self.offset).max() < high
 
-    def _standardize_float32(self, X, out):
+    def _standardize_float32(self, X: Rows, out: np.ndarray) -> np.ndarray:
         """Do so without arrays of float64, in a third of the time."""
         # A mean that is large beside the scale needs more digits than one float32 has.
         offset = self.offset.astype(np.float32)
@@ -161,7 +167,7 @@ class Scaling(NamedTuple):
             values /= np.float32(self.scale)
         return out
 
-    def fold(self, weights):
+    def fold(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the weights of the same network on the data as given, in float64."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights[:4])
         W1 = W1 / self.scale
@@ -170,7 +176,7 @@ class Scaling(NamedTuple):
             W2, b2 = W2 * self.scale, b2 * self.scale + self.offset
         return [W1, b1, W2, b2]
 
-    def unfold(self, weights):
+    def unfold(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Undo ``fold``."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights[:4])
         b1 = b1 + self.offset @ W1
@@ -180,7 +186,7 @@ class Scaling(NamedTuple):
         return [W1, b1, W2, b2]
 
 
-def _column_norms(X):
+def _column_norms(X: np.ndarray) -> np.ndarray:
     """Return the norm of each column, even if the squares of its values overflow.
 
     The norms are exact relative to the largest value of all columns: the norm of a far

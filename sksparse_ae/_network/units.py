@@ -1,10 +1,13 @@
 """Statistics and states of the units of a fitted network on data."""
 
+from typing import Any
+
 import numpy as np
 
 from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .._objective.penalties import kl_divergence
-from .reading import row_chunks
+from .autoencoder import Parameters
+from .reading import Rows, row_chunks
 from .statistics import norms
 
 # The states of units, in the order in which every table and message lists them.
@@ -18,14 +21,14 @@ NEGLIGIBLE_SPREAD = 0.05
 class UnitStatistics:
     """Running sums of the activations of each unit, measured on [0, 1]."""
 
-    def __init__(self, n_units, activation):
+    def __init__(self, n_units: int, activation: str) -> None:
         self._range = ACTIVATIONS[activation].unit_range
-        self.n_samples = 0
+        self.n_samples: float = 0
         self._sums = np.zeros((3, n_units))  # values, absolute values, squares
         self.maximum = np.full(n_units, -np.inf)
         self.minimum = np.full(n_units, np.inf)
 
-    def update(self, codes):
+    def update(self, codes: np.ndarray) -> None:
         """Add the activations of some rows, of shape (n_rows, n_units)."""
         codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
         self.n_samples += len(codes)
@@ -35,16 +38,16 @@ class UnitStatistics:
         absolute += np.abs(codes).sum(axis=0)
         square += np.square(codes, out=codes).sum(axis=0)
 
-    def _extend(self, minimum, maximum):
+    def _extend(self, minimum: np.ndarray, maximum: np.ndarray) -> None:
         self.minimum = np.minimum(self.minimum, minimum)
         self.maximum = np.maximum(self.maximum, maximum)
 
     @property
-    def table(self):
+    def table(self) -> np.ndarray:
         """All sums and extremes as one array, for ``take_in``."""
         return np.vstack([self._sums, self.minimum, self.maximum])
 
-    def take_in(self, table, n_samples, share):
+    def take_in(self, table: np.ndarray, n_samples: float, share: float) -> None:
         """Add the ``table`` of other statistics, with a share of their samples."""
         *sums, minimum, maximum = table
         self.n_samples += share * n_samples
@@ -52,22 +55,22 @@ class UnitStatistics:
         self._extend(minimum, maximum)
 
     @property
-    def rho_hat(self):
+    def rho_hat(self) -> np.ndarray:
         """Mean activation."""
         return self._sums[0] / self.n_samples
 
     @property
-    def std(self):
+    def std(self) -> np.ndarray:
         """Standard deviation over the samples."""
         variance = self._sums[2] / self.n_samples - self.rho_hat**2
         return np.sqrt(np.maximum(variance, 0))
 
     @property
-    def sparseness(self):
+    def sparseness(self) -> np.ndarray:
         """Hoyer's lifetime sparseness."""
-        return hoyer_sparseness(*self._sums[1:], self.n_samples)
+        return hoyer_sparseness(self._sums[1], self._sums[2], self.n_samples)
 
-    def states(self, rho):
+    def states(self, rho: float) -> np.ndarray:
         """Return the state of each unit, one of ``STATES``."""
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
@@ -78,7 +81,7 @@ class UnitStatistics:
         return np.select(found, STATES[1:], STATES[0])
 
 
-def unit_table(X, parameters, rho):
+def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
     """Return the table that ``SparseAutoencoderTransformer.unit_report`` documents."""
     n_units = parameters.b1.shape[0]
     statistics = UnitStatistics(n_units, parameters.activation)
@@ -109,7 +112,9 @@ def unit_table(X, parameters, rho):
     return pd.DataFrame(columns)
 
 
-def hoyer_sparseness(absolute, square, n_samples):
+def hoyer_sparseness(
+    absolute: np.ndarray, square: np.ndarray, n_samples: float
+) -> np.ndarray:
     """Return Hoyer's sparseness from sums of absolute values and of squares.
 
     For activations a over n samples it is (sqrt(n) - ||a||_1 / ||a||_2) / (sqrt(n) - 1)

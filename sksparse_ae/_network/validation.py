@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -10,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
+from .reading import Rows
 
 # Scaled data may leave their interval by so much, because a scaler rounds. It may have
 # rounded in float32 before a cast to float64.
@@ -17,7 +20,7 @@ ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 @contextlib.contextmanager
-def strict_validation():
+def strict_validation() -> Iterator[None]:
     """Let a validation raise only ValueError or TypeError, and give no warnings.
 
     A Python integer beyond float64 would raise an OverflowError. scikit-learn looks for
@@ -38,7 +41,7 @@ def strict_validation():
         ) from error
 
 
-def validated(estimator, X, **settings):
+def validated(estimator: Any, X: Any, **settings: Any) -> Rows:
     """Validate rows for an estimator; return them as an array or a CSR matrix.
 
     Duplicate entries of a sparse matrix are added up in a copy, so that all checks of
@@ -59,10 +62,10 @@ def validated(estimator, X, **settings):
         return X
 
 
-def check_range(X, loss, output_activation=None):
+def check_range(X: Rows, loss: str, output_activation: str | None = None) -> None:
     """Raise if the loss cannot take all values of ``X``, or the output give any."""
     values = X.data if sparse.issparse(X) else X
-    low, high = LOSSES[loss].interval
+    low, high = LOSSES[loss].interval  # type: ignore[attr-defined]
     if math.isfinite(high - low):
         least, largest = values.min(initial=0), values.max(initial=0)
         if least < low - ROUNDING or largest > high + ROUNDING:
@@ -83,11 +86,14 @@ def check_range(X, loss, output_activation=None):
             )
 
 
+Result = TypeVar("Result", float, np.ndarray)
+
+
 class NotFinite(ValueError):
     """A training became NaN or infinite; its caller looks for the cause."""
 
 
-def held_not_finite(X):
+def held_not_finite(X: Rows) -> str:
     """Return a message about NaN or infinity in ``X``, or "" if there is none."""
     values = X.data if sparse.issparse(X) else X
     for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
@@ -100,7 +106,7 @@ def held_not_finite(X):
     return ""
 
 
-def finite(result, what):
+def finite(result: Result, what: str) -> Result:
     """Return ``result`` if it is finite; else raise an error that names ``what``."""
     with np.errstate(all="ignore"):
         # The sum allocates no array. It may overflow where no value does.

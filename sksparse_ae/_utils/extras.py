@@ -1,9 +1,10 @@
 """Imports of packages that an extra installs."""
 
 import importlib
+from types import ModuleType
 
 
-def import_extra(module, *, extra, needed_by):
+def import_extra(module: str, *, extra: str, needed_by: str) -> ModuleType:
     """Import a module by its full name, or name the extra that installs it.
 
     ``needed_by`` is what the user called, for the message.

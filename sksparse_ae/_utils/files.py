@@ -5,14 +5,18 @@ import glob
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+FilePath = str | os.PathLike[str]
 
 # The name of a temporary file starts with at most so many characters of the final name,
 # as a file name may have no more than 255 bytes.
 NAME_LENGTH = 50
 
 
-def check_folder(path):
+def check_folder(path: FilePath) -> Path:
     """Return the path of a file to write; raise if its folder does not exist."""
     path = Path(path)
     if not path.parent.is_dir():
@@ -23,7 +27,7 @@ def check_folder(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: FilePath) -> Iterator[BinaryIO]:
     """Open a binary file that replaces the one at ``path`` when the block ends.
 
     The new file is written in the same folder and then renamed. If the block raises, or
@@ -50,14 +54,14 @@ def replacing(path):
     _sync_folder(path.parent)
 
 
-def remove_parts(path):
+def remove_parts(path: FilePath) -> None:
     """Delete the temporary files of processes that died while they wrote ``path``."""
     path = Path(os.path.realpath(path))
     for part in path.parent.glob(f"{glob.escape(path.name[:NAME_LENGTH])}.*.part"):
         part.unlink(missing_ok=True)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: Path) -> None:
     # A renamed file survives a loss of power once its folder is on the disk.
     with contextlib.suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)

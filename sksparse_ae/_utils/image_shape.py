@@ -2,9 +2,10 @@
 
 import math
 from numbers import Integral
+from typing import Any
 
 
-def checked_image_shape(image_shape, n_features):
+def checked_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
     """Return the shape of images: (height, width), or (height, width, 3) for colour.
 
     None stands for square grey images, and (height, width, 1) for (height, width).
@@ -18,12 +19,13 @@ def checked_image_shape(image_shape, n_features):
             )
         return side, side
     try:
-        shape = tuple(image_shape)
+        shape: tuple[Any, ...] = tuple(image_shape)
     except TypeError:
         shape = ()
     if (
         len(shape) not in (2, 3)
-        or not all(isinstance(size, Integral) and size > 0 for size in shape)
+        or not all(isinstance(size, Integral) for size in shape)
+        or min(shape) < 1
         or shape[2:] not in ((), (1,), (3,))
         or math.prod(shape) != n_features
     ):

@@ -4,22 +4,24 @@ import contextlib
 import ctypes
 import functools
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 _n_inside = 0
-_limits = None
+_limits: Any = None
 
 
 @functools.cache  # searching the libraries of a process takes 4 ms
-def _blas_libraries():
+def _blas_libraries() -> ThreadpoolController:
     # Only BLAS is selected, because a controller restores the limits of all libraries.
     return ThreadpoolController().select(user_api="blas")
 
 
 @contextlib.contextmanager
-def single_blas_thread():
+def single_blas_thread() -> Iterator[None]:
     """Hold the BLAS of NumPy and SciPy to one thread.
 
     The limit holds for the whole process. Of overlapping blocks, the first one to begin
@@ -40,8 +42,9 @@ def single_blas_thread():
                 _limits = None
 
 
-def interrupt(thread):
+def interrupt(thread: threading.Thread) -> None:
     """Raise KeyboardInterrupt in a running thread when it next executes Python."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
+        ctypes.c_ulong(thread.ident),  # type: ignore[arg-type]
+        ctypes.py_object(KeyboardInterrupt),
     )

@@ -387,9 +387,11 @@ def _same(value, other):
         return value == other or (value != value and other != other)
     if value is other or type(value) is not type(other):
         return value is other
+    if getattr(value, "shape", None) != getattr(other, "shape", None):
+        return False  # of which NumPy would repeat one
     try:
         return bool(np.all(value == other))
-    except ValueError:  # arrays of different shapes
+    except ValueError:  # lists that hold arrays
         return False
 
 

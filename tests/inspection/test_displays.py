@@ -181,6 +181,16 @@ def test_a_pipeline_on_named_columns_gives_their_names(digits):
     assert list(frame["feature"]) == [*X, *X]
 
 
+def test_weights_on_a_column_that_a_step_blots_out_are_0_on_the_input(digits):
+    seen = np.arange(64) != 20
+    pipeline = make_pipeline(
+        FunctionTransformer(lambda X: X * seen + 1),
+        SparseAutoencoderTransformer(4, tol=10, random_state=0),
+    ).fit(digits)
+    shown = ComponentsDisplay.from_estimator(pipeline, kind="encoder", order="index")
+    assert_allclose(shown.components, pipeline[-1].coefs_[0].T * seen, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_steps_that_bend_the_space_are_refused(kind, digits):
     autoencoder = SparseAutoencoderTransformer(4, tol=10, random_state=0)
@@ -329,6 +339,14 @@ def test_inputs_and_reconstructions_share_the_scale_of_the_inputs():
     assert labels == ["input", "reconstruction", "error"]
 
 
+def test_colour_images_keep_their_colours_and_have_errors_about_a_middle_grey():
+    inputs, outputs = [[0.0, 0.5, 1.0]], [[0.5, 0.5, 0.0]]
+    display = ReconstructionDisplay(inputs, outputs, image_shape=(1, 1, 3)).plot()
+    picture = np.asarray(display.image_.get_array())[..., :3]
+    assert_allclose(picture[[0, 2, 4], 0], [*inputs, *outputs, [0.75, 0.5, 0.0]])
+    assert not display.ax_.child_axes  # no colour bar: there is no one scale
+
+
 # ------------------------------------------------------------- ActivationDisplay
 
 
@@ -369,6 +387,17 @@ def test_every_unit_is_drawn_in_order_with_the_others_of_its_state(digits, fitte
     assert_allclose(points[np.argsort(points[:, 0]), 1], np.sort(display.rho_hat))
     assert_allclose(left.lines[0].get_ydata(), broken.rho)
     assert right.get_xlim() == (0, 1)
+
+
+def test_units_without_a_state_are_drawn_alike_on_a_scale_that_shows_them_all():
+    rho_hat = np.array([0.5, 1e-4, 0.03])
+    display = ActivationDisplay(rho_hat, rho=0.05, counts=[3, 1], edges=[0, 0.5, 1])
+    display.plot(kind="rho_hat")
+    (points,) = display.ax_.collections
+    assert_array_equal(points.get_offsets(), [[3, 0.5], [1, 1e-4], [2, 0.03]])
+    assert points.get_label() == "unit"
+    assert display.ax_.get_yscale() == "log"
+    assert list(display.frame()) == ["rho_hat", "rho"]
 
 
 def test_two_pictures_need_two_axes(fitted, digits, ax):
@@ -595,6 +624,15 @@ def test_the_scores_of_a_search_over_a_pipeline_are_shown(search):
     assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["0.1", "1", "10"]
 
 
+def test_a_grid_may_go_without_numbers_bar_and_deviations():
+    display = SearchDisplay([0.1, 0.1], [1, 2], [0.5, 0.7], names=("rho", "beta", "s"))
+    display.plot(values_format=None, colorbar=False)
+    assert display.colorbar_ is None
+    assert len(display.figure_.axes) == 1
+    assert not display.ax_.texts
+    assert list(display.frame()) == ["rho", "beta", "s"]
+
+
 def test_the_chosen_candidate_is_framed(search):
     display = SearchDisplay.from_estimator(search)
     x, y = display.ax_.lines[0].get_data()
@@ -677,6 +715,8 @@ class Unnamed:
         ([True, False], ["True", "False"]),
         ([np.nan, 1, 2], ["1", "2", "nan"]),
         ([[1], {"a": 1}, np.ones(2)], ["[1]", "{'a': 1}", "[1. 1.]"]),
+        ([np.ones(1), np.ones(2), np.ones(3)], ["[1.]", "[1. 1.]", "[1. 1. 1.]"]),
+        ([[np.ones(1)], [np.zeros(2)]], ["[array([1.])]", "[array([0., 0.])]"]),
     ],
 )
 @pytest.mark.parametrize("full", [True, False])

@@ -313,6 +313,20 @@ def test_a_training_of_one_step_without_spread_can_be_reported(path):
     assert {decoded(png).max() for png in page.data["images"].values()} == {0}
 
 
+# So large a weight decay leaves constant units: rounding takes their penalty below 0.
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+@pytest.mark.parametrize(("weight_decay", "is_log"), [(1e2, False), (3e-3, True)])
+def test_curves_that_reach_0_are_not_drawn_on_a_logarithmic_axis(
+    weight_decay, is_log, digits, path
+):
+    estimator = SparseAutoencoderTransformer(
+        2, weight_decay=weight_decay, beta=10.0, tol=1.0, random_state=0
+    ).fit(digits)
+    assert (np.min(estimator.loss_terms_["sparsity"]) > 0) == is_log
+    page = estimator.report(digits, path).read_text(encoding="utf-8")
+    assert (r"\mathdefault{10^{" in page) == is_log
+
+
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
 def test_a_training_without_iterations_can_be_reported(activation, digits, path):
