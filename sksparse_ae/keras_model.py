@@ -256,7 +256,7 @@ class SparseAutoencoder(keras.Model):
             name="decoder",
         )
         coefficients = Coefficients(rho, beta, weight_decay)
-        sparsity = KLSparsity.of_units(coefficients, ACTIVATIONS[activation])
+        sparsity = KLSparsity._of_units(coefficients, ACTIVATIONS[activation])
         layers = {} if layers is None else layers
         if (
             not isinstance(layers, dict)
@@ -360,7 +360,7 @@ class SparseAutoencoder(keras.Model):
         (rows,) = keras.tree.flatten(x)  # x may be a dict
         codes = self.get_layer("encoder")(rows)
         y_pred = self.get_layer("decoder")(codes)
-        averaged = self.get_layer("sparsity").per_row(codes)
+        averaged = self.get_layer("sparsity")._per_row(codes)
         self._means.update_state(self.loss.call(y, y_pred), averaged)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -389,7 +389,7 @@ class SparseAutoencoder(keras.Model):
             if layer.kernel_regularizer is not None
             and keras.backend.is_float_dtype(layer.kernel.dtype)
         ]
-        sparsity = sparsity.penalty_of_mean(self._means.activation)
+        sparsity = sparsity._penalty_of_mean(self._means.activation)
         return self._means.loss + sum(penalties) + sparsity
 
     def get_config(self):

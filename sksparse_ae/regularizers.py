@@ -430,7 +430,7 @@ class KLSparsity(keras.layers.Layer):
         return inputs
 
     @classmethod
-    def of_units(cls, coefficients, activation):
+    def _of_units(cls, coefficients, activation):
         """Return the layer for units of an Activation, with Coefficients."""
         return cls(
             coefficients.rho,
@@ -440,12 +440,12 @@ class KLSparsity(keras.layers.Layer):
             name="sparsity",
         )
 
-    def per_row(self, activations):
+    def _per_row(self, activations):
         """Return what is averaged over the samples."""
         return activations
 
-    def penalty_of_mean(self, mean):
-        """Return the penalty at the mean of ``per_row`` over all samples."""
+    def _penalty_of_mean(self, mean):
+        """Return the penalty at the mean of ``_per_row`` over all samples."""
         rho_hat = mean_to_rho_hat(mean, self.activation_range)
         return sparsity_penalty(rho_hat, self.rho, self.beta, ops)
 
@@ -495,5 +495,5 @@ LAYERS_OF_PENALTIES = {"kl": KLSparsity}
 
 def serialized_layer(penalty, coefficients, activation):
     """Return the layer of a penalty for units of an Activation, serialized."""
-    layer = LAYERS_OF_PENALTIES[penalty].of_units(coefficients, activation)
+    layer = LAYERS_OF_PENALTIES[penalty]._of_units(coefficients, activation)
     return keras.saving.serialize_keras_object(layer)
