@@ -50,7 +50,22 @@ def from_plain(plain: Attributes, records: Mapping[str, type]) -> Attributes:
 
     state = dict(plain)
     version = state.pop(VERSION, __version__)
-    if parse_version(version) > parse_version(__version__):
+    is_newer = parse_version(version) > parse_version(__version__)
+    try:
+        for name in records.keys() & plain.keys():
+            if plain[name] is not None:
+                state[name] = records[name](**plain[name])
+        if is_description(plain["solver"]):
+            with starting_tensorflow():
+                state["solver"] = optimizer_from_plain(plain["solver"])
+    except Exception as error:
+        if not is_newer:
+            raise
+        raise ValueError(
+            f"The file was written by sksparse_ae {version}, newer than the "
+            f"{__version__} that is installed, which cannot read it: {error}"
+        ) from error
+    if is_newer:
         warnings.warn(
             InconsistentVersionWarning(
                 estimator_name="SparseAutoencoderTransformer of sksparse_ae",
@@ -59,10 +74,4 @@ def from_plain(plain: Attributes, records: Mapping[str, type]) -> Attributes:
             ),
             stacklevel=3,
         )
-    for name in records.keys() & plain.keys():
-        if plain[name] is not None:
-            state[name] = records[name](**plain[name])
-    if is_description(plain["solver"]):
-        with starting_tensorflow():
-            state["solver"] = optimizer_from_plain(plain["solver"])
     return state

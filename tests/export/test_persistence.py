@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
-from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sksparse_ae import SparseAutoencoderTransformer, __version__
+from sksparse_ae import SparseAutoencoderTransformer
 
-VERSION = "_sksparse_ae_version"
 KB = 1000
 
 
@@ -112,26 +110,6 @@ def test_copies_of_a_fitted_transformer_give_the_same_bits(fitted, digits, tmp_p
     for estimator in (fitted, pipeline):
         for other in copies(estimator, tmp_path / "file"):
             assert_array_equal(other.transform(digits), estimator.transform(digits))
-
-
-def test_a_file_of_a_newer_version_warns_and_one_without_a_version_does_not(fitted):
-    state = fitted.__getstate__()
-    assert state[VERSION] == __version__
-    for version in ("0.0.9", __version__, None):
-        new_from(fitted, {**state, VERSION: version})
-    with pytest.warns(
-        InconsistentVersionWarning, match=rf"version 10\.2 when.*{__version__}"
-    ):
-        loaded = new_from(fitted, {**state, VERSION: "10.2"})
-    assert_array_equal(loaded.coefs_[0], fitted.coefs_[0])
-    assert VERSION not in vars(loaded)
-
-
-def new_from(estimator, state):
-    state = {name: value for name, value in state.items() if value is not None}
-    estimator = object.__new__(type(estimator))
-    estimator.__setstate__(state)
-    return estimator
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

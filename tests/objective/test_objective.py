@@ -4,7 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from sksparse_ae import SparseAutoencoderTransformer
@@ -294,3 +296,100 @@ def test_objective_in_scaled_units_is_that_of_the_standardised_data():
         list(scaled.evaluate_objective(X[:9]).values()),
         list(plain.evaluate_objective(standardised[:9]).values()),
     )
+
+
+# ------------------------------------------------------------------------ beta = 0
+
+
+def plain_objective(vector, X, decay):
+    """A sigmoid autoencoder without a penalty on its codes: value and gradient."""
+    n_weights = N_FEATURES * N_COMPONENTS
+    W1, b1, W2, b2 = np.split(
+        vector, [n_weights, n_weights + N_COMPONENTS, 2 * n_weights + N_COMPONENTS]
+    )
+    W1, W2 = W1.reshape(N_COMPONENTS, -1).T, W2.reshape(N_COMPONENTS, -1)
+    codes = 1 / (1 + np.exp(-(X @ W1 + b1)))
+    error = codes @ W2 + b2 - X
+    value = np.sum(error**2) / len(X) / 2 + decay / 2 * np.sum(W1**2)
+    d_input = error @ W2.T * codes * (1 - codes) / len(X)
+    gradient = [
+        (X.T @ d_input + decay * W1).T,
+        d_input.sum(axis=0),
+        codes.T @ error / len(X) + decay * W2,
+        error.sum(axis=0) / len(X),
+    ]
+    flat = np.concatenate([part.ravel() for part in gradient])
+    return value + decay / 2 * np.sum(W2**2), flat
+
+
+def test_lbfgs_without_a_penalty_is_scipys_on_a_plain_autoencoder():
+    X = np.random.default_rng(6).normal(1, 1, (N_SAMPLES, N_FEATURES))
+    transformer = SparseAutoencoderTransformer(
+        N_COMPONENTS,
+        beta=0,
+        weight_decay=WEIGHT_DECAY,
+        solver="lbfgs",
+        scale=False,
+        max_iter=1,
+        tol=1e-8,
+        warm_start=True,
+        random_state=0,
+    )
+    with pytest.warns(ConvergenceWarning):
+        transformer.fit(X)
+    (W1, W2), (b1, b2) = transformer.coefs_, transformer.intercepts_
+    # The training takes centred rows: the biases take up the mean.
+    mean = X.mean(axis=0)
+    start = np.concatenate([W1.T.ravel(), b1 + mean @ W1, W2.ravel(), b2 - mean])
+    settings = {"maxcor": 10, "gtol": 1e-8}  # as "lbfgs" has them
+    expected = minimize(
+        plain_objective,
+        start,
+        args=(X - mean, WEIGHT_DECAY),
+        jac=True,
+        method="L-BFGS-B",
+        options=settings | {"maxiter": 30},
+    )
+    assert expected.nit == 30
+    transformer.set_params(max_iter=30)
+    with pytest.warns(ConvergenceWarning):
+        transformer.fit(X)
+    assert_allclose(transformer.loss_curve_[-1], expected.fun, rtol=1e-10)
+    (W1, W2), (b1, b2) = transformer.coefs_, transformer.intercepts_
+    end = np.concatenate([W1.T.ravel(), b1 + mean @ W1, W2.ravel(), b2 - mean])
+    assert_allclose(end, expected.x, rtol=1e-6, atol=1e-8)
+
+
+# The automatic rate goes by rho, which is where the units of the default start are.
+@pytest.mark.parametrize(
+    "solver",
+    [
+        {"solver": "adam", "learning_rate": 0.01},
+        {"solver": "sgd", "learning_rate": 0.01},
+        {"solver": "lbfgs"},
+    ],
+    ids=lambda solver: solver["solver"],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_without_a_penalty_nothing_depends_on_rho(solver):
+    X = np.random.default_rng(7).normal(size=(N_SAMPLES, N_FEATURES))
+    one, other = (
+        SparseAutoencoderTransformer(
+            N_COMPONENTS,
+            rho=rho,
+            beta=0,
+            weight_decay=WEIGHT_DECAY,
+            init="uniform",
+            max_iter=5,
+            random_state=0,
+            **solver,
+        ).fit(X)
+        for rho in (0.01, 0.6)
+    )
+    assert_array_equal(one.coefs_[0], other.coefs_[0])
+    assert_array_equal(one.coefs_[1], other.coefs_[1])
+    terms = one.objective_
+    assert terms.sparsity == one.evaluate_objective(X).sparsity == 0
+    assert terms.total == terms.reconstruction + terms.weight_decay
+    assert one.loss_terms_["sparsity"] == [0] * 5
+    assert one.loss_curve_ == other.loss_curve_

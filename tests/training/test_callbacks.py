@@ -163,3 +163,23 @@ def test_an_error_at_the_end_of_a_fit_changes_nothing_either(digits):
     with pytest.raises(RuntimeError, match="at the end"):
         few.fit(digits)
     assert not hasattr(few, "coefs_")
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_resumed_training_does_only_the_epochs_that_are_left(
+    digits, tmp_path, early_stopping
+):
+    few = clone(FEW).set_params(
+        max_iter=10, early_stopping=early_stopping, checkpoint_dir=tmp_path
+    )
+    died = Recorder(raise_at=7)
+    with pytest.raises(RuntimeError, match="of a callback"):
+        clone(few).set_callbacks(died).fit(digits)
+    assert ("end", "epoch", 7) in died.hooks
+    resumed = Recorder()
+    few.set_callbacks(resumed).fit(digits)
+    # Each writing takes a share of the time: not every epoch is saved, but the first.
+    n_left = sum(hook[:2] == ("end", "epoch") for hook in resumed.hooks)
+    assert 3 <= n_left <= 9
+    assert few.n_iter_ == len(few.loss_curve_) == 10
+    assert list(tmp_path.iterdir()) == []
