@@ -93,8 +93,8 @@ def n_at_once(groups: list[list[Task]]) -> int:
     """Return how many groups to train at once: some, among which they divide evenly.
 
     A step of small networks is short operations of few threads, with waits between
-    them, which those of other groups fill. Large ones leave none: what several hold is
-    to be no more than one training may hold of rows.
+    them, which those of other groups fill. Large networks leave no waits: the groups
+    are to hold together no more than one training may hold of rows.
     """
     if n_threads() == 1:
         return 1

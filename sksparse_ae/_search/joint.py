@@ -41,7 +41,7 @@ def joint_groups(tasks: list[Task]) -> list[list[Task]]:
 
 
 def _key(minibatches: Any) -> str:
-    """Return what trainings have in common that can be one, but for their rows.
+    """Return a name that trainings share if they can be one, but for their rows.
 
     The scaling, which has the means of the columns, tells nearly all data apart. To
     hash the rows took a twentieth of a search; to compare them takes a tenth of that.

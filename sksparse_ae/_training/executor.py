@@ -27,7 +27,7 @@ def installed(executor: Any) -> Iterator[None]:
 def suspended() -> Iterator[Any]:
     """Yield the executor of this thread, or None, and have none within the block.
 
-    What trains within, a callback of a training perhaps, must not wait for others.
+    A fit within the block, by a callback perhaps, must not wait for others.
     """
     executor, thread = _installed.get()
     # Threads that inherit the context, as they may from Python 3.14 on, are others.

@@ -39,7 +39,7 @@ CURVES = "loss_curve_", "validation_loss_curve_", "validation_scores_", "train_s
 # Rows, evenly spaced, on which a training looks whether its averaged weights improve.
 WATCHED_ROWS = 10_000
 
-# Times beta and the number of units: what rounding in float32 leaves of the penalty.
+# Rounding in float32 leaves this of the penalty, times beta and the number of units.
 ROUNDED_PENALTY = 1e-7
 
 # Rows of a call of ``partial_fit``, evenly spaced, that it is evaluated on.
@@ -190,7 +190,7 @@ def train(
 def _is_shareable(
     plan: Plan, settings: Any, monitor: Monitor, checkpoint: Checkpoint | None
 ) -> bool:
-    """Say whether nothing but its weights is wanted of a training by Adam.
+    """Say whether a training by Adam is to give nothing but its weights.
 
     Its random state must be its own: others of the same seed take its place.
     """
@@ -248,8 +248,8 @@ def _reviver(plan: Plan) -> Reviver:
 def attributes_of(plan: Plan, weights: Weights) -> dict:
     """Return the attributes of an estimator that a training has led to these weights.
 
-    To evaluate all rows takes half as long as an epoch over them. After one, which
-    is followed by others, some tell enough.
+    To evaluate all rows takes half as long as an epoch over them. After a call of
+    ``partial_fit``, which others follow, some of the rows are enough.
     """
     X, parameters = plan.X, plan.problem.folded(weights)
     with contextlib.ExitStack() as limits:

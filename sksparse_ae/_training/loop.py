@@ -30,10 +30,10 @@ class End(NamedTuple):
 class Engine(Protocol):
     """What takes the steps of one model, or of several side by side.
 
-    A Course without others asks more of some. ``rate_now(rate)`` returns what a rate
-    that is set has fallen to within the epochs. ``state()``, a tree of arrays and
-    numbers, and ``restore(state)`` serve a checkpoint, and a rate that may return to
-    earlier weights. ``replace_units`` serves a Reviver.
+    A Course that trains alone calls further methods, which not every engine has.
+    ``rate_now(rate)`` returns what a rate has fallen to within the epochs. ``state()``,
+    a tree of arrays and numbers, and ``restore(state)`` serve a checkpoint, and a rate
+    that may return to earlier weights. ``replace_units`` serves a Reviver.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: curves, progress, and when it stalls."""
+"""The record of a training while it runs: curves, progress, and whether it stalls."""
 
 import math
 import sys

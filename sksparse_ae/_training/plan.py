@@ -67,7 +67,7 @@ class Continuation(NamedTuple):
         return State(*(getattr(self, name) for name in State._fields))
 
     def without_weights(self) -> "Continuation":
-        """Return what is left for weights that this training has not led to."""
+        """Return it without the state, for weights that come from elsewhere."""
         given: Any = self[: self._fields.index("weights")]
         return Continuation(*given)
 
@@ -83,12 +83,12 @@ class EarlierFit(NamedTuple):
 
     @property
     def random_state(self) -> Any:
-        """That of the training; None if its state was not kept."""
+        """The random state to go on with; None if the state was not kept."""
         return self.continuation and self.continuation.random_state
 
     @property
     def moments(self) -> Moments:
-        """Those of all rows that ``partial_fit`` has seen."""
+        """The moments of all rows that ``partial_fit`` has seen."""
         seen: Any = self.continuation
         offset = self.problem.scaling.offset
         return Moments(offset, seen.deviations, seen.n_samples_seen)

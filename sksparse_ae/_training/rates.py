@@ -66,7 +66,7 @@ class FixedRate:
         return False
 
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
-        """Answer to what a monitor says after so many epochs; True is the end."""
+        """Say, from what the monitor says after so many epochs, whether to end."""
         return self._ends and monitor.stalled
 
     def state(self) -> dict:
@@ -163,10 +163,10 @@ def automatic_rate(
 ) -> float:
     """Return the rate that ``learning_rate="auto"`` starts at.
 
-    A step of Adam moves every weight by the rate, up or down. What that moves the input
-    of a unit by is largest, in mean square over the rows, where the signs of the steps
-    are those for which the features add up most; what it moves the output by grows with
-    the sum of the codes, about n_components rho. Both are held to a share of one.
+    A step of Adam moves every weight by the rate, up or down. It moves the input of a
+    unit farthest, in mean square over the rows, where the steps have the signs for
+    which the features add up most. It moves the output the farther, the larger the sum
+    of the codes is, about n_components rho. Both moves are held to a share of one.
 
     The curvature that a step of SGD meets grows with the squared norms of the rows,
     weighed by themselves: a few long rows set its limit.

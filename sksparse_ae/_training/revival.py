@@ -47,7 +47,7 @@ class Reviver:
         return n_epochs % INTERVAL == 0 and n_epochs < REVIVING_SHARE * max_iter
 
     def revive(self, weights: Weights) -> tuple[Weights, np.ndarray]:
-        """Start the inactive units anew; return the weights and which units it were."""
+        """Start the inactive units anew; return the weights and the new units."""
         W1, b1, W2, b2 = (np.array(w, dtype=np.float64) for w in weights)
         parameters = Parameters(W1, b1, W2, b2, *self._activations)
         codes = parameters.encode(self._sample)

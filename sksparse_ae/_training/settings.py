@@ -19,9 +19,9 @@ CONTINUED = ("n_components", "activation", "output_activation", "loss", "scale")
 class FittedSettings(NamedTuple):
     """What the parameters were in the latest training.
 
-    Whatever says something of a fit reads them here: the parameters may have been set
-    since, for the next one. What beta and the weight decay came to is in ``beta_`` and
-    ``weight_decay_``.
+    Code that reports on a fit reads them here: the estimator's parameters may have been
+    set since, for the next fit. The values of beta and the weight decay that a training
+    went by are in ``beta_`` and ``weight_decay_``.
     """
 
     n_components: int
@@ -36,7 +36,7 @@ class FittedSettings(NamedTuple):
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """Take them from the parameters of an estimator."""
+        """Return the parameters of an estimator."""
         step = "iteration" if estimator.solver == "lbfgs" else "epoch"
         *parameters, _, _ = cls._fields
         given = [getattr(estimator, name) for name in parameters]
