@@ -1,6 +1,7 @@
 """The summary of a fit that a notebook shows below scikit-learn's diagram."""
 
 from html import escape
+from typing import Any
 
 
 class FittedSummaryMixin:
@@ -10,17 +11,17 @@ class FittedSummaryMixin:
     front end calls.
     """
 
-    def _repr_html_inner(self):
-        return super()._repr_html_inner() + _summary(self)
+    def _repr_html_inner(self) -> str:
+        return super()._repr_html_inner() + _summary(self)  # type: ignore[misc]
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict:
+        bundle = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
         if "text/html" in bundle:
             bundle["text/html"] += _summary(self)
         return bundle
 
 
-def _summary(estimator):
+def _summary(estimator: Any) -> str:
     """Return a paragraph on the fit, empty before it."""
     if not hasattr(estimator, "coefs_"):
         return ""

@@ -1,11 +1,14 @@
 """The autoencoder inside a pipeline, and the steps before it."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from ._network.reading import CHUNK_VALUES, dense
+from ._network.reading import CHUNK_VALUES, Rows, dense
 from ._utils.extras import import_extra
 
 # The input is moved by a unit so large, but at most LARGEST_UNIT, that the output of
@@ -15,25 +18,15 @@ LEAST_CHANGE, LARGEST_UNIT = 1e-6, 2.0**120
 
 
 class LocatedAutoencoder:
-    """A fitted autoencoder and the steps before it.
+    """A fitted autoencoder that has some attributes, and the steps before it.
 
-    Parameters
-    ----------
-    estimator : estimator instance
-        Fitted: the autoencoder itself, a Pipeline that has it as a step, nested or not,
-        or a search over one of these, which stands for its best estimator. If several
-        steps qualify, the last one is taken; steps that can `reconstruct` come first.
-    *attributes : str
-        Names of attributes that the autoencoder must have.
-
-    Attributes
-    ----------
-    steps : list of estimators
-        The steps before the autoencoder that transform data.
-    autoencoder : estimator instance
+    The fitted estimator is the autoencoder itself, a Pipeline that has it as a step,
+    nested or not, or a search over one of these, which stands for its best estimator.
+    If several steps qualify, the last one is taken; steps that can `reconstruct` come
+    first.
     """
 
-    def __init__(self, estimator, *attributes):
+    def __init__(self, estimator: Any, *attributes: str) -> None:
         check_is_fitted(estimator)
         steps = [step for _, step in flat_steps(estimator)]
         qualified = [
@@ -50,21 +43,21 @@ class LocatedAutoencoder:
         self.autoencoder = steps[position]
 
     @property
-    def settings(self):
+    def settings(self) -> Any:
         """The settings of the fit; if there is no record of them, the parameters."""
         return getattr(self.autoencoder, "_fitted_settings", self.autoencoder)
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return `X` after the steps before the autoencoder."""
         for step in self.steps:
             X = step.transform(X)
         return X
 
-    def unit_report(self, X):
+    def unit_report(self, X: Any) -> Any:
         """Return the autoencoder's `unit_report` on data of the pipeline."""
         return self.autoencoder.unit_report(self.transform(X))
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: Rows) -> np.ndarray:
         """Take data from the autoencoder's space back to the pipeline's input."""
         for step in reversed(self.steps):
             if not hasattr(step, "inverse_transform"):
@@ -78,25 +71,18 @@ class LocatedAutoencoder:
         return np.asarray(dense(X))
 
     @property
-    def feature_names(self):
+    def feature_names(self) -> list | None:
         """Names of the columns of the pipeline's input; None if it has no names."""
         first = (self.steps or [self.autoencoder])[0]
         names = getattr(first, "feature_names_in_", None)
         return None if names is None else list(names)
 
-    def components_on_input(self, weights):
+    def components_on_input(self, weights: np.ndarray) -> np.ndarray:
         """Turn weights on the autoencoder's input into weights on the pipeline's input.
 
-        Both are weights of the same functions, up to constants. For whitened data this
-        is the picture W1 @ whitening that is usually shown.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (n_units, n_features)
-
-        Returns
-        -------
-        weights : ndarray of shape (n_units, n_features_in)
+        Both have one row a unit, and are weights of the same functions, up to
+        constants. For whitened data this is the picture W1 @ whitening that is usually
+        shown.
         """
         if not self.steps:
             return weights
@@ -112,7 +98,7 @@ class LocatedAutoencoder:
         self._check_affine(expected, pulled @ probe.T)
         return pulled / unit
 
-    def directions_on_input(self, directions):
+    def directions_on_input(self, directions: np.ndarray) -> np.ndarray:
         """Take directions from the autoencoder's space to the pipeline's input."""
         if not self.steps:
             return directions
@@ -124,7 +110,7 @@ class LocatedAutoencoder:
         self._check_affine(expected, probe @ pushed)
         return pushed
 
-    def _unit_of_input(self, origin):
+    def _unit_of_input(self, origin: np.ndarray) -> float:
         """Return a power of two that is not lost when it is added to the means."""
         probe = np.linspace(1, 2, self.steps[0].n_features_in_)[None]
         unit = 1.0
@@ -135,7 +121,7 @@ class LocatedAutoencoder:
             unit *= 2.0**10
         return unit
 
-    def _forward(self, X):
+    def _forward(self, X: np.ndarray) -> np.ndarray:
         if self.feature_names is not None:
             pd = import_extra(
                 "pandas", extra="displays", needed_by="A pipeline with feature names"
@@ -143,7 +129,7 @@ class LocatedAutoencoder:
             X = pd.DataFrame(X, columns=self.feature_names)
         return np.asarray(dense(self.transform(X)))
 
-    def _check_affine(self, expected, found):
+    def _check_affine(self, expected: np.ndarray, found: np.ndarray) -> None:
         scale = max(np.abs(expected).max(), np.abs(found).max())
         if not np.allclose(found, expected, rtol=0, atol=1e-4 * scale):
             names = ", ".join(type(step).__name__ for step in self.steps)
@@ -154,7 +140,7 @@ class LocatedAutoencoder:
             )
 
 
-def flat_steps(estimator, name=""):
+def flat_steps(estimator: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (name, step) for the steps of a Pipeline, nested ones included.
 
     A fitted search stands for its best estimator. Steps that do nothing are left out.
@@ -172,7 +158,7 @@ def flat_steps(estimator, name=""):
         yield name, estimator
 
 
-def _what_is_missing(steps, attributes):
+def _what_is_missing(steps: list, attributes: tuple[str, ...]) -> str:
     found = f"a Pipeline of {', '.join(type(step).__name__ for step in steps)}"
     if len(steps) == 1:
         missing = [a for a in attributes if not hasattr(steps[0], a)]

@@ -2,15 +2,18 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from .._network.reading import dense, dense_chunks
+from .._network.reading import Rows, dense, dense_chunks
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS
-from .._utils.files import check_folder, replacing
+from .._utils.files import FilePath, check_folder, replacing
 from .._utils.image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
 from ._images import Encoder
@@ -21,7 +24,9 @@ MEASURES = ("rho_hat", "sparseness", "maximum", "std", "kl")
 NORMS = ("encoder_norm", "decoder_norm")
 
 
-def write_report(estimator, X, path, image_shape, feature_names):
+def write_report(
+    estimator: Any, X: Any, path: FilePath, image_shape: Any, feature_names: Any
+) -> Path:
     """Write the page that ``SparseAutoencoderTransformer.report`` describes."""
     path = check_folder(path)
     n_features = estimator.n_features_in_
@@ -92,14 +97,16 @@ def write_report(estimator, X, path, image_shape, feature_names):
     return path
 
 
-def _parameters(estimator):
+def _parameters(estimator: Any) -> tuple[dict, dict]:
     """Return the parameters that the fit recorded, and the others as they are now."""
     parameters, settings = estimator.get_params(deep=False), estimator._fitted_settings
     fitted = {n: getattr(settings, n) for n in parameters if hasattr(settings, n)}
     return fitted, {n: v for n, v in parameters.items() if n not in fitted}
 
 
-def _feature_names(estimator, image_shape, feature_names):
+def _feature_names(
+    estimator: Any, image_shape: Any, feature_names: Any
+) -> list[str] | None:
     """Return the names of the features; None for images without names."""
     n_features = estimator.n_features_in_
     if feature_names is None:
@@ -119,7 +126,9 @@ def _feature_names(estimator, image_shape, feature_names):
     return [str(name) for name in feature_names]
 
 
-def _add_features(units, learned, names, X):
+def _add_features(
+    units: list[dict], learned: np.ndarray, names: list[str], X: Rows
+) -> None:
     """Give each unit its strongest features, and their values in its samples."""
     n_top = min(N_TOP_FEATURES, len(names))
     for unit, weights in zip(units, learned, strict=True):
@@ -129,7 +138,7 @@ def _add_features(units, learned, names, X):
         unit["values"] = [[_rounded(value) for value in row] for row in values]
 
 
-def _sample_images(X, samples, encode):
+def _sample_images(X: Rows, samples: np.ndarray, encode: Encoder) -> dict[int, str]:
     """Encode rows of `X` as images on one scale from black to white."""
     low, high = np.inf, -np.inf
     for chunk in dense_chunks(X, samples):
@@ -143,12 +152,12 @@ def _sample_images(X, samples, encode):
     }
 
 
-def _rounded(value):
+def _rounded(value: float) -> float:
     """Return the float to six digits, so that rows sort by the numbers on the page."""
     return float(f"{value:.6g}")
 
 
-def _short(value):
+def _short(value: float) -> str:
     """Return a number as text of three digits, as ``number`` in page.js does."""
     size = abs(value)
     if size == 0:
@@ -158,16 +167,17 @@ def _short(value):
     return f"{value:.0f}" if size >= 100 else f"{value:#.3g}"
 
 
-def _bars(counts):
+def _bars(counts: Sequence[int]) -> str:
     """Return the SVG path of a histogram with bins of width 1 and a log scale to 1."""
     heights = np.log1p(counts) / np.log1p(max(counts))
     steps = "".join(f"V{1 - height:.3g}h1" for height in heights)
     return f"M0 1{steps}V1z"
 
 
-def _render(page):
+def _render(page: dict) -> str:
+    loader = jinja2.PackageLoader(__name__)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__name__),
+        loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -178,8 +188,8 @@ def _render(page):
         "count": lambda n: f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         "bars": _bars,
     }
-    source = environment.loader.get_source
-    style, script = (source(environment, name)[0] for name in ("page.css", "page.js"))
+    names = "page.css", "page.js"
+    style, script = (loader.get_source(environment, name)[0] for name in names)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         page,

@@ -2,10 +2,12 @@
 
 import io
 import re
+from typing import Any
 
 import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -39,13 +41,15 @@ STYLE = {
 }
 
 
-def loss_figure(loss_curve, loss_terms, validation_curve, step):
+def loss_figure(
+    loss_curve: list, loss_terms: dict[str, list], validation_curve: list, step: str
+) -> str:
     """Draw the objective and its terms over the epochs or iterations."""
     with matplotlib.style.context(["default", STYLE]):
         figure, axes = _axes()
         # A line through one point would not be seen.
         marker = "o" if len(loss_curve) < 2 else None
-        curves = [
+        curves: list[Any] = [
             ("objective", loss_curve, ACCENT, "-"),
             ("held out", validation_curve, SECOND, "--"),
         ]
@@ -71,7 +75,7 @@ def loss_figure(loss_curve, loss_terms, validation_curve, step):
         return _svg(figure, "loss")
 
 
-def rho_hat_figure(rho_hat, rho):
+def rho_hat_figure(rho_hat: np.ndarray, rho: float) -> str:
     """Draw a histogram of the units' mean activations, with a line at rho."""
     with matplotlib.style.context(["default", STYLE]):
         figure, axes = _axes()
@@ -96,12 +100,12 @@ def rho_hat_figure(rho_hat, rho):
         return _svg(figure, "rho-hat")
 
 
-def _axes():
+def _axes() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.2, 3), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _svg(figure, name):
+def _svg(figure: Figure, name: str) -> str:
     """Return the figure as an SVG element, whose ids start with `name`."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

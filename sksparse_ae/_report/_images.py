@@ -19,17 +19,17 @@ class Encoder:
     one integer factor.
     """
 
-    def __init__(self, shape, n_images):
+    def __init__(self, shape: tuple[int, ...], n_images: int) -> None:
         self.shape = shape
         n_bytes = n_images * math.prod(shape)
         self.reduction = math.ceil(math.sqrt(n_bytes / PIXEL_BUDGET))
 
     @property
-    def is_coarse(self):
+    def is_coarse(self) -> bool:
         """Whether the images have so few pixels that these are shown as squares."""
         return max(self.shape[:2]) // self.reduction <= 64
 
-    def __call__(self, row, low, high):
+    def __call__(self, row: np.ndarray, low: float, high: float) -> str:
         """Encode one row; `low` becomes black, and `high` white."""
         # In float32, high - low may overflow.
         shade = (row.reshape(self.shape).astype(np.float64) - low) / (high - low)

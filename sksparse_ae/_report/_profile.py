@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._network.reading import row_chunks
+from .._network.autoencoder import Parameters
+from .._network.reading import Rows, row_chunks
 from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 
 N_BINS = 24
@@ -12,24 +13,16 @@ N_TOP_SAMPLES = 8
 
 
 class Profiles(NamedTuple):
-    """What the report shows of each unit's activations.
+    """What the report shows of each unit's activations, one row a unit."""
 
-    Attributes
-    ----------
-    counts : ndarray of shape (n_units, N_BINS)
-        Number of samples in each of the equal bins from 0 to the unit's upper end.
-    samples : ndarray of shape (n_units, n_top)
-        Rows that activate the unit most, the strongest first; ties keep their order.
-    activations : ndarray of shape (n_units, n_top)
-        Activations of these rows, on [0, 1] for tanh units.
-    """
-
+    # Samples in each of N_BINS equal bins from 0 to the unit's upper end.
     counts: np.ndarray
+    # The rows that activate the unit most, the strongest first; ties keep their order.
     samples: np.ndarray
-    activations: np.ndarray
+    activations: np.ndarray  # of these rows, on [0, 1] for tanh units
 
 
-def unit_profiles(X, parameters, upper):
+def unit_profiles(X: Rows, parameters: Parameters, upper: np.ndarray) -> Profiles:
     """Profile the units in one pass, in memory that does not grow with the samples.
 
     ``upper`` holds the positive upper end of each unit's histogram.
@@ -56,7 +49,7 @@ def unit_profiles(X, parameters, upper):
     return Profiles(counts.reshape(n_units, N_BINS), samples.T, activations.T)
 
 
-def _largest(values, n_largest):
+def _largest(values: np.ndarray, n_largest: int) -> np.ndarray:
     """Return the rows of each column's largest values; ties go to the first row."""
     values = values.copy()
     chosen = np.empty((min(n_largest, len(values)), values.shape[1]), dtype=np.int64)

@@ -3,13 +3,15 @@
 import contextvars
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 
 from .._engine.devices import current_device, n_threads, on_device
 from .._network import reading
 from .joint import joint_groups, train_jointly
+from .together import Task
 
 # Groups that train at once. On two cores, three folds of 25 models of 64 -> 25 took 0.9
 # of the time with two groups at once and 0.85 with three; of nine of 64 -> 100, in
@@ -17,15 +19,11 @@ from .joint import joint_groups, train_jointly
 AT_ONCE = 3
 
 
-def train_all(tasks):
+def train_all(tasks: list[Task]) -> None:
     """Train what tasks wait for: together what can be, and at once what cannot.
 
-    Ctrl-C ends the trainings that are under way; those of other groups follow.
-
-    Parameters
-    ----------
-    tasks : list of Task
-        They get what their trainings end with.
+    The tasks get what their trainings end with. Ctrl-C ends the trainings that are
+    under way; those of other groups follow.
     """
     groups = joint_groups(tasks)
     n_trainers = n_at_once(groups)
@@ -33,10 +31,10 @@ def train_all(tasks):
         for group in groups:
             _train(group)  # in this thread, which gets Ctrl-C itself
         return
-    running, device = set(), current_device()
-    lock = threading.Lock()
+    running: set[threading.Event] = set()
+    device, lock = current_device(), threading.Lock()
 
-    def train(group):
+    def train(group: list[Task]) -> None:
         stop = threading.Event()
         with lock:
             running.add(stop)
@@ -64,7 +62,7 @@ def train_all(tasks):
                     stop.set()
 
 
-def _wait_for(futures, running, lock):
+def _wait_for(futures: list[Future], running: set[threading.Event], lock: Any) -> bool:
     """Wait; where Ctrl-C comes, end what is running. Say whether to wait on."""
     try:
         # In short waits: only between two of them does an interrupt reach a thread that
@@ -79,10 +77,10 @@ def _wait_for(futures, running, lock):
     return False
 
 
-def _train(group, stop=None):
+def _train(group: list[Task], stop: threading.Event | None = None) -> None:
     """Give each task of a group what its training ends with."""
     try:
-        results = train_jointly([task.training for task in group], stop)
+        results: list = train_jointly([task.training for task in group], stop)
     except BaseException as error:
         # Of none in particular: memory that ran out, or Ctrl-C before the first step or
         # after the last.
@@ -91,12 +89,12 @@ def _train(group, stop=None):
         task.trained = result
 
 
-def n_at_once(groups):
+def n_at_once(groups: list[list[Task]]) -> int:
     """Return how many groups to train at once: some, among which they divide evenly.
 
     A step of small networks is short operations of few threads, with waits between
-    them, which those of other groups fill. Large ones leave none: what several hold is
-    to be no more than one training may hold of rows.
+    them, which those of other groups fill. Large networks leave no waits: the groups
+    are to hold together no more than one training may hold of rows.
     """
     if n_threads() == 1:
         return 1
@@ -106,7 +104,7 @@ def n_at_once(groups):
     return -(-len(groups) // n_rounds)
 
 
-def _held_bytes(group):
+def _held_bytes(group: list[Task]) -> int:
     """Return the bytes of a group's rows, weights, averages and moments in Adam."""
     minibatches = group[0].training.plan.minibatches
     n_weights = sum(values.size for values in minibatches.state.weights)

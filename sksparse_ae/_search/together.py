@@ -4,22 +4,22 @@ import contextlib
 import contextvars
 import threading
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
-from joblib.parallel import (
-    FallbackToBackend,
-    ParallelBackendBase,
-    SequentialBackend,
-)
+from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 from .._engine.startup import starting_tensorflow
 from .._training.executor import installed
-from .._training.monitor import Monitor
+from .._training.monitor import Monitor, Weights
 from .._training.plan import Plan
 from .._utils.threads import interrupt
 
 # What warnings.catch_warnings() puts back; a call may wait within it.
 _STATE_OF_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
+
+# What a call has returned, and the exception that ended it, or None.
+Outcome = tuple[Any, BaseException | None]
 
 
 class Training(NamedTuple):
@@ -34,31 +34,21 @@ class Cancelled(BaseException):
 
 
 class Task(threading.Thread):
-    """A call in a thread of its own that runs only while ``resume`` waits for it.
+    """A call in a thread of its own that runs only while ``resume`` waits for it."""
 
-    Parameters
-    ----------
-    call : callable
-
-    Attributes
-    ----------
-    training : Training or None
-        What the call waits for.
-    trained : tuple or BaseException
-        What it is to go on with: weights and whether they converged, or what ended it.
-    outcome : tuple or None
-        What the call has returned, and the exception that ended it.
-    """
-
-    def __init__(self, call):
+    def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
         self._call, self._context = call, contextvars.copy_context()
         self._turn, self._pause = threading.Semaphore(0), threading.Semaphore(0)
         self._cancelled = False
         self._warnings = _state_of_warnings()
-        self.training = self.trained = self.outcome = None
+        # The Training that the call waits for, or None, and what it is to go on with:
+        # the weights and whether they converged, or what ended the training.
+        self.training: Any = None
+        self.trained: Any = None
+        self.outcome: Outcome | None = None
 
-    def run(self):
+    def run(self) -> None:
         """Take the first turn when it comes."""
         try:
             self._wait()
@@ -67,17 +57,17 @@ class Task(threading.Thread):
             self.outcome = None, error
         self._pause.release()
 
-    def _run_call(self):
+    def _run_call(self) -> Any:
         with installed(self):
             return self._call()
 
-    def _wait(self):
+    def _wait(self) -> None:
         if not self._cancelled:
             self._turn.acquire()
         if self._cancelled:
             raise Cancelled
 
-    def resume(self):
+    def resume(self) -> None:
         """Let the call run until it ends or waits for a training."""
         outside = _state_of_warnings()
         _set_state_of_warnings(self._warnings)
@@ -92,12 +82,12 @@ class Task(threading.Thread):
             self._warnings = _state_of_warnings()
             _set_state_of_warnings(outside)
 
-    def cancel(self):
+    def cancel(self) -> None:
         """End the call where it waits, now or next."""
         self._cancelled = True
         self._turn.release()
 
-    def train(self, plan, monitor):
+    def train(self, plan: Plan, monitor: Monitor) -> tuple[Weights, bool]:
         """Wait for a training; return its weights and whether it converged.
 
         For the call's own thread; raises what ended the training.
@@ -111,33 +101,24 @@ class Task(threading.Thread):
         return trained
 
 
-def _state_of_warnings():
+def _state_of_warnings() -> list:
     return [getattr(warnings, name) for name in _STATE_OF_WARNINGS]
 
 
-def _set_state_of_warnings(state):
+def _set_state_of_warnings(state: list) -> None:
     for name, value in zip(_STATE_OF_WARNINGS, state, strict=True):
         setattr(warnings, name, value)
     with warnings.catch_warnings():
         pass  # leaving it tells the module that its filters have changed
 
 
-def run_together(calls):
-    """Run calls, in turns, and train together what of them can be.
+def run_together(
+    calls: Iterable[Callable[[], Any]],
+) -> Iterator[tuple[int, Outcome]]:
+    """Run calls in turns, and train together what can be; yield which one has ended.
 
     All go as far as they can in their order; then those that wait for a training get
     it. So what is trained together depends on the calls alone, and not on time.
-
-    Parameters
-    ----------
-    calls : list of callable
-
-    Yields
-    ------
-    number : int
-        Of a call that has ended.
-    outcome : tuple
-        What it has returned, and the exception that ended it, or None.
     """
     tasks = dict(enumerate(map(Task, calls)))
     try:
@@ -160,33 +141,27 @@ def run_together(calls):
 
 
 class TogetherBackend(ParallelBackendBase):
-    """A backend of joblib that runs calls in turns: see ``run_together``.
-
-    Parameters
-    ----------
-    n_fits : int
-        Calls that are under way at once.
-    """
+    """A backend of joblib that has ``n_fits`` calls under way: see ``run_together``."""
 
     supports_retrieve_callback = True
     supports_sharedmem = True
     uses_threads = True
 
-    def __init__(self, n_fits, **settings):
+    def __init__(self, n_fits: int, **settings: Any) -> None:
         super().__init__(**settings)
         self._n_fits = n_fits
 
-    def effective_n_jobs(self, n_jobs):
+    def effective_n_jobs(self, n_jobs: int) -> int:
         """Return half the calls at once: joblib submits two for each job."""
         return -(-self._n_fits // 2)
 
-    def configure(self, n_jobs=1, parallel=None, **settings):
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
         """Give each Parallel a backend of its own, as it holds what was submitted."""
         raise FallbackToBackend(
             _TurnsBackend(self._n_fits, nesting_level=self.nesting_level)
         )
 
-    def submit(self, func, callback=None):
+    def submit(self, func: Callable, callback: Any = None) -> None:
         """Refuse: ``configure`` has put another backend in place."""
         raise NotImplementedError
 
@@ -196,16 +171,16 @@ class TogetherBackend(ParallelBackendBase):
 class _TurnsBackend(TogetherBackend):
     """The backend of one Parallel."""
 
-    def __init__(self, n_fits, **settings):
+    def __init__(self, n_fits: int, **settings: Any) -> None:
         super().__init__(n_fits, **settings)
-        self._submitted = []
+        self._submitted: list[tuple[Callable, Callable]] = []
 
-    def configure(self, n_jobs=1, parallel=None, **settings):
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
         """Return the number of jobs."""
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 
-    def submit(self, func, callback=None):
+    def submit(self, func: Callable, callback: Any = None) -> None:
         """Note a call, which runs once joblib has submitted what it will."""
         self._submitted.append((func, callback))
 
@@ -213,7 +188,7 @@ class _TurnsBackend(TogetherBackend):
     apply_async = submit
 
     @contextlib.contextmanager
-    def retrieval_context(self):
+    def retrieval_context(self) -> Iterator[None]:
         """Run what was submitted, and what is submitted as it ends."""
         while self._submitted:
             batch, self._submitted = self._submitted, []
@@ -226,17 +201,17 @@ class _TurnsBackend(TogetherBackend):
                     break
         yield
 
-    def retrieve_result_callback(self, out):
+    def retrieve_result_callback(self, out: Outcome) -> Any:
         """Return what a call has returned, or raise what ended it."""
         result, error = out
         if error is not None:
             raise error
         return result
 
-    def abort_everything(self, ensure_ready=True):
+    def abort_everything(self, ensure_ready: bool = True) -> None:
         """Forget what has not begun."""
         self._submitted = []
 
-    def get_nested_backend(self):
+    def get_nested_backend(self) -> tuple[SequentialBackend, None]:
         """Return the backend of calls within calls: one after the other."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None

@@ -1,12 +1,15 @@
 """What to change in a training whose units carry nothing."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
+from .._network.autoencoder import Parameters
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import output_slopes
-from .._network.reading import dense, row_chunks
-from .._network.scaling import explained_variance
+from .._network.reading import Rows, dense, row_chunks
+from .._network.scaling import Moments, Scaling, explained_variance
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .diagnosis import OUTWEIGHS
@@ -17,7 +20,6 @@ TOLERATED_SHARE = 0.1
 # Above this share of ``weight_decay_limit`` the weight decay is taken for the cause:
 # the weakest of many units find a hundredth of the variance that the first one finds.
 LARGE_SHARE_OF_LIMIT = 0.01
-
 
 # A fit that explains less of the variance than this, or than the share of it that its
 # units are of the features, says so.
@@ -40,23 +42,15 @@ ROWS_SHARE, DOMINANT_ROWS, LEAST_ROWS = 0.75, 0.01, 20
 OUTSIDE_SHARE, OUTSIDE_MARGIN = 0.01, 1e-3
 
 
-def warning_about_fit(estimator, X, parameters, scaling, moments, converged):
-    """Return what to warn of after a training, or None: the first that there is.
-
-    Parameters
-    ----------
-    estimator : SparseAutoencoderTransformer
-        Fitted.
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The training set.
-    parameters : Parameters
-        The fitted network.
-    scaling : Scaling
-    moments : Moments
-        Of the training set.
-    converged : bool
-        Whether the training has.
-    """
+def warning_about_fit(
+    estimator: Any,
+    X: Rows,
+    parameters: Parameters,
+    scaling: Scaling,
+    moments: Moments,
+    converged: bool,
+) -> str | None:
+    """Return what to warn of after a training on ``X``: the first that there is."""
     if moments.deviation == 0:
         return "The rows of X are all equal: there is nothing to learn from them."
     return (
@@ -67,7 +61,7 @@ def warning_about_fit(estimator, X, parameters, scaling, moments, converged):
     )
 
 
-def _warning_about_range(estimator, X):
+def _warning_about_range(estimator: Any, X: Rows) -> str | None:
     """Return what to say of values that the output cannot reach, or None."""
     output = estimator.output_activation
     if output == "linear":
@@ -89,7 +83,7 @@ def _warning_about_range(estimator, X):
     )
 
 
-def _warning_about_columns(estimator, deviations):
+def _warning_about_columns(estimator: Any, deviations: np.ndarray) -> str | None:
     """Return what to say of a few columns that hold the variance, or None."""
     n_features = len(deviations)
     if n_features == 1:
@@ -111,17 +105,15 @@ def _warning_about_columns(estimator, deviations):
     )
 
 
-def _warning_about_rows(X, moments):
+def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
     """Return what to say of a few rows that hold the variance, or None."""
     n_samples = X.shape[0]
     if n_samples < LEAST_ROWS:
         return None
-    norms = np.concatenate(
-        [
-            np.linalg.norm((dense(X[rows]) - moments.offset) / moments.norm, axis=1)
-            for rows in row_chunks(X)
-        ]
-    )
+    norms = np.empty(n_samples)
+    for rows in row_chunks(X):
+        deviations = (dense(X[rows]) - moments.offset) / moments.norm
+        norms[rows] = np.linalg.norm(deviations, axis=1)
     order = np.argsort(norms)[::-1]
     shares = np.cumsum(np.square(norms[order]))
     n_rows = 1 + int(np.searchsorted(shares, ROWS_SHARE))
@@ -136,7 +128,7 @@ def _warning_about_rows(X, moments):
     )
 
 
-def little_explained(X, parameters):
+def little_explained(X: Rows, parameters: Parameters) -> str:
     """Return a sentence if little of the variance of ``X`` is explained, or nothing."""
     sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
     score = explained_variance(sample, parameters.astype(X.dtype))
@@ -145,7 +137,9 @@ def little_explained(X, parameters):
     return f" So far {score:.1%} of the variance is explained."
 
 
-def _warning_about_units(estimator, X, parameters, scaling, converged):
+def _warning_about_units(
+    estimator: Any, X: Rows, parameters: Parameters, scaling: Scaling, converged: bool
+) -> str | None:
     """Return what to say of units that carry nothing, or None."""
     states, objective = estimator.unit_states_, estimator.objective_
     sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
@@ -175,7 +169,7 @@ def _warning_about_units(estimator, X, parameters, scaling, converged):
             f"{_alternatives(changes)}"
         )
     sample = scaling.standardize(sample, out=np.empty(sample.shape))
-    advice = _advice(max(counts, key=counts.get), estimator, objective, scaling, sample)
+    advice = _advice(max(counts, key=counts.__getitem__), estimator, scaling, sample)
     return (
         f"{n_inactive} of {len(states)} units are not active on the training set: "
         f"{counts['dead']} dead (never near on), {counts['saturated']} saturated "
@@ -184,7 +178,7 @@ def _warning_about_units(estimator, X, parameters, scaling, converged):
     )
 
 
-def _advice(state, estimator, objective, scaling, sample):
+def _advice(state: str, estimator: Any, scaling: Scaling, sample: np.ndarray) -> str:
     """Say what to change if most of the inactive units are in ``state``."""
     weight_decay, beta = estimator.weight_decay_, estimator.beta_
     limit = weight_decay_limit(
@@ -208,12 +202,10 @@ def _advice(state, estimator, objective, scaling, sample):
             f"unit fades out from about {limit:.2g}, and weak ones far below; or raise "
             f"rho={estimator.rho:.3g}{rescaling}."
         )
+    objective = estimator.objective_
     if state == "collapsed":
         changes = _changes_of_dominant_beta(estimator)
-        if estimator.solver != "lbfgs" and not estimator.revive:
-            changes.append("set revive=True")
-        return _alternatives(changes)
-    if objective.sparsity > objective.reconstruction:
+    elif objective.sparsity > objective.reconstruction:
         changes = [f"Lower beta={beta:.3g}, whose pull overshoots"]
         if estimator.solver != "lbfgs":
             changes.insert(0, "Lower learning_rate")
@@ -223,12 +215,12 @@ def _advice(state, estimator, objective, scaling, sample):
             changes.append(f"raise rho={estimator.rho:.3g}")
     if estimator.solver != "lbfgs" and not estimator.revive:
         changes.append("set revive=True")
-    if unscaled and np.square(sample).mean() > 10:
+    if state != "collapsed" and unscaled and np.square(sample).mean() > 10:
         changes.append("scale the data (StandardScaler)")
     return _alternatives(changes)
 
 
-def _standstill(estimator, converged):
+def _standstill(estimator: Any, converged: bool) -> str:
     """Say what to change if the objective is still that of the start, or nothing."""
     if estimator.solver == "lbfgs":
         if estimator.n_iter_ > 0 or not converged:
@@ -245,7 +237,7 @@ def _standstill(estimator, converged):
     return f"Raise learning_rate={estimator.learning_rate:.3g}"
 
 
-def _changes_of_dominant_beta(estimator):
+def _changes_of_dominant_beta(estimator: Any) -> list[str]:
     changes = [
         f"Lower beta={estimator.beta_:.3g}, which leaves the reconstruction no say"
     ]
@@ -256,13 +248,20 @@ def _changes_of_dominant_beta(estimator):
     return changes
 
 
-def _alternatives(changes):
+def _alternatives(changes: list[str]) -> str:
     first, *others = changes
     return ", or ".join([first, *(c[0].lower() + c[1:] for c in others)]) + "."
 
 
-def weight_decay_limit(sample, mean, rho, activation, output_activation, loss):
-    r"""Return the weight decay above which weak units vanish.
+def weight_decay_limit(
+    sample: np.ndarray,
+    mean: np.ndarray,
+    rho: float,
+    activation: str,
+    output_activation: str,
+    loss: str,
+) -> float:
+    """Return the weight decay above which weak units vanish.
 
     Near a unit that is constant at rho and has no weights, w1 and w2, the objective is
 
@@ -273,17 +272,11 @@ def weight_decay_limit(sample, mean, rho, activation, output_activation, loss):
     out of 0 if lambda is below f' times the largest singular value of G C. It is the
     limit of the first unit; later ones find less of C to explain.
 
-    Parameters
-    ----------
-    sample : ndarray of shape (n_rows, n_features)
-        Rows less their mean, in the units of the training.
-    mean : ndarray of shape (n_features,)
-        Mean of what the output reconstructs, in the units of the training.
-    rho : float
-    activation, output_activation, loss : str
+    The sample holds rows less their mean, and ``mean`` is that of what the output
+    reconstructs, both in the units of the training.
     """
-    activation = ACTIVATIONS[activation]
-    unit_slope = activation.slope(activation.value_at(rho))
+    unit = ACTIVATIONS[activation]
+    unit_slope = unit.slope(unit.value_at(rho))
     output_slope = output_slopes(mean, output_activation, loss)
     # The largest singular value, by power iteration: 1 % is more than is needed.
     gain, direction = 0.0, np.sqrt(np.square(sample).mean(axis=0))
@@ -292,6 +285,6 @@ def weight_decay_limit(sample, mean, rho, activation, output_activation, loss):
         if norm == 0:
             return 0.0
         image = output_slope * (sample.T @ (sample @ (direction / norm))) / len(sample)
-        gain = np.linalg.norm(image)
+        gain = float(np.linalg.norm(image))
         direction = sample.T @ (sample @ (output_slope * image))
     return float(unit_slope * gain)

@@ -1,77 +1,67 @@
 """scikit-learn's callbacks, where its version has them (1.9)."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn < 1.9: no set_callbacks, all else works
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands for scikit-learn's mixin."""
 
-    def with_callbacks(method):
+    def with_callbacks(method: Callable) -> Callable:
         """Return the method, a frame deeper: warnings count frames to the user's."""
 
         @functools.wraps(method)
-        def undisturbed_method(*args, **kwargs):
+        def undisturbed_method(*args: Any, **kwargs: Any) -> Any:
             return method(*args, **kwargs)
 
         return undisturbed_method
 
 
-def fit_context(estimator, max_iter):
+def fit_context(estimator: Any, max_iter: int) -> Any:
     """Open the context of a call of fit; None where there are no callbacks."""
     if not hasattr(estimator, "_init_callback_context"):
         return None
     return estimator._init_callback_context(max_subtasks=max_iter)
 
 
-def iteration_tasks(estimator, context, given, task_name, fitted_attributes):
-    """Return the tasks of a fit, or None where nothing is called back.
-
-    Parameters
-    ----------
-    estimator : estimator
-    context : sklearn.callback.CallbackContext or None
-    given : dict
-        The X and y that the callbacks are given.
-    task_name : str
-    fitted_attributes : callable
-        As for ``IterationTasks``.
-    """
+def iteration_tasks(
+    estimator: Any,
+    context: Any,
+    given: dict,
+    task_name: str,
+    fitted_attributes: Callable[[Any], dict],
+) -> "IterationTasks | None":
+    """Return the tasks of a fit, or None where nothing is called back."""
     if context is None or not hasattr(estimator, "_skl_callbacks"):
         return None
-    return IterationTasks(
-        context,
-        estimator,
-        **given,
-        task_name=task_name,
-        fitted_attributes=fitted_attributes,
-    )
+    return IterationTasks(context, estimator, given, task_name, fitted_attributes)
 
 
 class IterationTasks:
     """One task in the context of a fit for each iteration of a solver.
 
-    Parameters
-    ----------
-    context : sklearn.callback.CallbackContext
-    estimator : estimator
-    X, y
-        What the callbacks are given.
-    task_name : str
-    fitted_attributes : callable
-        Maps weights to the attributes of an estimator fitted to them. Called only if
-        a callback asks for the fitted estimator.
+    The callbacks are given ``data``, the X and y. ``fitted_attributes`` maps weights to
+    the attributes of an estimator fitted to them; it is called only if a callback asks
+    for the fitted estimator.
     """
 
-    def __init__(self, context, estimator, X, y, task_name, fitted_attributes):
-        self._context, self._estimator = context, estimator
-        self._data = {"X": X, "y": y}
+    def __init__(
+        self,
+        context: Any,
+        estimator: Any,
+        data: dict,
+        task_name: str,
+        fitted_attributes: Callable[[Any], dict],
+    ) -> None:
+        self._context, self._estimator, self._data = context, estimator, data
         self._task_name, self._fitted_attributes = task_name, fitted_attributes
-        self._current = None
+        self._current: Any = None
 
-    def begin(self):
+    def begin(self) -> None:
         """Open the task of an iteration, unless it is open."""
         if self._current is None:
             self._current = self._context.subcontext(task_name=self._task_name)
@@ -79,7 +69,7 @@ class IterationTasks:
                 estimator=self._estimator, **self._data
             )
 
-    def end(self, get_weights):
+    def end(self, get_weights: Callable[[], Any]) -> bool:
         """End the task; return whether a callback asks to stop."""
         current, self._current = self._current, None
         return current.call_on_fit_task_end(
@@ -88,7 +78,7 @@ class IterationTasks:
             **self._data,
         )
 
-    def close(self):
+    def close(self) -> None:
         """End a task whose iteration was not finished."""
         if self._current is not None:
             current, self._current = self._current, None

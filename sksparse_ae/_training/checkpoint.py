@@ -4,18 +4,20 @@ import contextlib
 import json
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
 
-from .._utils.files import remove_parts, replacing
+from .._utils.files import FilePath, remove_parts, replacing
 
 # Writing takes at most about this share of a training's time.
 WRITING_SHARE = 0.05
 
 
-def fingerprint(*parts):
+def fingerprint(*parts: Any) -> str:
     """Return a name for a training: equal parts, to the bit, have equal names."""
     return joblib.hash(parts, coerce_mmap=True)
 
@@ -23,15 +25,10 @@ def fingerprint(*parts):
 class Checkpoint:
     """The latest state of a training, in a file that replaces the one before.
 
-    Parameters
-    ----------
-    folder : path-like
-        Made if it does not exist.
-    name : str
-        The ``fingerprint`` of the training.
+    The folder is made if it does not exist; the name is the training's ``fingerprint``.
     """
 
-    def __init__(self, folder, name):
+    def __init__(self, folder: FilePath, name: str) -> None:
         self._folder = Path(folder)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -43,26 +40,24 @@ class Checkpoint:
         self._writing, self._written_at = 0.0, -np.inf
 
     @contextlib.contextmanager
-    def reading(self, like):
+    def reading(self, like: dict) -> Iterator[dict | None]:
         """Yield the latest state, or None, to the body, which continues from it.
 
-        Parameters
-        ----------
-        like : dict
-            A state of the training, such as that at its start: a tree of dicts, lists,
-            NamedTuples, arrays and plain values.
-
-        Raises
-        ------
-        ValueError
-            If there is no reading the file, if what it holds has another form than
-            ``like``, or if the body cannot continue from it.
+        ``like`` is any state of the training: a tree of dicts, lists, NamedTuples,
+        arrays and plain values. ValueError is raised if the file cannot be read, if it
+        holds a tree of another form, or if the body cannot continue from it.
         """
         remove_parts(self._file)
+        state = None
         try:
-            state = self._load()
-            if state is not None:
-                state = _in_form(state, like, "state")
+            with (
+                contextlib.suppress(FileNotFoundError),
+                self._file.open("rb") as file,
+                np.load(file, allow_pickle=False) as archive,
+            ):
+                arrays = [archive[f"a{i}"] for i in range(len(archive.files) - 1)]
+                tree = _with_arrays(json.loads(str(archive["state"])), arrays)
+                state = _in_form(tree, like, "state")
             yield state
         except Exception as error:
             raise ValueError(
@@ -70,25 +65,14 @@ class Checkpoint:
                 f"{error} Remove it to train from the start."
             ) from error
 
-    def _load(self):
-        try:
-            with (
-                self._file.open("rb") as file,
-                np.load(file, allow_pickle=False) as archive,
-            ):
-                arrays = [archive[f"a{i}"] for i in range(len(archive.files) - 1)]
-                return _with_arrays(json.loads(str(archive["state"])), arrays)
-        except FileNotFoundError:
-            return None
-
-    def save(self, get_state):
+    def save(self, get_state: Callable[[], dict]) -> None:
         """Write the state that a function returns, unless it is too soon."""
         start = time.perf_counter()
         if start - self._written_at < self._writing * (1 / WRITING_SHARE - 1):
             return
-        arrays = []
+        arrays: list[np.ndarray] = []
         state = json.dumps(_without_arrays(get_state(), arrays))
-        named = {f"a{i}": array for i, array in enumerate(arrays)}
+        named: dict[str, Any] = {f"a{i}": array for i, array in enumerate(arrays)}
         try:
             with replacing(self._file) as file:
                 np.savez(file, state=np.array(state), **named)
@@ -102,12 +86,12 @@ class Checkpoint:
         self._written_at = time.perf_counter()
         self._writing = self._written_at - start
 
-    def remove(self):
+    def remove(self) -> None:
         """Delete the file: the training has ended."""
         self._file.unlink(missing_ok=True)
 
 
-def _without_arrays(value, arrays):
+def _without_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
     """Return a tree with its arrays moved to a list, and their places in it."""
     if isinstance(value, np.ndarray):
         arrays.append(value)
@@ -121,7 +105,7 @@ def _without_arrays(value, arrays):
     return value
 
 
-def _with_arrays(value, arrays):
+def _with_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
     """Undo ``_without_arrays``."""
     if isinstance(value, dict):
         if set(value) == {"array"}:
@@ -132,7 +116,7 @@ def _with_arrays(value, arrays):
     return value
 
 
-def _in_form(value, like, name):
+def _in_form(value: Any, like: Any, name: str) -> Any:
     """Return a tree in the form of another; raise ValueError where it has another one.
 
     The form is the keys, the lengths of lists with arrays, and the shapes and kinds of

@@ -1,31 +1,22 @@
 """Why a training or a result is not finite, as its values tell."""
 
+from typing import Any
+
 import numpy as np
 
 from .._network.evaluation import evaluate
 from .._network.initialization import SAMPLE_ROWS
-from .._network.validation import held_not_finite
+from .._network.reading import Rows
+from .._network.validation import NotFinite, held_not_finite
+from .plan import Plan
 
 # A penalty with a coefficient of more than this, that at the start is this many times
 # all else, is taken for the cause.
 OUTWEIGHS = 1e3
 
 
-def diagnosis(error, plan, settings):
-    """Say why a training is not finite, and what to change.
-
-    Parameters
-    ----------
-    error : NotFinite
-        What has been found.
-    plan : Plan
-    settings : SparseAutoencoderTransformer
-        Whose parameters are read.
-
-    Returns
-    -------
-    message : str
-    """
+def diagnosis(error: NotFinite, plan: Plan, settings: Any) -> str:
+    """Say why a training is not finite, and what to change."""
     X, (_, coefficients, scaling) = plan.X, plan.problem
     if cause := held_not_finite(X):
         return f"{error} {cause}"
@@ -44,10 +35,21 @@ def diagnosis(error, plan, settings):
             coefficient = getattr(coefficients, name)
             if coefficient > OUTWEIGHS and _outweighs(name, sample, plan):
                 return f"{error} {name}={coefficient:.3g} outweighs all else: lower it."
-    return f"{error} {_shorter_steps(settings)}"
+    if settings.solver == "lbfgs":
+        remedy = "Scale the data (StandardScaler), pass float64, or use solver='adam'."
+        return f"{error} {remedy}"
+    if not isinstance(settings.solver, str):
+        change = f"Lower the learning rate of solver={settings.solver!r}"
+    elif settings.learning_rate == "auto":
+        change = "Set learning_rate to a small number, such as 1e-4"
+    else:
+        change = f"Lower learning_rate={settings.learning_rate:.3g}"
+    return (
+        f"{error} The steps are too long. {change}, or scale the data (StandardScaler)."
+    )
 
 
-def _outweighs(name, sample, plan):
+def _outweighs(name: str, sample: Rows, plan: Plan) -> bool:
     """Say whether a penalty is next to all of the objective at the start."""
     try:
         losses, _ = evaluate(sample, plan.problem.folded(plan.weights), plan.problem)
@@ -55,16 +57,3 @@ def _outweighs(name, sample, plan):
         return True
     term = losses.terms["sparsity" if name == "beta" else name]
     return not abs(term) < OUTWEIGHS * abs(losses.objective - term)
-
-
-def _shorter_steps(settings):
-    """Say how to take shorter steps."""
-    if settings.solver == "lbfgs":
-        return "Scale the data (StandardScaler), pass float64, or use solver='adam'."
-    if not isinstance(settings.solver, str):
-        change = f"Lower the learning rate of solver={settings.solver!r}"
-    elif settings.learning_rate == "auto":
-        change = "Set learning_rate to a small number, such as 1e-4"
-    else:
-        change = f"Lower learning_rate={settings.learning_rate:.3g}"
-    return f"The steps are too long. {change}, or scale the data (StandardScaler)."

@@ -3,19 +3,18 @@
 import contextlib
 import contextvars
 import threading
+from collections.abc import Iterator
+from typing import Any
 
-_installed = contextvars.ContextVar("executor", default=(None, None))
+_installed: Any = contextvars.ContextVar("executor", default=(None, None))
 
 
 @contextlib.contextmanager
-def installed(executor):
+def installed(executor: Any) -> Iterator[None]:
     """Let fits of this thread ask an executor for their trainings within the block.
 
-    Parameters
-    ----------
-    executor : object
-        Its ``train`` takes a Plan and a Monitor, and returns the weights and whether
-        the training converged, or raises what ended it.
+    Its ``train`` takes a Plan and a Monitor. It returns the weights and whether the
+    training converged, or raises what ended it.
     """
     token = _installed.set((executor, threading.get_ident()))
     try:
@@ -25,10 +24,10 @@ def installed(executor):
 
 
 @contextlib.contextmanager
-def suspended():
+def suspended() -> Iterator[Any]:
     """Yield the executor of this thread, or None, and have none within the block.
 
-    What trains within, a callback of a training perhaps, must not wait for others.
+    A fit within the block, by a callback perhaps, must not wait for others.
     """
     executor, thread = _installed.get()
     # Threads that inherit the context, as they may from Python 3.14 on, are others.

@@ -1,65 +1,49 @@
 """A stack of encoders below a logistic regression, trained as one network."""
 
 import contextlib
+from collections.abc import Callable
 
-from .._engine.classifier import StackEngine
+import numpy as np
+
+from .._engine.classifier import StackArchitecture, StackEngine, StackObjective
 from .._network.validation import NotFinite
 from .diagnosis import OUTWEIGHS
 from .loop import Course, run
-from .monitor import HeldOut
+from .monitor import HeldOut, Monitor, Weights
 from .rates import AnnealedRate
+
+# Inputs (n_samples, n_features), targets (n_samples, n_outputs), and weights
+# (n_samples,) with a mean of 1.
+Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def train_stack(
-    rows,
-    weights,
+    rows: Labelled,
+    weights: Weights,
     *,
-    held_out,
-    architecture,
-    objective,
-    batch_size,
-    learning_rate,
-    max_iter,
-    rng,
-    make_monitor,
-):
+    held_out: Labelled | None,
+    architecture: StackArchitecture,
+    objective: StackObjective,
+    batch_size: int,
+    learning_rate: float,
+    max_iter: int,
+    rng: np.random.RandomState,
+    make_monitor: Callable[[Callable | None], Monitor],
+) -> tuple[Weights, Monitor]:
     """Minimise mean cross-entropy plus weight penalties by mini-batches.
 
-    Parameters
-    ----------
-    rows : tuple of ndarrays
-        Inputs (n_samples, n_features), targets (n_samples, n_outputs), and weights
-        (n_samples,) with a mean of 1.
-    weights : list of ndarray
-        Kernel and bias of every layer, to start from.
-    held_out : tuple of ndarrays or None
-        Like ``rows``; their mean cross-entropy is what is watched.
-    architecture : StackArchitecture
-    objective : StackObjective
-    batch_size : int
-    learning_rate : float
-        At the start.
-    max_iter : int
-    rng : RandomState
-    make_monitor : callable
-        Maps None, or a function from weights to what is to be watched, to a Monitor.
-
-    Returns
-    -------
-    weights : list of ndarray
-    monitor : Monitor
+    The weights are the kernel and the bias of every layer. The monitor, which is made
+    of a function from weights to HeldOut, watches the mean cross-entropy of the rows
+    held out; without these it is made of None.
     """
     engine = StackEngine(
         rows, weights, architecture, objective, batch_size, rng, max_iter
     )
-    watch = None
-    if held_out is not None:
+    if held_out is None:
+        monitor = make_monitor(None)
+    else:
         cross_entropy = engine.watching(held_out)
-
-        def watch(weights):
-            return HeldOut(cross_entropy(weights), None)
-
-    monitor = make_monitor(watch)
+        monitor = make_monitor(lambda weights: HeldOut(cross_entropy(weights), None))
     monitor.begin_with(weights)
     course = Course(monitor, AnnealedRate(learning_rate, max_iter), max_iter)
     try:

@@ -6,9 +6,13 @@ is what they return.
 
 import contextlib
 import copy
+import functools
 import importlib.metadata
 import math
 import numbers
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -16,29 +20,26 @@ from sklearn.utils import Bunch
 from .._engine.startup import starting_tensorflow
 from .._network.evaluation import evaluate, fitted_attributes
 from .._network.initialization import standardized_sample
-from .._network.reading import is_streamed
-from .._network.scaling import Moments
+from .._network.reading import Rows, is_streamed
+from .._network.scaling import Moments, Scaling
 from .._network.statistics import explained_share
+from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
+from .callbacks import IterationTasks
 from .checkpoint import Checkpoint, fingerprint
 from .executor import suspended
 from .loop import Course, run
-from .monitor import HeldOut, Monitor, Progress
-from .plan import Continuation
+from .monitor import HeldOut, Monitor, Progress, Weights
+from .plan import Continuation, EarlierFit, Plan
 from .revival import Reviver
 
 # Fitted curves that a continued training goes on with, if it has them.
-CURVES = (
-    "loss_curve_",
-    "validation_loss_curve_",
-    "validation_scores_",
-    "train_scores_",
-)
+CURVES = "loss_curve_", "validation_loss_curve_", "validation_scores_", "train_scores_"
 
 # Rows, evenly spaced, on which a training looks whether its averaged weights improve.
 WATCHED_ROWS = 10_000
 
-# Times beta and the number of units: what rounding in float32 leaves of the penalty.
+# Rounding in float32 leaves this of the penalty, times beta and the number of units.
 ROUNDED_PENALTY = 1e-7
 
 # Rows of a call of ``partial_fit``, evenly spaced, that it is evaluated on.
@@ -53,7 +54,7 @@ SINGLE_THREAD_PRODUCTS = 5e9
 NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
 
 
-def find_checkpoint(settings, X, earlier):
+def find_checkpoint(settings: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
     """Return where this training is saved, under a name that is its own."""
     values = {
         name: repr(value) if name == "solver" else value
@@ -68,24 +69,20 @@ def find_checkpoint(settings, X, earlier):
     from .. import __version__
 
     packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
-    versions = [importlib.metadata.version(package) for package in packages]
-    versions.append(__version__)
+    versions = [*map(importlib.metadata.version, packages), __version__]
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
     name = fingerprint(versions, values, X, is_streamed(X), state)
     return Checkpoint(settings.checkpoint_dir, name)
 
 
-def make_monitor(plan, settings, tasks):
-    """Return what watches a training; ``tasks`` are its callbacks, or None."""
-    evaluate_held_out, look, progress = None, None, None
+def make_monitor(plan: Plan, settings: Any, tasks: IterationTasks | None) -> Monitor:
+    """Return what watches a training and tells the callbacks' tasks of it."""
+    evaluate_held_out = look = progress = None
     if plan.X_held_out is not None:
         evaluate_held_out = _held_out_evaluation(plan)
     elif settings.solver in ("adam", "sgd") and not plan.partial:
-
-        def look(weights):
-            return plan.objective_of(weights, WATCHED_ROWS)
-
+        look = functools.partial(plan.objective_of, n_rows=WATCHED_ROWS)
     if settings.verbose and not plan.partial:
         progress = Progress(plan.step, plan.max_iter)
     architecture, coefficients, _ = plan.problem
@@ -100,44 +97,29 @@ def make_monitor(plan, settings, tasks):
     )
 
 
-def _held_out_evaluation(plan):
+def _held_out_evaluation(plan: Plan) -> Callable[[Weights], HeldOut]:
     X, problem = plan.X_held_out, plan.problem
-    spread = _spread(Moments.of(X), problem.scaling)
+    moments = Moments.of(X)
 
-    def evaluate_held_out(weights):
+    def evaluate_held_out(weights: Weights) -> HeldOut:
         losses, _ = evaluate(X, problem.folded(weights), problem)
-        return HeldOut(losses.objective, _score(losses, spread))
+        return HeldOut(losses.objective, _score(losses, moments, problem.scaling))
 
     return evaluate_held_out
 
 
-def _spread(moments, scaling):
-    """Return the root mean squared deviation of a row, in the training's units."""
-    return moments.norm / math.sqrt(moments.n_samples) / scaling.scale
-
-
-def _score(losses, spread):
-    """Return the share of the variance that is explained."""
+def _score(losses: Losses, moments: Moments, scaling: Scaling) -> float:
+    """Return the share of the variance that is explained, in the training's units."""
+    spread = moments.norm / math.sqrt(moments.n_samples) / scaling.scale
     return explained_share(math.sqrt(losses.squared_error), spread)
 
 
-def minimize(plan, settings, monitor, checkpoint):
-    """Run the solver.
+def minimize(
+    plan: Plan, settings: Any, monitor: Monitor, checkpoint: Checkpoint | None
+) -> tuple[Weights, bool, Continuation | None]:
+    """Run the solver; return the weights, whether it converged, and what continues it.
 
-    Parameters
-    ----------
-    plan : Plan
-    settings : SparseAutoencoderTransformer
-        Whose parameters are read.
-    monitor : Monitor
-    checkpoint : Checkpoint or None
-
-    Returns
-    -------
-    weights : list of ndarray
-        In the training's units; with held-out rows, the best ones on them.
-    converged : bool
-    continuation : Continuation or None
+    The weights are in the training's units; with held-out rows, the best on them.
     """
     if plan.earlier:
         monitor.begin_with(plan.weights)
@@ -158,7 +140,14 @@ def minimize(plan, settings, monitor, checkpoint):
     return monitor.best_weights or weights, converged, continuation
 
 
-def train(plan, monitor, reviver=None, checkpoint=None, tol=None, stop=None):
+def train(
+    plan: Plan,
+    monitor: Monitor,
+    reviver: Reviver | None = None,
+    checkpoint: Checkpoint | None = None,
+    tol: Any = None,
+    stop: threading.Event | None = None,
+) -> tuple[Course, Any]:
     """Run one training; return its Course and the engine that took its steps.
 
     ``tol`` is that of "lbfgs", where the gradient ends a training; ``stop`` is as for
@@ -193,13 +182,15 @@ def train(plan, monitor, reviver=None, checkpoint=None, tol=None, stop=None):
     # longer.
     with single_blas_thread():
         objective = FullBatchObjective(plan.X, plan.problem, plan.max_iter)
-        engine = LBFGS(objective, plan.weights, tol)
-        run([course], engine, stop)
-    return course, engine
+        minimisation = LBFGS(objective, plan.weights, tol)
+        run([course], minimisation, stop)
+    return course, minimisation
 
 
-def _is_shareable(plan, settings, monitor, checkpoint):
-    """Say whether nothing but its weights is wanted of a training by Adam.
+def _is_shareable(
+    plan: Plan, settings: Any, monitor: Monitor, checkpoint: Checkpoint | None
+) -> bool:
+    """Say whether a training by Adam is to give nothing but its weights.
 
     Its random state must be its own: others of the same seed take its place.
     """
@@ -212,20 +203,18 @@ def _is_shareable(plan, settings, monitor, checkpoint):
     )
 
 
-def _continuation(plan, monitor, engine, keeps_state):
+def _continuation(
+    plan: Plan, monitor: Monitor, engine: Any, keeps_state: bool
+) -> Continuation:
     """Return what a later training continues from; the state only if it is kept."""
-    minibatches, moments = plan.minibatches, plan.moments
-    n_batches = (
-        len(monitor.losses) * minibatches.batches_per_epoch
-        if engine is None
-        else engine.n_batches
-    )
+    minibatches = plan.minibatches
+    n_batches = len(monitor.losses) * minibatches.batches_per_epoch
     continuation = Continuation(
         optimizer=repr(minibatches.optimizer),
         rate=plan.rate.rate if plan.rate.may_return else None,
-        n_samples_seen=moments.n_samples,
-        deviations=moments.deviations,
-        n_batches=n_batches,
+        n_samples_seen=plan.moments.n_samples,
+        deviations=plan.moments.deviations,
+        n_batches=n_batches if engine is None else engine.n_batches,
     )
     if not keeps_state:
         return continuation
@@ -238,11 +227,11 @@ def _continuation(plan, monitor, engine, keeps_state):
     )
 
 
-def _in_float32(array):
+def _in_float32(array: np.ndarray | None) -> np.ndarray | None:
     return None if array is None else array.astype(np.float32)
 
 
-def _reviver(plan):
+def _reviver(plan: Plan) -> Reviver:
     # A copy, so that the training is the same as without where nothing is revived.
     rng = copy.deepcopy(plan.rng)
     architecture, coefficients, scaling = plan.problem
@@ -256,11 +245,11 @@ def _reviver(plan):
     )
 
 
-def attributes_of(plan, weights):
+def attributes_of(plan: Plan, weights: Weights) -> dict:
     """Return the attributes of an estimator that a training has led to these weights.
 
-    To evaluate all rows takes half as long as an epoch over them. After one, which
-    is followed by others, some tell enough.
+    To evaluate all rows takes half as long as an epoch over them. After a call of
+    ``partial_fit``, which others follow, some of the rows are enough.
     """
     X, parameters = plan.X, plan.problem.folded(weights)
     with contextlib.ExitStack() as limits:
@@ -274,24 +263,16 @@ def attributes_of(plan, weights):
         return fitted_attributes(X, parameters, plan.problem, recent)
 
 
-def training_curves(plan, monitor):
-    """Return what the iterations have reported.
-
-    Returns
-    -------
-    curves : dict of str to list
-        By their names in ``CURVES``.
-    terms : Bunch of lists
-        The terms that add up to ``loss_curve_``.
-    """
+def training_curves(plan: Plan, monitor: Monitor) -> tuple[dict[str, list], Bunch]:
+    """Return the curves by their names, and the terms that ``loss_curve_`` adds up."""
     losses = monitor.losses
     curves = {"loss_curve_": [own.objective for own in losses]}
     if plan.X_held_out is not None:
-        spread = _spread(plan.moments, plan.problem.scaling)
+        scaling = plan.problem.scaling
         curves |= {
             "validation_loss_curve_": [h.objective for h in monitor.held_out],
             "validation_scores_": [h.score for h in monitor.held_out],
-            "train_scores_": [_score(own, spread) for own in losses],
+            "train_scores_": [_score(own, plan.moments, scaling) for own in losses],
         }
     names = ("reconstruction", "weight_decay", "sparsity")
     terms = {name: [getattr(own, name) for own in losses] for name in names}

@@ -1,8 +1,9 @@
 """L-BFGS over a compiled value and gradient, with a state of a few arrays."""
 
 import math
+import threading
 import warnings
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.linalg.blas import get_blas_funcs
@@ -10,6 +11,8 @@ from scipy.optimize import line_search
 
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
+from .loop import End
+from .monitor import Weights
 
 # Steps, with the changes of the gradient, that the Hessian is estimated from. On digits
 # with 200 units, 50 of them take longer than 10 and end 0.3 % lower after 200 steps.
@@ -23,12 +26,6 @@ LEAST_GAIN = 1e7 * np.finfo(np.float64).eps
 SUFFICIENT_DECREASE, CURVATURE, MOST_TRIALS = 1e-4, 0.9, 20
 
 
-class End(NamedTuple):
-    """Why a minimisation ended by itself: what failed, or nothing."""
-
-    failure: str | None = None
-
-
 class LBFGS:
     """A minimisation whose epochs are iterations of L-BFGS.
 
@@ -39,25 +36,16 @@ class LBFGS:
     SciPy's objectives in as many evaluations (0.97 to 1.02 of them in the median of
     five starts, in float32 and in float64).
 
-    Parameters
-    ----------
-    objective : FullBatchObjective
-        Maps a vector to Losses and a gradient.
-    weights : list of ndarray
-        W1, b1, W2, b2 in the training's units, to start from.
-    tol : float
-        The largest component of the gradient at which to stop.
-
-    Attributes
-    ----------
-    end : End or None
-        None while there are steps to take.
+    The objective is a FullBatchObjective. The minimisation stops where the largest
+    component of the gradient is at most ``tol``.
     """
 
-    def __init__(self, objective, weights, tol):
+    def __init__(self, objective: Any, weights: Weights, tol: float) -> None:
         self._objective, self._program, self._tol = objective, objective.program, tol
         self._point = self._program.flatten(weights).astype(np.float64)
-        self._known = self._stop = self.end = None
+        self._known: Any = None
+        self._stop: threading.Event | None = None
+        self.end: End | None = None
         self._losses, self._gradient = self._evaluate(self._point)
         with np.errstate(over="ignore"):
             norm = np.linalg.norm(self._gradient)
@@ -73,7 +61,7 @@ class LBFGS:
         self._axpy = get_blas_funcs("axpy", (self._point,))
         self._end_at_minimum()
 
-    def _evaluate(self, point):
+    def _evaluate(self, point: np.ndarray) -> tuple[Losses, np.ndarray]:
         """Return Losses and gradient at a point, which may be the latest one."""
         if self._known is None or not np.array_equal(point, self._known[0]):
             if self._stop is not None and self._stop.is_set():
@@ -82,14 +70,13 @@ class LBFGS:
             self._known = point.copy(), losses, gradient.astype(np.float64)
         return self._known[1:]
 
-    def _value(self, point):
+    def _value(self, point: np.ndarray) -> float:
         value = self._evaluate(point)[0].objective
         return value if math.isfinite(value) else math.inf
 
-    def _slope(self, point):
-        return self._evaluate(point)[1]
-
-    def epoch(self, rates=None, stop=None):
+    def epoch(
+        self, rates: Any = None, stop: threading.Event | None = None
+    ) -> list[Losses | None]:
         """Take a step; return its Losses in a list, as engines of epochs do."""
         self._stop = stop
         before = self._losses
@@ -105,7 +92,13 @@ class LBFGS:
             return [None]
         point = self._point + step
         self._losses, gradient = self._evaluate(point)
-        self._keep(step, gradient - self._gradient)
+        change = gradient - self._gradient
+        # The objective curves upwards: the pair tells of the Hessian.
+        if step @ change > np.finfo(np.float64).eps * (change @ change):
+            place = self._n_pairs % N_CORRECTIONS
+            self._steps[place], self._changes[place] = step, change
+            self._n_pairs += 1
+            self._n_kept = min(self._n_kept + 1, N_CORRECTIONS)
         self._point, self._gradient = point, gradient
         gain = before.objective - self._losses.objective
         least = LEAST_GAIN * max(
@@ -116,18 +109,18 @@ class LBFGS:
         self._end_at_minimum()
         return [self._losses]
 
-    def _end_at_minimum(self):
+    def _end_at_minimum(self) -> None:
         if np.abs(self._gradient).max() <= self._tol:
             self.end = End()
 
-    def _find_step(self):
+    def _find_step(self) -> np.ndarray | None:
         """Return a step that lowers the objective enough, or None."""
         direction = self._direction()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a search that finds nothing
             length, *_ = line_search(
                 self._value,
-                self._slope,
+                lambda point: self._evaluate(point)[1],
                 self._point,
                 direction,
                 self._gradient,
@@ -138,15 +131,7 @@ class LBFGS:
             )
         return None if length is None else length * direction
 
-    def _keep(self, step, change):
-        """Take a pair into the estimate of the Hessian, if it curves upwards."""
-        if step @ change > np.finfo(np.float64).eps * (change @ change):
-            place = self._n_pairs % N_CORRECTIONS
-            self._steps[place], self._changes[place] = step, change
-            self._n_pairs += 1
-            self._n_kept = min(self._n_kept + 1, N_CORRECTIONS)
-
-    def _direction(self):
+    def _direction(self) -> np.ndarray:
         """Return minus the gradient times the estimate of the inverse Hessian."""
         direction, shares = -self._gradient, []
         if not self._n_kept:
@@ -167,14 +152,14 @@ class LBFGS:
             direction = self._axpy(step, direction, a=rest)
         return direction
 
-    def weights(self, number=0):
+    def weights(self, number: int = 0) -> Weights:
         """Return W1, b1, W2, b2 in the training's units."""
         return self._program.split(self._point)
 
-    def finish(self):
+    def finish(self) -> None:
         """Do nothing: the weights are what they are."""
 
-    def state(self):
+    def state(self) -> dict:
         """Return what ``restore`` continues from, to the bit."""
         return {
             "point": self._point,
@@ -186,7 +171,7 @@ class LBFGS:
             "n_kept": self._n_kept,
         }
 
-    def restore(self, state):
+    def restore(self, state: dict) -> None:
         """Go on from a state of this training."""
         self._point, self._gradient = state["point"], state["gradient"]
         self._losses = Losses(*state["losses"])

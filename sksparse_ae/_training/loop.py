@@ -3,95 +3,95 @@
 It knows no TensorFlow. An engine takes the steps; see ``Engine`` for what it offers.
 """
 
+import threading
 import warnings
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
+from .checkpoint import Checkpoint
+from .monitor import Monitor, Weights
+from .rates import FixedRate
+from .revival import Reviver
 
 # The weights to return to, should an epoch be lost, are kept at each so many epochs.
 SAFE_EPOCHS = 10
 
 
+class End(NamedTuple):
+    """Why a minimisation ended by itself: what failed, or nothing."""
+
+    failure: str | None = None
+
+
 class Engine(Protocol):
     """What takes the steps of one model, or of several side by side.
 
-    ``state``, ``restore`` and ``replace_units`` are asked of one model only, for a
-    checkpoint, a rate that may return to earlier weights, and units that are resampled.
+    A Course that trains alone calls further methods, which not every engine has.
+    ``rate_now(rate)`` returns what a rate has fallen to within the epochs. ``state()``,
+    a tree of arrays and numbers, and ``restore(state)`` serve a checkpoint, and a rate
+    that may return to earlier weights. ``replace_units`` serves a Reviver.
     """
 
-    # Of a minimisation that ends by itself: an object whose ``failure`` says why, or is
-    # None. Else None.
-    end: object
+    @property
+    def end(self) -> End | None:
+        """Why a minimisation has ended by itself; None before."""
 
-    def epoch(self, rates: list, stop=None) -> list[Losses]:
+    def epoch(
+        self, rates: list, stop: threading.Event | None = None
+    ) -> Sequence[Losses | None]:
         """Take an epoch at the rate of each model; KeyboardInterrupt once told to.
 
         The losses of a model that has found no step to take are None.
         """
 
-    def rate_now(self, rate):
-        """Return what a rate has fallen to within the epochs."""
-
-    def weights(self, number: int = 0) -> list:
+    def weights(self, number: int = 0) -> Weights:
         """Return the weights of a model."""
 
     def finish(self) -> None:
         """Do what is due after the last epoch."""
 
-    def state(self):
-        """Return a tree of arrays and numbers."""
-
-    def restore(self, state) -> None:
-        """Go on from such a tree."""
-
 
 class Course:
     """One training: what its epochs lead to, and when it ends.
 
-    Parameters
-    ----------
-    monitor : Monitor
-        Told of every epoch; says when the training stalls.
-    rate : FixedRate
-        Or another one of ``rates``.
-    max_iter : int
-    rng : RandomState, optional
-        Of the order of the rows: part of what a checkpoint holds.
-    reviver : Reviver, optional
-        Looks after inactive units in the first part of the training.
-    checkpoint : Checkpoint, optional
-        Where to continue from, and to save the training after an epoch.
-
-    Attributes
-    ----------
-    ended : bool
-    converged : bool
-        Whether it ended by itself, or was stopped, before it ran out of epochs.
-    is_lost : bool
-        Whether its rate proves too large while others train beside it.
-    error : NotFinite or None
-        What ended it while others train beside it.
-    weights : list of ndarray
-        What it has ended with.
+    The monitor is told of every epoch, and says when the training stalls. ``rng`` gives
+    the order of the rows: its state is part of a checkpoint. The reviver looks after
+    inactive units in the first part of the training.
     """
 
     def __init__(
-        self, monitor, rate, max_iter, *, rng=None, reviver=None, checkpoint=None
-    ):
+        self,
+        monitor: Monitor,
+        rate: FixedRate,
+        max_iter: int,
+        *,
+        rng: np.random.RandomState | None = None,
+        reviver: Reviver | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
         self.monitor, self._rate, self._max_iter = monitor, rate, max_iter
         self._reviver, self._checkpoint = reviver, checkpoint
-        generators = rng, reviver and reviver.rng
+        generators = rng, None if reviver is None else reviver.rng
         self._generators = [g for g in generators if g is not None]
+        # It has converged if it ended, or was stopped, before it ran out of epochs.
         self.n_iter, self.ended, self.converged = 0, False, False
-        self.is_lost, self.error, self.weights = False, None, None
+        # While others train beside it: whether its rate has proved too large, and what
+        # ended it.
+        self.is_lost = False
+        self.error: NotFinite | None = None
+        self.weights: Any = None  # what it has ended with
 
-    def begin(self, engine, number, n_models):
+    def begin(self, engine: Any, number: int, n_models: int) -> None:
         """Take the place of a model in an engine; continue from a checkpoint."""
         self._engine, self._number, self._is_alone = engine, number, n_models == 1
         self.monitor.start()
         # Where an automatic rate proves too large for the data, it returns here.
-        self._safe = self._before = None
+        self._safe: Any = None
+        self._before: Any = None
         if self._may_return:
             self._safe = engine.state()
         if self._checkpoint is not None:
@@ -101,20 +101,20 @@ class Course:
         self._end_if_due()
 
     @property
-    def _may_return(self):
+    def _may_return(self) -> bool:
         return self._is_alone and self._rate.may_return
 
     @property
-    def goes_on(self):
+    def goes_on(self) -> bool:
         """Whether there are epochs to come."""
         return not (self.ended or self.is_lost or self.error)
 
     @property
-    def rate(self):
+    def rate(self) -> Any:
         """The learning rate of the epoch to come, 0 for none."""
         return self._rate.at(self.n_iter) if self.goes_on else 0.0
 
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         """Take note that an epoch begins."""
         self.monitor.begin_iteration()
         self._before = None
@@ -123,11 +123,8 @@ class Course:
         if self._is_alone and self.rate is not None:
             self.monitor.note_rate(self._engine.rate_now(self.rate))
 
-    def after_epoch(self, losses):
-        """Take note of an epoch, and do what follows from it.
-
-        `losses` is None if the engine has found no step to take.
-        """
+    def after_epoch(self, losses: Losses | None) -> None:
+        """Take note of an epoch; None stands for an engine that found no step."""
         if losses is None:
             self._end_if_due()
             return
@@ -146,25 +143,20 @@ class Course:
             self.ended, self.converged = True, not monitor.rises
         if monitor.stop_requested:
             self.ended = self.converged = True
-        if not self.ended:
-            self._revive()
+        reviver = self._reviver
+        if not self.ended and reviver and reviver.is_due(self.n_iter, self._max_iter):
+            weights, units = reviver.revive(self._weights())
+            if units.any():
+                monitor.be_patient()
+                self._engine.replace_units(weights, units, reviver.rho)
         if self._checkpoint is not None:
             self._checkpoint.save(self.state)
         self._end_if_due()
 
-    def _weights(self):
+    def _weights(self) -> Weights:
         return self._engine.weights(self._number)
 
-    def _revive(self):
-        reviver = self._reviver
-        if reviver is None or not reviver.is_due(self.n_iter, self._max_iter):
-            return
-        weights, units = reviver.revive(self._weights())
-        if units.any():
-            self.monitor.be_patient()
-            self._engine.replace_units(weights, units, reviver.rho)
-
-    def _end_if_due(self):
+    def _end_if_due(self) -> None:
         """End if the engine has, or if there are no more epochs."""
         end = self._engine.end
         if self.ended:
@@ -177,18 +169,18 @@ class Course:
         if self.ended and not self._is_alone:
             self.weights = self._weights()
 
-    def interrupt(self):
+    def interrupt(self) -> None:
         """End because the user has asked for it."""
         self.monitor.interrupted = self.ended = self.converged = True
         self.is_lost = False
 
-    def finish(self):
+    def finish(self) -> None:
         """Take the weights, if there are any to take."""
         if self.ended and self.weights is None:
             self._engine.finish()
             self.weights = self._weights()
 
-    def state(self):
+    def state(self) -> dict:
         """Return the state of the training, a tree of arrays and plain values."""
         return {
             "engine": self._engine.state(),
@@ -201,7 +193,7 @@ class Course:
             "monitor": self.monitor.state(),
         }
 
-    def restore(self, saved):
+    def restore(self, saved: dict) -> None:
         """Continue from the state of an equal training."""
         self._engine.restore(saved["engine"])
         self._safe, self.n_iter = saved["safe"], saved["n_iter"]
@@ -214,16 +206,12 @@ class Course:
             raise ValueError(f"n_iter={self.n_iter} does not fit its curve.")
 
 
-def run(courses, engine, stop=None):
-    """Take epochs until every training has ended.
+def run(
+    courses: list[Course], engine: Engine, stop: threading.Event | None = None
+) -> None:
+    """Take epochs until every training has ended; each is of one model of the engine.
 
-    Parameters
-    ----------
-    courses : list of Course
-        One for each model of the engine, in their order.
-    engine : Engine
-    stop : threading.Event, optional
-        Ends the trainings as Ctrl-C does, which other threads do not get.
+    ``stop`` ends the trainings as Ctrl-C does, which other threads do not get.
     """
     for number, course in enumerate(courses):
         course.begin(engine, number, len(courses))
@@ -234,8 +222,14 @@ def run(courses, engine, stop=None):
                     course.before_epoch()
             losses = engine.epoch([course.rate for course in courses], stop)
             for course, own in zip(courses, losses, strict=True):
-                if course.goes_on:
-                    _after_epoch(course, own, len(courses) == 1)
+                if not course.goes_on:
+                    continue
+                try:
+                    course.after_epoch(own)
+                except NotFinite as error:
+                    if len(courses) == 1:
+                        raise
+                    course.error = error
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
         for course in courses:
@@ -243,12 +237,3 @@ def run(courses, engine, stop=None):
                 course.interrupt()
     for course in courses:
         course.finish()
-
-
-def _after_epoch(course, losses, is_alone):
-    try:
-        course.after_epoch(losses)
-    except NotFinite as error:
-        if is_alone:
-            raise
-        course.error = error

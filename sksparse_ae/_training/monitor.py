@@ -1,12 +1,19 @@
-"""What a training tells while it runs: curves, progress, and when it stalls."""
+"""The record of a training while it runs: curves, progress, and whether it stalls."""
 
 import math
 import sys
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
+from .callbacks import IterationTasks
+
+# W1, b1, W2, b2, or the kernels and biases of a stack.
+Weights: TypeAlias = list[np.ndarray]
 
 # A look at the weights that finds an objective above the lowest one by more than this
 # share of it sees a rise: averaged weights scatter by less.
@@ -17,124 +24,95 @@ class HeldOut(NamedTuple):
     """What held-out rows say about weights."""
 
     objective: float
-    score: float
+    score: float | None
 
 
 class Monitor:
     """Record each iteration and notice when the training stops improving.
 
-    Parameters
-    ----------
-    tol : float
-        Share of the objective that an epoch has to improve it by.
-    n_iter_no_change : int
-        Iterations in a row without improvement that are still no stall.
-    evaluate : callable, optional
-        Maps weights to HeldOut. If given, the objective there is what has to improve,
-        and the best weights are kept.
-    look : callable, optional
-        Maps weights to their objective, if that is not what the iterations report.
-        It is asked after the first iteration and then every ``n_iter_no_change + 1``,
-        and what it says has to improve, by ``tol`` for each of them.
-    negligible : float
-        Objective below which differences are rounding.
-    progress : Progress, optional
-    tasks : IterationTasks, optional
-        Told of every iteration; may ask to stop.
-
-    Attributes
-    ----------
-    losses : list of Losses
-    held_out : list of HeldOut
-    best_weights : list of ndarray or None
-        Those of the lowest objective on held-out rows; if the training has risen, those
-        before it did.
-    stalled, stop_requested : bool
-        As of the latest iteration.
-    gains : bool
-        Whether the latest iteration was looked at, and has improved enough.
-    rises : bool
-        Whether it stalled because it rose.
-    interrupted : bool
-        Set by a solver that ends because the user has asked it to.
-    failure : str or None
-        Set by a solver that cannot go on: why.
+    An iteration has to improve the objective by a share of it, ``tol``. The training
+    stalls after more than ``n_iter_no_change`` iterations in a row that do not. What
+    has to improve is the objective that the iterations report, unless one of two
+    functions is given. ``evaluate`` maps weights to HeldOut after every iteration; the
+    best weights are then kept. ``look`` maps weights to their objective; it is asked
+    after the first iteration and then every ``n_iter_no_change + 1``, and the objective
+    has to improve by ``tol`` for each of them. Differences of objectives below
+    ``negligible`` are rounding.
     """
 
     def __init__(
         self,
         *,
-        tol,
-        n_iter_no_change,
-        evaluate=None,
-        look=None,
-        negligible=0.0,
-        progress=None,
-        tasks=None,
-    ):
+        tol: float,
+        n_iter_no_change: int,
+        evaluate: Callable[[Weights], HeldOut] | None = None,
+        look: Callable[[Weights], float] | None = None,
+        negligible: float = 0.0,
+        progress: "Progress | None" = None,
+        tasks: IterationTasks | None = None,
+    ) -> None:
         self._tol, self._patience = tol, n_iter_no_change
-        self._evaluate, self._progress, self._tasks = evaluate, progress, tasks
+        self._evaluate, self._look, self._negligible = evaluate, look, negligible
+        self._progress, self._tasks = progress, tasks
         self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
-        self._look, self._seen, self._lowest_seen = look, None, math.inf
-        self._lowest_weights = None
-        self._negligible = negligible
-        self.rises = self._gains_nothing = self.gains = False
-        self.losses, self.held_out, self._best_weights = [], [], None
-        self.failure = None
-        self.stop_requested = self.interrupted = False
+        # How many iterations there were at the latest look, and what objective.
+        self._seen: Any = None
+        self._lowest_seen = math.inf
+        self._lowest_weights: Weights | None = None
+        self._best_weights: Weights | None = None
+        self._gains_nothing = False
+        self.losses: list[Losses] = []
+        self.held_out: list[HeldOut] = []
+        # Whether the latest iteration was looked at, and has improved enough; whether
+        # the training stalled because it rose.
+        self.gains = self.rises = False
+        # Set by the loop: whether the user has ended the training, and why the solver
+        # cannot go on.
+        self.interrupted = False
+        self.failure: str | None = None
+        # Whether a callback has asked to stop.
+        self.stop_requested = False
 
     @property
-    def is_silent(self):
+    def is_silent(self) -> bool:
         """Whether nobody is told of the iterations."""
         return self._progress is None and self._tasks is None
 
     @property
-    def best_weights(self):
-        """See the class."""
+    def best_weights(self) -> Weights | None:
+        """The best weights on held-out rows; if the training rose, those before."""
         return self._lowest_weights if self.rises else self._best_weights
 
-    def note_rate(self, rate):
+    def note_rate(self, rate: float) -> None:
         """Let the progress show the learning rate of the iteration to come."""
         if self._progress is not None:
             self._progress.rate = rate
 
     @property
-    def stalled(self):
+    def stalled(self) -> bool:
         """Whether the latest iterations did not improve."""
         return self._gains_nothing or self._n_no_change > self._patience
 
-    def be_patient(self):
+    def be_patient(self) -> None:
         """Forget the stall: the training goes on in another way."""
         self._n_no_change, self._seen = 0, None
         self.rises = self._gains_nothing = False
 
-    def go_on(self):
+    def go_on(self) -> None:
         """Forget the stall, but not where it was: it is to be improved upon."""
         self._n_no_change, self._gains_nothing = 0, False
 
-    def conclude(self, get_weights):
-        """Say, of a training that ran out of epochs, whether it had stopped improving.
-
-        Parameters
-        ----------
-        get_weights : callable
-            Returns the weights at the end.
-        """
+    def conclude(self, get_weights: Callable[[], Weights]) -> bool:
+        """Say whether a training that ran out of epochs had stopped improving."""
         if self._look is None or self._seen is None:
             return False
         n_seen, _ = self._seen
         if n_seen < len(self.losses):
-            self._look_at(get_weights())
+            self._look_at(self._look, get_weights())
         return self._gains_nothing and not self.rises
 
-    def reason(self, settings):
-        """Say why a training has not converged, and what to change.
-
-        Parameters
-        ----------
-        settings : SparseAutoencoderTransformer
-            Whose parameters are read.
-        """
+    def reason(self, settings: Any) -> str:
+        """Say why a training has not converged, and what to change."""
         if self.failure is not None:
             return self.failure
         if self.rises:
@@ -149,8 +127,8 @@ class Monitor:
             "if the objective is near enough."
         )
 
-    def _look_at(self, weights):
-        objective, n_done = self._look(weights), len(self.losses)
+    def _look_at(self, look: Callable[[Weights], float], weights: Weights) -> None:
+        objective, n_done = look(weights), len(self.losses)
         if self._seen is not None:
             n_seen, before = self._seen
             least = self._tol * (n_done - n_seen) * max(objective, self._negligible)
@@ -162,31 +140,24 @@ class Monitor:
         self.rises = excess > max(RISE * self._lowest_seen, self._negligible)
         self._seen = [n_done, objective]
 
-    def start(self):
+    def start(self) -> None:
         """Start the clock of the progress: what was to be imported is imported."""
         if self._progress is not None:
             self._progress.start()
 
-    def begin_with(self, weights):
+    def begin_with(self, weights: Weights) -> None:
         """Take the weights of an earlier training for the best so far."""
         if self._evaluate is not None:
             objective = self._evaluate(weights).objective
             self._lowest, self._best_weights = objective, weights
 
-    def begin_iteration(self):
+    def begin_iteration(self) -> None:
         """Take note that an iteration begins, unless one has."""
         if self._tasks is not None:
             self._tasks.begin()
 
-    def update(self, losses, get_weights):
-        """Take note that an iteration has ended.
-
-        Parameters
-        ----------
-        losses : Losses
-        get_weights : callable
-            Returns the weights after the iteration.
-        """
+    def update(self, losses: Losses, get_weights: Callable[[], Weights]) -> None:
+        """Take note that an iteration has ended."""
         if not math.isfinite(losses.objective):
             raise NotFinite(
                 f"The objective became {losses.objective} at iteration "
@@ -206,7 +177,7 @@ class Monitor:
             self._progress.update(len(self.losses), losses.objective)
         if self._look is not None:
             if (len(self.losses) - 1) % (self._patience + 1) == 0:
-                self._look_at(get_weights())
+                self._look_at(self._look, get_weights())
         else:
             improved = watched < self._best - self._tol * abs(watched)
             self._n_no_change = 0 if improved else self._n_no_change + 1
@@ -229,7 +200,7 @@ class Monitor:
         "_best_weights",
     )
 
-    def state(self):
+    def state(self) -> dict:
         """Return what ``restore`` continues from, as plain values and arrays."""
         state = {name: getattr(self, name) for name in self._STATE}
         return state | {
@@ -237,13 +208,13 @@ class Monitor:
             "held_out": [list(held_out) for held_out in self.held_out],
         }
 
-    def restore(self, state):
+    def restore(self, state: dict) -> None:
         """Continue from the state of another monitor."""
         vars(self).update({name: state[name] for name in self._STATE})
         self.losses = [Losses(*losses) for losses in state["losses"]]
         self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
 
-    def close(self):
+    def close(self) -> None:
         """End the line of progress, and an iteration that was not finished."""
         if self._progress is not None:
             self._progress.close()
@@ -254,38 +225,37 @@ class Monitor:
 class Progress:
     """One line on standard error that is rewritten as the training goes on."""
 
-    def __init__(self, unit, n_total, name="SparseAutoencoderTransformer"):
+    def __init__(
+        self, unit: str, n_total: int, name: str = "SparseAutoencoderTransformer"
+    ) -> None:
         self._unit, self._n_total, self._name = unit, n_total, name
-        self._shown, self.rate = -math.inf, None
+        self._shown = -math.inf
+        self.rate: float | None = None
 
-    def _rate(self):
-        return "" if self.rate is None else f", learning rate {self.rate:.2g}"
-
-    def start(self):
+    def start(self) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
 
-    def update(self, n_done, objective):
+    def update(self, n_done: int, objective: float) -> None:
         """Show an iteration, ten times a second at most."""
-        now = time.perf_counter()
-        if now - self._shown < 0.1 and n_done < self._n_total:
-            self._last = n_done, objective
-            return
-        self._shown = now
-        self._write(n_done, objective)
+        self._last, now = (n_done, objective), time.perf_counter()
+        if now - self._shown >= 0.1 or n_done >= self._n_total:
+            self._shown = now
+            self._write()
 
-    def _write(self, n_done, objective):
-        self._last = n_done, objective
+    def _write(self) -> None:
+        n_done, objective = self._last
+        rate = "" if self.rate is None else f", learning rate {self.rate:.2g}"
         elapsed = time.perf_counter() - self._start
         sys.stderr.write(
             f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
-            f"objective {objective:.6g}{self._rate()}, {elapsed:.1f} s"
+            f"objective {objective:.6g}{rate}, {elapsed:.1f} s"
         )
         sys.stderr.flush()
 
-    def close(self):
+    def close(self) -> None:
         """Show the last iteration and end the line."""
         if self._shown > -math.inf:
-            self._write(*self._last)
+            self._write()
             sys.stderr.write("\n")
             sys.stderr.flush()

@@ -16,8 +16,9 @@ from .._network.coordinates import Coordinates
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
 from .._network.problem import Architecture, Problem, coefficients_of
-from .._network.reading import is_streamed
+from .._network.reading import Rows, is_streamed
 from .._network.scaling import Moments, Scaling
+from .monitor import Weights
 from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
 from .settings import FittedSettings, n_held_out, rows_of_a_batch
 
@@ -43,152 +44,90 @@ class Continuation(NamedTuple):
 
     After a ``fit`` without ``warm_start`` it is a few numbers, and all from ``weights``
     on is None.
-
-    Attributes
-    ----------
-    optimizer : str
-    rate : float or None
-        At which an automatic rate started.
-    n_samples_seen : int
-        Rows of all calls of ``partial_fit``.
-    deviations : ndarray of shape (n_features,)
-        Standard deviations of their columns.
-    n_batches, weights, statistic, average, optimizer_variables
-        The ``State``.
-    axes, spread : ndarray or None
-        The ``Coordinates`` that it is in.
-    random_state : RandomState
-        Of the order of the rows.
     """
 
     optimizer: str
-    rate: float | None
+    rate: float | None  # at which an automatic rate started
+    # Rows of all calls of ``partial_fit``, and standard deviations of their columns.
     n_samples_seen: int
     deviations: np.ndarray
+    # The ``State``, the ``Coordinates`` that it is in, and the order of the rows.
     n_batches: float
-    weights: list | None = None
+    weights: Weights | None = None
     statistic: np.ndarray | None = None
-    average: list | None = None
+    average: Weights | None = None
     optimizer_variables: list | None = None
     axes: np.ndarray | None = None
     spread: np.ndarray | None = None
     random_state: np.random.RandomState | None = None
 
     @property
-    def state(self):
+    def state(self) -> State:
         """The state of the training."""
         return State(*(getattr(self, name) for name in State._fields))
 
-    def without_weights(self):
-        """Return what is left for weights that this training has not led to."""
-        return Continuation(*self[: self._fields.index("weights")])
+    def without_weights(self) -> "Continuation":
+        """Return it without the state, for weights that come from elsewhere."""
+        given: Any = self[: self._fields.index("weights")]
+        return Continuation(*given)
 
 
 class EarlierFit(NamedTuple):
-    """The fit that a training continues.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    problem : Problem
-    recent : Recent
-    rho_hat : ndarray of shape (n_components,)
-    continuation : Continuation or None
-        None if only the weights were kept.
-    """
+    """The fit that a training continues."""
 
     parameters: Parameters
     problem: Problem
     recent: Recent
     rho_hat: np.ndarray
-    continuation: Continuation | None
+    continuation: Continuation | None  # None if only the weights were kept
 
     @property
-    def can_go_on(self):
-        """Whether the state of the training was kept, too."""
-        return self.continuation is not None and self.continuation.weights is not None
+    def random_state(self) -> Any:
+        """The random state to go on with; None if the state was not kept."""
+        return self.continuation and self.continuation.random_state
 
     @property
-    def moments(self):
-        """Those of all rows that ``partial_fit`` has seen."""
-        seen = self.continuation
+    def moments(self) -> Moments:
+        """The moments of all rows that ``partial_fit`` has seen."""
+        seen: Any = self.continuation
         offset = self.problem.scaling.offset
         return Moments(offset, seen.deviations, seen.n_samples_seen)
 
 
 class Plan(NamedTuple):
-    """What a call of ``fit`` or ``partial_fit`` has decided before its first step.
+    """What a call of ``fit`` or ``partial_fit`` has decided before its first step."""
 
-    Attributes
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The rows to train on.
-    X_held_out : {ndarray, CSR matrix} or None
-    moments : Moments
-        Of all rows that the training goes by.
-    problem : Problem
-    weights : list of ndarray
-        To start from, in the training's units.
-    rng : RandomState
-    earlier : EarlierFit or None
-        The fit that is continued.
-    partial : bool
-        Whether it is one epoch of ``partial_fit``.
-    step : {"epoch", "iteration"}
-        What the monitor is told of.
-    max_iter : int
-    minibatches : MiniBatches or None
-        How the engine takes mini-batches; None for "lbfgs".
-    rate : FixedRate or AutomaticRate
-        At its start; see ``new_rate``.
-    """
-
-    X: Any
-    X_held_out: Any
-    moments: Moments
+    X: Rows  # to train on
+    X_held_out: Rows | None
+    moments: Moments  # of all rows that the training goes by
     problem: Problem
-    weights: list
+    weights: Weights  # to start from, in the training's units
     rng: np.random.RandomState
     earlier: EarlierFit | None
-    partial: bool
-    step: str
+    partial: bool  # one epoch of ``partial_fit``
+    step: str  # what the monitor is told of: "epoch" or "iteration"
     max_iter: int
-    minibatches: Any
-    rate: FixedRate
+    minibatches: Any  # MiniBatches, or None for "lbfgs"
+    rate: FixedRate  # at its start; see ``new_rate``
 
-    def new_rate(self):
+    def new_rate(self) -> FixedRate:
         """Return the rate of a training that begins."""
         return copy.copy(self.rate)
 
-    def objective_of(self, weights, n_rows):
+    def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
         rows = self.X[:: -(-self.X.shape[0] // n_rows)]
         folded = self.problem.folded(weights)
         return evaluate(rows, folded, self.problem).losses.objective
 
 
-def make_plan(settings, X, earlier, *, partial):
-    """Decide everything that comes before the first step.
-
-    Parameters
-    ----------
-    settings : SparseAutoencoderTransformer
-        Whose parameters are read.
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-    earlier : EarlierFit or None
-    partial : bool
-        Whether the training is one epoch of ``partial_fit``.
-
-    Returns
-    -------
-    plan : Plan
-    """
+def make_plan(
+    settings: Any, X: Rows, earlier: EarlierFit | None, *, partial: bool
+) -> Plan:
+    """Decide everything that comes before the first step."""
     # A copy: a training that fails leaves the state to continue from as it was.
-    rng = (
-        copy.deepcopy(earlier.continuation.random_state)
-        if earlier and earlier.can_go_on
-        else check_random_state(settings.random_state)
-    )
+    rng = earlier and copy.deepcopy(earlier.random_state)
+    rng = rng or check_random_state(settings.random_state)
     X_held_out = None
     if settings.early_stopping and not partial:
         # With a fixed seed, the samples that an earlier call has held out.
@@ -196,10 +135,11 @@ def make_plan(settings, X, earlier, *, partial):
         X, X_held_out = hold_out(X, settings.validation_fraction, split)
     moments = Moments.of(X)
     follows = partial and earlier and earlier.continuation
-    if follows:
+    if earlier and follows:
         moments, earlier = _moments_of_stream(moments, earlier)
-    scaling = earlier.problem.scaling if earlier else None
-    if scaling is None or follows:
+    if earlier and not follows:
+        scaling = earlier.problem.scaling
+    else:
         # A stream is scaled by all of it that has been seen: a first piece may differ.
         scaling = Scaling.from_moments(
             moments,
@@ -207,15 +147,14 @@ def make_plan(settings, X, earlier, *, partial):
             linear_output=settings.output_activation == "linear",
         )
     if earlier:
-        rho_hat, weights = earlier.rho_hat, scaling.unfold(earlier.parameters)
+        rho_hat, weights = earlier.rho_hat, scaling.unfold(earlier.parameters.arrays)
     else:
         weights, rho_hat = starting_weights(X, scaling, settings, rng)
     fitted = FittedSettings.of(settings)
+    chosen = earlier and earlier.problem.coefficients
     problem = Problem(
         Architecture.of(fitted, X.shape[1], X.dtype),
-        coefficients_of(
-            settings, moments, scaling, earlier and earlier.problem.coefficients
-        ),
+        coefficients_of(settings, moments, scaling, chosen),
         scaling,
     )
     plan = Plan(
@@ -237,7 +176,9 @@ def make_plan(settings, X, earlier, *, partial):
     return _with_minibatches(plan, settings, rho_hat)
 
 
-def hold_out(X, validation_fraction, rng):
+def hold_out(
+    X: Rows, validation_fraction: float, rng: np.random.RandomState
+) -> tuple[Rows, Rows]:
     """Split the rows into those to train on and those to validate on."""
     n_training = X.shape[0] - n_held_out(validation_fraction, X.shape[0])
     if is_streamed(X):
@@ -246,7 +187,9 @@ def hold_out(X, validation_fraction, rng):
     return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
 
 
-def _moments_of_stream(own, earlier):
+def _moments_of_stream(
+    own: Moments, earlier: EarlierFit
+) -> tuple[Moments, EarlierFit | None]:
     """Return the moments of a stream with another call, and what the call continues.
 
     Rows that spread far more than those before are taken in the units of those if they
@@ -255,10 +198,11 @@ def _moments_of_stream(own, earlier):
     past, moments = earlier.moments, earlier.moments.joined_with(own)
     if moments.deviation <= MOST_GROWTH * past.deviation:
         return moments, earlier
+    continued: EarlierFit | None = None
+    consequence = "training starts afresh"
     if own.n_samples < LEAST_EVIDENCE * past.n_samples:
-        moments, consequence = past, "they are taken in the units of those"
-    else:
-        earlier, consequence = None, "training starts afresh"
+        moments, continued = past, earlier
+        consequence = "they are taken in the units of those"
     if own.n_samples < past.n_samples and past.deviation > 0:
         distance = np.linalg.norm(own.offset - past.offset) / math.sqrt(len(own.offset))
         times = math.hypot(own.deviation, distance) / past.deviation
@@ -268,10 +212,10 @@ def _moments_of_stream(own, earlier):
             "(StandardScaler), or leave out rows that are broken.",
             stacklevel=6,
         )
-    return moments, earlier
+    return moments, continued
 
 
-def _with_minibatches(plan, settings, rho_hat):
+def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
     """Return a plan with how the engine is to take mini-batches, and the rate."""
     with starting_tensorflow(to_train=True):
         from .._engine.minibatch import MiniBatches
@@ -290,8 +234,7 @@ def _with_minibatches(plan, settings, rho_hat):
     past = plan.earlier and plan.earlier.continuation
     if past is not None and past.optimizer != repr(optimizer):
         past = None
-    kept = past if past is not None and past.weights is not None else None
-    coordinates = _coordinates(plan, settings, kept)
+    coordinates = _coordinates(plan, settings, past)
     automatic = optimizer.takes_rate and settings.learning_rate == "auto"
     if automatic:
         rate = past and past.rate
@@ -315,7 +258,7 @@ def _with_minibatches(plan, settings, rho_hat):
         falls=0.0 if optimizer.is_sgd or not automatic else ADAM_FALLS,
         rng=plan.rng,
         max_iter=plan.max_iter,
-        state=_starting_state(plan, coordinates, kept, rho_hat, past),
+        state=_starting_state(plan, coordinates, past, rho_hat),
     )
     if automatic:
         rate = AutomaticRate(rate, plan.objective_of(plan.weights, SAMPLE_ROWS))
@@ -324,37 +267,38 @@ def _with_minibatches(plan, settings, rho_hat):
     return plan._replace(minibatches=minibatches, rate=rate)
 
 
-def _coordinates(plan, settings, kept):
+def _coordinates(plan: Plan, settings: Any, past: Continuation | None) -> Coordinates:
     """Return what the weights are moved in: for "adam", principal axes if they pay."""
     X, (architecture, _, scaling) = plan.X, plan.problem
     features = Coordinates.of_features(architecture.activation)
-    if kept is not None:
-        return features._replace(axes=kept.axes, spread=kept.spread)
+    if past is not None and past.weights is not None:
+        return features._replace(axes=past.axes, spread=past.spread)
     if settings.solver != "adam" or not scaling.linear_output:
         return features
-    continues = plan.partial or settings.warm_start
     # Rows that are not held would be turned anew in each epoch.
     if plan.max_iter > 1 and 4 * math.prod(X.shape) > reading.BLOCK_BYTES:
         return features
+    may_drop = not (plan.partial or settings.warm_start)
     return Coordinates.along_axes(
-        X, scaling, architecture.activation, may_drop=not continues
+        X, scaling, architecture.activation, may_drop=may_drop
     )
 
 
-def _starting_state(plan, coordinates, kept, rho_hat, past):
+def _starting_state(
+    plan: Plan, coordinates: Coordinates, past: Continuation | None, rho_hat: np.ndarray
+) -> State:
     """Return the state to begin or to continue with."""
-    if kept is None:
-        weights = plan.weights
-        if plan.earlier is None:
-            weights = coordinates.restricted(weights)
+    earlier, weights = plan.earlier, plan.weights
+    if earlier is None:
+        weights = coordinates.restricted(weights)
+    if earlier is None or past is None or past.weights is None:
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
-    state, scaling = kept.state, plan.problem.scaling
-    before = plan.earlier.problem.scaling
+    state, before, scaling = past.state, earlier.problem.scaling, plan.problem.scaling
     if scaling.equals(before):
         return state
 
-    def restated(weights):
+    def restated(weights: Weights) -> Weights:
         weights = scaling.unfold(before.fold(coordinates.leave(weights)))
         return coordinates.enter(weights)
 

@@ -1,11 +1,16 @@
 """The learning rate of a training, as its epochs tell."""
 
 import math
+from typing import Any
 
 import numpy as np
 
+from .._network.coordinates import Coordinates
 from .._network.initialization import SAMPLE_ROWS
+from .._network.problem import Problem
+from .._network.reading import Rows
 from .._objective.activations import ACTIVATIONS
+from .monitor import Monitor
 
 # The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
 # higher; with 3 some of those on colour patches do not settle.
@@ -33,49 +38,42 @@ ANNEALED_SHARE = 0.3
 
 
 class FixedRate:
-    """A rate that stays, or None where there is none to set.
-
-    Parameters
-    ----------
-    rate : float or None
-    ends_at_plateau : bool, default=True
-        Whether a training that stalls ends.
-    """
+    """A rate that stays, or None where there is none to set."""
 
     # Whether an epoch may be lost, after which the training returns to earlier weights.
     may_return = False
 
     # The attributes that ``state`` consists of.
-    _STATE = ("rate",)
+    _STATE: tuple[str, ...] = ("rate",)
 
-    def __init__(self, rate, *, ends_at_plateau=True):
+    def __init__(self, rate: Any, *, ends_at_plateau: bool = True) -> None:
         self.rate, self._ends = rate, ends_at_plateau
 
-    def at(self, epoch):
+    def at(self, epoch: int) -> Any:
         """Return the rate of an epoch, counted from 0."""
         return self.rate
 
-    def limit(self, max_iter):
+    def limit(self, max_iter: int) -> int:
         """Return how many epochs there are at most."""
         return max_iter
 
-    def loses(self, objective):
+    def loses(self, objective: float) -> bool:
         """Say whether an epoch is lost: whether to return to earlier weights."""
         return False
 
-    def is_lowest(self, objective):
+    def is_lowest(self, objective: float) -> bool:
         """Say whether the weights before this epoch are ones to return to."""
         return False
 
-    def answer(self, monitor, n_epochs):
-        """Answer to what a monitor says after so many epochs; True is the end."""
+    def answer(self, monitor: Monitor, n_epochs: int) -> bool:
+        """Say, from what the monitor says after so many epochs, whether to end."""
         return self._ends and monitor.stalled
 
-    def state(self):
+    def state(self) -> dict:
         """Return what ``restore`` continues from, as plain values."""
         return {name: getattr(self, name) for name in self._STATE}
 
-    def restore(self, state):
+    def restore(self, state: dict) -> None:
         """Continue from the state of another one."""
         vars(self).update(state)
 
@@ -83,26 +81,21 @@ class FixedRate:
 class AutomaticRate(FixedRate):
     """A rate that falls where epochs show that it is too large.
 
-    Parameters
-    ----------
-    rate : float
-        At the start.
-    lowest : float
-        The objective at the start, on some rows.
+    ``lowest`` is the objective at the start, on some rows.
     """
 
     may_return = True
     _STATE = ("rate", "_lowest", "_n_returns", "_is_lowered")
 
-    def __init__(self, rate, lowest):
+    def __init__(self, rate: float, lowest: float) -> None:
         super().__init__(rate)
         self._lowest, self._n_returns, self._is_lowered = lowest, 0, False
 
-    def loses(self, objective):
+    def loses(self, objective: float) -> bool:
         """Say whether an epoch is lost, and lower the rate if it is."""
         if self._n_returns == MOST_RETURNS:
             return False
-        least = np.finfo(np.float32).tiny
+        least = float(np.finfo(np.float32).tiny)
         if objective < LOST * max(self._lowest, least):
             self._lowest = min(objective, self._lowest)
             return False
@@ -110,11 +103,11 @@ class AutomaticRate(FixedRate):
         self.rate /= 4
         return True
 
-    def is_lowest(self, objective):
+    def is_lowest(self, objective: float) -> bool:
         """Say whether an epoch that is not lost has the lowest objective so far."""
         return objective == self._lowest
 
-    def answer(self, monitor, n_epochs):
+    def answer(self, monitor: Monitor, n_epochs: int) -> bool:
         """Lower the rate at a plateau or a rise, and end if that has gained nothing."""
         if monitor.gains:
             self._is_lowered = False
@@ -140,23 +133,23 @@ class AnnealedRate(FixedRate):
 
     _STATE = ("rate", "_hold", "_end")
 
-    def __init__(self, rate, max_iter):
+    def __init__(self, rate: float, max_iter: int) -> None:
         super().__init__(rate)
         self._hold = max_iter - math.floor(ANNEALED_SHARE * max_iter)
         self._end = max_iter
 
-    def at(self, epoch):
+    def at(self, epoch: int) -> float:
         """Return the rate of an epoch, counted from 0."""
         if epoch < self._hold:
             return self.rate
         progress = (epoch - self._hold + 1) / (self._end - self._hold + 1)
         return self.rate * (0.505 + 0.495 * math.cos(math.pi * progress))
 
-    def limit(self, max_iter):
+    def limit(self, max_iter: int) -> int:
         """Return how many epochs there are at most."""
         return self._end
 
-    def answer(self, monitor, n_epochs):
+    def answer(self, monitor: Monitor, n_epochs: int) -> bool:
         """Begin to fall at a plateau, unless that has begun."""
         if monitor.stalled and n_epochs < self._hold:
             self._hold = n_epochs
@@ -165,13 +158,15 @@ class AnnealedRate(FixedRate):
         return False
 
 
-def automatic_rate(X, problem, coordinates, *, is_sgd):
+def automatic_rate(
+    X: Rows, problem: Problem, coordinates: Coordinates, *, is_sgd: bool
+) -> float:
     """Return the rate that ``learning_rate="auto"`` starts at.
 
-    A step of Adam moves every weight by the rate, up or down. What that moves the input
-    of a unit by is largest, in mean square over the rows, where the signs of the steps
-    are those for which the features add up most; what it moves the output by grows with
-    the sum of the codes, about n_components rho. Both are held to a share of one.
+    A step of Adam moves every weight by the rate, up or down. It moves the input of a
+    unit farthest, in mean square over the rows, where the steps have the signs for
+    which the features add up most. It moves the output the farther, the larger the sum
+    of the codes is, about n_components rho. Both moves are held to a share of one.
 
     The curvature that a step of SGD meets grows with the squared norms of the rows,
     weighed by themselves: a few long rows set its limit.
@@ -179,7 +174,11 @@ def automatic_rate(X, problem, coordinates, *, is_sgd):
     architecture, coefficients, scaling = problem
     rows = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
     rows = scaling.standardize(rows, out=np.empty(rows.shape))
-    of_bias = _move_of_bias(architecture, coefficients.rho)
+    # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
+    # without an upper end, the curvature of KL, which the slope of other units lessens.
+    of_bias, objective = 1.0, architecture.objective
+    if not objective.activation.is_bounded:
+        of_bias = objective.penalty.curvature(coefficients.rho)
     if is_sgd:
         squares = np.square(rows).sum(axis=1)
         total = squares.sum()
@@ -193,16 +192,7 @@ def automatic_rate(X, problem, coordinates, *, is_sgd):
     return ACTIVATIONS[architecture.activation].adam_step / math.sqrt(moves)
 
 
-def _move_of_bias(architecture, rho):
-    """Return the square of what a step of the bias moves a unit by, as KL sees it."""
-    objective = architecture.objective
-    if objective.activation.is_bounded:
-        return 1.0
-    # The curvature of the penalty, which the slope of other units lessens.
-    return objective.penalty.curvature(rho)
-
-
-def _largest_move(rows):
+def _largest_move(rows: np.ndarray) -> float:
     """Return the mean square of rows @ s for the signs s that make it large."""
     signs = np.ones(rows.shape[1])
     for _ in range(10):

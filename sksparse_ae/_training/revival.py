@@ -5,6 +5,7 @@ import numpy as np
 from .._network.autoencoder import Parameters
 from .._network.initialization import bias_for_mean_activation
 from .._network.units import UnitStatistics
+from .monitor import Weights
 
 # Epochs between two looks. A unit needs some to learn before it is judged.
 INTERVAL = 10
@@ -24,44 +25,29 @@ class Reviver:
     start of a training, its input has unit variance and its rho_hat is rho. What the
     old unit added to the output on average goes to the output's bias.
 
-    Parameters
-    ----------
-    sample : ndarray of shape (n_rows, n_features)
-        Rows less their mean, in the units of the training.
-    offset : ndarray of shape (n_features,)
-        What is added to a row to get what its reconstruction is to be.
-    rho : float
-    activation, output_activation : str
-    rng : RandomState
-        Its state is part of a training's.
-
-    Attributes
-    ----------
-    rho, rng
+    The sample holds rows less their mean, in the units of the training. A row plus
+    ``offset`` is what its reconstruction is to be. The state of ``rng`` is part of a
+    training's.
     """
 
-    def __init__(self, sample, offset, rho, activation, output_activation, rng):
-        self._sample, self._offset, self.rho = sample, offset, rho
+    def __init__(
+        self,
+        sample: np.ndarray,
+        offset: np.ndarray,
+        rho: float,
+        activation: str,
+        output_activation: str,
+        rng: np.random.RandomState,
+    ) -> None:
+        self._sample, self._offset, self.rho, self.rng = sample, offset, rho, rng
         self._activations = activation, output_activation
-        self.rng = rng
 
-    def is_due(self, n_epochs, max_iter):
+    def is_due(self, n_epochs: int, max_iter: int) -> bool:
         """Say whether to look after so many epochs."""
         return n_epochs % INTERVAL == 0 and n_epochs < REVIVING_SHARE * max_iter
 
-    def revive(self, weights):
-        """Start the inactive units anew.
-
-        Parameters
-        ----------
-        weights : list of ndarray
-            W1, b1, W2, b2 in the training's units.
-
-        Returns
-        -------
-        weights : list of ndarray
-        revived : ndarray of shape (n_components,), bool
-        """
+    def revive(self, weights: Weights) -> tuple[Weights, np.ndarray]:
+        """Start the inactive units anew; return the weights and the new units."""
         W1, b1, W2, b2 = (np.array(w, dtype=np.float64) for w in weights)
         parameters = Parameters(W1, b1, W2, b2, *self._activations)
         codes = parameters.encode(self._sample)

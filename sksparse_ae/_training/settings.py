@@ -3,10 +3,11 @@
 import inspect
 import math
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from .._network.reading import Rows
 from .._network.validation import check_range
 from .._objective.losses import LOSSES
 from .._objective.penalties import PENALTIES
@@ -18,14 +19,9 @@ CONTINUED = ("n_components", "activation", "output_activation", "loss", "scale")
 class FittedSettings(NamedTuple):
     """What the parameters were in the latest training.
 
-    Whatever says something of a fit reads them here: the parameters may have been set
-    since, for the next one. What beta and the weight decay came to is in ``beta_`` and
-    ``weight_decay_``.
-
-    Attributes
-    ----------
-    step : {"epoch", "iteration"}
-        What an iteration of the solver is.
+    Code that reports on a fit reads them here: the estimator's parameters may have been
+    set since, for the next fit. The values of beta and the weight decay that a training
+    went by are in ``beta_`` and ``weight_decay_``.
     """
 
     n_components: int
@@ -36,34 +32,30 @@ class FittedSettings(NamedTuple):
     rho: float
     beta: float
     penalty: str
-    step: str
+    step: str  # what an iteration of the solver is: "epoch" or "iteration"
 
     @classmethod
-    def of(cls, estimator):
-        """Take them from the parameters of an estimator."""
+    def of(cls, estimator: Any) -> Self:
+        """Return the parameters of an estimator."""
         step = "iteration" if estimator.solver == "lbfgs" else "epoch"
         *parameters, _, _ = cls._fields
         given = [getattr(estimator, name) for name in parameters]
-        return cls(*given, estimator._penalty, step)
+        return cls._make([*given, estimator._penalty, step])
 
 
-def as_python(value):
+def as_python(value: Any) -> Any:
     """Return a NumPy scalar as the Python number, bool or str that it stands for.
 
     Arithmetic would keep its dtype, in which 0.1 is rounded and 127 + 1 overflows.
     """
-    for scalar, python_type in (
-        (np.bool_, bool),
-        (np.integer, int),
-        (np.floating, float),
-        (np.str_, str),
-    ):
+    kinds = (np.bool_, bool), (np.integer, int), (np.floating, float), (np.str_, str)
+    for scalar, python_type in kinds:
         if isinstance(value, scalar):
             return python_type(value)
     return value
 
 
-def with_python_parameters(estimator):
+def with_python_parameters(estimator: Any) -> Any:
     """Return an estimator with its attributes, and its parameters ``as_python``."""
     settings = object.__new__(type(estimator))
     vars(settings).update(vars(estimator))
@@ -72,20 +64,15 @@ def with_python_parameters(estimator):
     return settings
 
 
-def check_settings(settings, X, *, partial):
-    """Raise for parameters that contradict each other or the data.
+def check_settings(settings: Any, X: Rows, *, partial: bool) -> None:
+    """Raise for parameters, each valid by itself, that contradict others or the data.
 
-    Parameters
-    ----------
-    settings : SparseAutoencoderTransformer
-        Whose parameters, each valid by itself, are read.
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-    partial : bool
-        Whether they are those of a ``partial_fit``, which uses fewer.
+    A ``partial_fit`` uses fewer of them.
     """
     n_samples = X.shape[0]
     PENALTIES[settings._penalty].check(settings.rho)
-    needed = LOSSES[settings.loss].output_activation
+    loss: Any = LOSSES[settings.loss]
+    needed = loss.output_activation
     if needed not in (None, settings.output_activation):
         raise ValueError(
             f"loss={settings.loss!r} needs output_activation={needed!r}; got "
@@ -115,21 +102,19 @@ NOT_OF_LBFGS = ("batch_size", "learning_rate", "revive", "rho_hat", "shuffle")
 NOT_OF_PARTIAL_FIT = ("checkpoint_dir", "early_stopping", "revive")
 
 
-def warn_of_unused(settings, *, partial):
+def warn_of_unused(settings: Any, *, partial: bool) -> None:
     """Warn of parameters that are not their defaults and that a fit does not read.
 
     A search over one would find all its candidates alike.
     """
     defaults = inspect.signature(type(settings)).parameters
-    unused = {}
+    unused: dict[str, str] = {}
     if settings.solver == "lbfgs":
         unused |= dict.fromkeys(NOT_OF_LBFGS, "solver='lbfgs'")
         if not settings.early_stopping:
-            reason = "solver='lbfgs' and early_stopping=False"
-            unused["n_iter_no_change"] = reason
+            unused["n_iter_no_change"] = "solver='lbfgs' and early_stopping=False"
     elif not isinstance(settings.solver, str):
-        reason = "a Keras optimizer, which brings its own"
-        unused["learning_rate"] = reason
+        unused["learning_rate"] = "a Keras optimizer, which brings its own"
     if not settings.early_stopping:
         unused["validation_fraction"] = "early_stopping=False"
     if partial:
@@ -143,7 +128,7 @@ def warn_of_unused(settings, *, partial):
         warnings.warn(f"{'; '.join(told)}.", UserWarning, stacklevel=6)
 
 
-def check_continues(settings, fitted_settings):
+def check_continues(settings: Any, fitted_settings: FittedSettings) -> None:
     """Raise if a parameter differs from that of the training to be continued."""
     for name in CONTINUED:
         value = getattr(fitted_settings, name)
@@ -155,12 +140,12 @@ def check_continues(settings, fitted_settings):
             )
 
 
-def n_held_out(validation_fraction, n_samples):
+def n_held_out(validation_fraction: float, n_samples: int) -> int:
     """Return how many samples ``early_stopping`` holds out."""
     return math.ceil(validation_fraction * n_samples)
 
 
-def rows_of_a_batch(batch_size, n_samples):
+def rows_of_a_batch(batch_size: int | str, n_samples: int) -> int:
     """Return how many rows a batch has.
 
     If "auto", a fortieth of all, down to a power of two, from 32 to 256: few values, as
