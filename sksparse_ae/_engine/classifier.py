@@ -16,7 +16,6 @@ from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
 from .optimizers import OptimizerSpec
 from .programs import (
-    Graph,
     Program,
     Run,
     even_batches,
@@ -109,32 +108,8 @@ class StackProgram(Program):
         weights = self.network.variables
         super().__init__(weights, spec.build_for(weights))
 
-    def epoch_graph(
-        self, data: Any, n_rows: Any, objective: StackObjective, *, compiled: bool
-    ) -> Graph:
-        """Return ``epoch`` for arguments like these as a graph, compiled or not."""
-        signature = tf.nest.map_structure(
-            tf.TensorSpec.from_tensor, (data, n_rows, objective)
-        )
-        return self.graph(self.epoch, *signature, compiled=compiled)
-
-    def cross_entropy_at(
-        self,
-        weights: list[np.ndarray],
-        rows: tuple[Any, ...],
-        objective: StackObjective,
-    ) -> float:
-        """Return the summed cross-entropy of rows at weights, layer by layer."""
-        with self._at(weights):
-            X, targets, row_weights = rows
-            return float(self.network.cross_entropy(X, targets, row_weights, objective))
-
-    def decay_at(self, weights: list[np.ndarray], objective: StackObjective) -> float:
-        """Return the penalty on weights, layer by layer."""
-        with self._at(weights):
-            return float(self.network.decay(objective))
-
-    def _at(self, weights: list[np.ndarray]) -> keras.StatelessScope:
+    def at(self, weights: list[np.ndarray]) -> keras.StatelessScope:
+        """Return a context in which the network has these weights, layer by layer."""
         values = zip(self.weights, weights, strict=True)
         return keras.StatelessScope(state_mapping=list(values))
 
@@ -218,10 +193,12 @@ class StackEngine:
         )
         n_outputs = sum(layer.units for layer in self._program.network.layers)
         n_steps = max_iter * self._n_samples / batch_size
-        self._graph = self._program.epoch_graph(
-            tf.zeros([self._stream.chunk_rows, n_columns]),
-            tf.constant(0),
-            self._objective,
+        chunk = tf.zeros([self._stream.chunk_rows, n_columns])
+        self._graph = self._program.graph(
+            self._program.epoch,
+            *tf.nest.map_structure(
+                tf.TensorSpec.from_tensor, (chunk, tf.constant(0), self._objective)
+            ),
             compiled=worth_compiling(n_steps, batch_size * n_outputs),
         )
 
@@ -233,7 +210,8 @@ class StackEngine:
             arguments = data, tf.constant(n_rows), self._objective
             (loss,) = self._run.call(self._graph, *arguments)
             total += float(loss)
-        decay = self._program.decay_at(self.weights(), self._objective)
+        with self._program.at(self.weights()):
+            decay = float(self._program.network.decay(self._objective))
         return [Losses(total / self._n_samples, 0.0, np.nan, decay)]
 
     def rate_now(self, rate: float) -> float:
@@ -251,10 +229,12 @@ class StackEngine:
         self, rows: tuple[np.ndarray, ...]
     ) -> Callable[[list[np.ndarray]], float]:
         """Return a function from weights to the mean cross-entropy of other rows."""
-        tensors, n_rows = _tensors(rows), len(rows[0])
+        X, targets, row_weights = _tensors(rows)
+        network = self._program.network
 
         def mean_cross_entropy(weights: list[np.ndarray]) -> float:
-            loss = self._program.cross_entropy_at(weights, tensors, self._objective)
-            return loss / n_rows
+            with self._program.at(weights):
+                loss = network.cross_entropy(X, targets, row_weights, self._objective)
+            return float(loss) / X.shape[0]
 
         return mean_cross_entropy

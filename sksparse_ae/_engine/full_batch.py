@@ -35,12 +35,9 @@ class FullBatchProgram:
         self._shapes = [tuple(v.shape) for v in self._network.variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         self.size = sum(self._sizes)
-        # Whether they are compiled: ``sum_over_rows`` and ``gradient_and_terms``.
+        functions = self.sum_over_rows, self.gradient_and_terms
         self.graphs = {
-            compiled: tuple(
-                as_graph(function, compiled=compiled)
-                for function in (self.sum_over_rows, self.gradient_and_terms)
-            )
+            compiled: [as_graph(function, compiled=compiled) for function in functions]
             for compiled in (False, True)
         }
 
@@ -98,12 +95,8 @@ class FullBatchProgram:
     @contextlib.contextmanager
     def _at(self, vector: Any) -> Iterator[list[Any]]:
         """Yield the weights of a vector; the network has them within the block."""
-        weights = [
-            tf.reshape(part, shape)
-            for part, shape in zip(
-                tf.split(vector, self._sizes), self._shapes, strict=True
-            )
-        ]
+        parts = zip(tf.split(vector, self._sizes), self._shapes, strict=True)
+        weights = [tf.reshape(part, shape) for part, shape in parts]
         values = zip(self._network.variables, weights, strict=True)
         with keras.StatelessScope(state_mapping=list(values)):
             yield weights

@@ -11,7 +11,7 @@ import tensorflow as tf
 from .._network.coordinates import Coordinates
 from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
-from .._objective.objective import Coefficients, DataTerms, Losses
+from .._objective.objective import Coefficients, Losses
 from .network import Network
 from .optimizers import OptimizerSpec, unit_axes
 from .programs import (
@@ -248,7 +248,11 @@ class MiniBatchProgram(Program):
                 scaled = self.optimizer.scale_loss(part * objective)
             gradients = tape.gradient(scaled, variables)
             self._apply(gradients, pace.rate, falling)
-            self._note_statistic(X, row_weights, terms)
+            if self._follows:  # move the running mean to the new weights
+                after = self.network.statistic(X, row_weights)
+                self._statistic.assign(terms.estimate + after - terms.own_statistic)
+            else:
+                self._statistic.assign(terms.own_statistic)
             n_batches += part
             self._note_average(part, n_batches)
             return number + 1, n_batches, total + n_valid * tf.stack(terms.reported)
@@ -277,14 +281,6 @@ class MiniBatchProgram(Program):
                 shape = [-1] + [1] * (len(old.shape) - 1)
                 change = tf.reshape(rate * falling, shape) * (variable.value - old)
                 variable.assign(old + change)
-
-    def _note_statistic(self, X: Any, row_weights: Any, terms: DataTerms) -> None:
-        """Move the running mean to the new weights."""
-        if not self._follows:
-            self._statistic.assign(terms.own)
-            return
-        after = self.network.statistic(X, row_weights)
-        self._statistic.assign(terms.estimate + after - terms.own)
 
     def _note_average(self, part: Any, n_batches: Any) -> None:
         """Take the new weights into the average.
@@ -471,13 +467,11 @@ class MiniBatchEngine:
         """Return a copy of the training's state."""
         run = self._run
         statistic, *average = values_of(run.extra)
-        return State(
+        weights, kept_values = (
             values_of(run.weights),
-            statistic,
-            average or None,
             values_of(run.optimizer_variables),
-            self.n_batches,
         )
+        return State(weights, statistic, average or None, kept_values, self.n_batches)
 
     def restore(self, state: State) -> None:
         """Go on from a state that ``state`` has returned."""

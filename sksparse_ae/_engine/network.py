@@ -95,29 +95,21 @@ class Network:
         self._origin = origin  # the decoder subtracts it from codes
         self.objective = architecture.objective
         self.models: tuple[int, ...] = () if n_models is None else (n_models,)
+        n_features, n_components = architecture.n_features, architecture.n_components
+        settings: Any = {"models": self.models, "dtype": architecture.dtype}
         self.encoder = Encoder(
-            architecture.n_components,
-            self.models,
-            architecture.activation,
-            dtype=architecture.dtype,
-            name="encoder",
+            n_components, activation=architecture.activation, name="encoder", **settings
         )
         takes_inputs = self.objective.loss.takes_inputs
+        activation = None if takes_inputs else architecture.output_activation
         self.decoder = Decoder(
-            architecture.n_features,
-            self.models,
-            None if takes_inputs else architecture.output_activation,
-            dtype=architecture.dtype,
-            name="decoder",
+            n_features, activation=activation, name="decoder", **settings
         )
-        self.encoder.build((None, architecture.n_features))
-        self.decoder.build((*self.models, None, architecture.n_components))
-        self.variables = [  # W1, b1, W2, b2 in the kernel layout
-            self.encoder.kernel,
-            self.encoder.bias,
-            self.decoder.kernel,
-            self.decoder.bias,
-        ]
+        self.encoder.build((None, n_features))
+        self.decoder.build((*self.models, None, n_components))
+        layers = self.encoder, self.decoder
+        # W1, b1, W2, b2 in the kernel layout.
+        self.variables = [v for layer in layers for v in (layer.kernel, layer.bias)]
 
     def data_terms(
         self,

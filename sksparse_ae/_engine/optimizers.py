@@ -59,7 +59,10 @@ class OptimizerSpec(NamedTuple):
                 config["learning_rate"], rate = 1.0, float(rate)
             else:
                 rate = None
-            config = json.dumps(config, sort_keys=True, default=_as_json)
+            # NumPy's scalars, arrays and tensors become Python's numbers.
+            config = json.dumps(
+                config, sort_keys=True, default=lambda value: np.asarray(value).tolist()
+            )
             averages = bool(getattr(solver, "use_ema", False))
             spec = cls(type(solver), config, takes_rate, averages)
             spec.build()
@@ -88,11 +91,6 @@ class OptimizerSpec(NamedTuple):
         optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         optimizer.build(variables)
         return optimizer
-
-
-def _as_json(value: Any) -> Any:
-    """Return a NumPy scalar, an array or a tensor as Python's numbers."""
-    return np.asarray(value).tolist()
 
 
 # Two numbers of units, and as many features as neither, to tell the axes of units by.
@@ -136,7 +134,7 @@ def refuse_unconfigured(solver: Any) -> None:
     """
     try:
         copy = type(solver).from_config(_without_names(solver.get_config()))
-    except Exception:  # of which ``from_solver`` tells more
+    except Exception:  # ``from_solver`` will raise it and tell more
         return
     if names := _unconfigured(solver, copy):
         raise ValueError(

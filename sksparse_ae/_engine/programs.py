@@ -132,7 +132,8 @@ def graph_over(
             Tout=[output.dtype for output in traced.outputs],
             f=traced,
         )
-        return outputs if traced.outputs else None  # it would be an operation
+        # Without outputs TensorFlow returns an operation, which is of no use here.
+        return outputs if traced.outputs else None
 
     graph = as_graph(with_handles, compiled=compiled).get_concrete_function(
         [tf.TensorSpec([], tf.resource)] * len(variables), _tensors_of(signature)

@@ -75,7 +75,10 @@ class EpochStream:
         """Yield the chunks of one epoch, each with the number of its rows in use."""
         if self._block is not None:
             # To gather these chunks ahead as well took no less time, and made it vary.
-            yield from self._gathered_chunks()
+            for _, numbers in self._parts():
+                padded = np.zeros(self.chunk_rows, dtype=np.int32)
+                padded[: len(numbers)] = numbers
+                yield tf.gather(self._block, padded), len(numbers)
             return
         chunks = self._standardized_chunks()
         if self._X.shape[0] > self.chunk_rows:
@@ -100,13 +103,6 @@ class EpochStream:
                 order = self._rng.permutation(n_run)
             for rows in gen_batches(n_run, self.chunk_rows):
                 yield source, order[rows]
-
-    def _gathered_chunks(self) -> Iterator[tuple[Any, int]]:
-        """Yield the chunks of an epoch, rows of the block and padding, as tensors."""
-        for _, numbers in self._parts():
-            padded = np.zeros(self.chunk_rows, dtype=np.int32)
-            padded[: len(numbers)] = numbers
-            yield tf.gather(self._block, padded), len(numbers)
 
     def _standardized_chunks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the chunks of an epoch as arrays that are overwritten after the next.

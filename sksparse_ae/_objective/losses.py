@@ -1,6 +1,5 @@
 """Losses of a reconstruction, each summed over the features of a row."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,18 +18,13 @@ class Loss(Protocol):
         """Return the loss of each row of ``X``, (n_samples, n_features)."""
 
     def mean_squared_error(
-        self,
-        X: Any,
-        output: Any,
-        mean_loss: Any,
-        mean: Callable[[Any], Any],
-        xp: Any,
+        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
     ) -> Any:
         """Return the mean over the rows of their squared errors.
 
         ``X`` and ``output`` are what ``of_rows`` took, and ``mean_loss`` is the mean of
-        what it returned. ``mean`` averages a value of each row, or sums them, as it was
-        done for ``mean_loss``.
+        what it returned. ``mean`` is a function that averages a value of each row, or
+        sums them, as was done for ``mean_loss``.
         """
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:

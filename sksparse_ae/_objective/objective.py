@@ -52,7 +52,7 @@ class DataTerms(NamedTuple):
     sparsity: Any
     squared_error: Any  # weighted mean of the rows' squared errors, whatever the loss
     estimate: Any  # the statistic that the penalty was evaluated at
-    own: Any  # the statistic of these rows alone
+    own_statistic: Any  # that of these rows alone
 
     @property
     def total(self) -> Any:
@@ -98,12 +98,12 @@ class Objective:
             return xp.sum(row_weights * values, axis=-1)
 
         reconstruction = mean(self.loss.of_rows(target, output, xp))
-        own = self.statistic(codes, row_weights, xp)
-        estimate = estimate_of(own)
-        at = straight_through(estimate, own, xp)
-        sparsity = self.penalty.value(at, coefficients, xp)
+        own_statistic = self.statistic(codes, row_weights, xp)
+        estimate = estimate_of(own_statistic)
+        statistic = straight_through(estimate, own_statistic, xp)
+        sparsity = self.penalty.value(statistic, coefficients, xp)
         squared = self.loss.mean_squared_error(target, output, reconstruction, mean, xp)
-        return DataTerms(reconstruction, sparsity, squared, estimate, own)
+        return DataTerms(reconstruction, sparsity, squared, estimate, own_statistic)
 
     def sum_over_rows(self, codes: Any, row_weights: Any, xp: Any) -> Any:
         """Return the weighted sum of what the penalty averages over the rows."""
