@@ -1,17 +1,21 @@
 """Epochs of mini-batches, whole ones inside one compiled TensorFlow program."""
 
 import functools
+from collections.abc import Sequence
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from .._network.coordinates import Coordinates
-from .._network.problem import Problem
+from .._network.problem import Architecture, Problem
+from .._network.reading import Rows
 from .._objective.objective import Coefficients, Losses
 from .network import Network
 from .optimizers import OptimizerSpec, unit_axes
 from .programs import (
+    Graph,
     Program,
     Run,
     even_batches,
@@ -38,124 +42,88 @@ LARGEST_SHARE = 0.5
 class Pace(NamedTuple):
     """How fast a training goes, in numbers and arrays, or in tensors.
 
-    Attributes
-    ----------
-    rate : float, array of shape (n_models,), or None
-        Learning rate at the start. None leaves it to the optimizer.
-    falls : float or array of shape (n_models,)
-        The rate is divided by the root of one plus this for every batch taken; 0 if it
-        stays.
-    n_batches : float
-        Batches taken before, in rows over the batch size.
-    share : float
-        Share of the running mean that a batch has at the start; 1 for its own.
-    spread : array of shape (n_features,) or None
-        Unit of each coordinate of the output.
+    ``rate`` and ``falls`` are scalars, or of several models (n_models,).
     """
 
-    rate: Any
+    rate: Any  # learning rate at the start; None leaves it to the optimizer
+    # The rate is divided by the root of one plus this for every batch taken; 0 if it
+    # stays.
     falls: Any
-    n_batches: Any
-    share: Any
-    spread: Any
+    n_batches: Any  # batches taken before, in rows over the batch size
+    share: Any  # of the running mean that a batch has at the start; 1 for its own
+    spread: Any  # unit of each coordinate of the output, (n_features,), or None
 
 
 class MiniBatches(NamedTuple):
-    """A training by mini-batches, as the engine takes it.
+    """A training by mini-batches, as the engine takes it."""
 
-    Attributes
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The data as given.
-    problem : Problem
-    coordinates : Coordinates
-        What the weights are moved in.
-    optimizer : OptimizerSpec
-    batch_size : int
-    follows : bool
-        Whether the penalty acts on a running mean that follows the weights, and not on
-        the mean of each batch.
-    shuffle : bool
-    falls : float
-        How fast the learning rate falls: see ``Pace``.
-    rng : RandomState
-        Of the order of the rows.
-    max_iter : int
-        Epochs, at most.
-    state : State
-        To begin or to continue with.
-    """
-
-    X: Any
+    X: Rows  # the data as given
     problem: Problem
-    coordinates: Coordinates
+    coordinates: Coordinates  # what the weights are moved in
     optimizer: OptimizerSpec
     batch_size: int
+    # Whether the penalty acts on a running mean that follows the weights, and not on
+    # the mean of each batch.
     follows: bool
     shuffle: bool
-    falls: float
-    rng: np.random.RandomState
+    falls: float  # how fast the learning rate falls: see ``Pace``
+    rng: np.random.RandomState  # of the order of the rows
     max_iter: int
-    state: State
+    state: State  # to begin or to continue with
 
     @property
-    def architecture(self):
+    def architecture(self) -> Architecture:
         """That of the program, which computes in float32."""
-        given = self.problem.architecture
-        n_axes = self.coordinates.n_axes(given.n_features)
-        return given._replace(n_features=n_axes, dtype="float32")
+        architecture = self.problem.architecture
+        n_axes = self.coordinates.n_axes(architecture.n_features)
+        return architecture._replace(n_features=n_axes, dtype="float32")
 
     @property
-    def batches_per_epoch(self):
+    def batches_per_epoch(self) -> float:
         """Batches of an epoch, in rows over the batch size."""
         return self.X.shape[0] / self.batch_size
 
     @property
-    def share(self):
+    def share(self) -> float:
         """The share of the running mean that a batch has at the start."""
         if not self.follows:
             return 1.0
         return min(self.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
 
-    def is_worth_compiling(self, n_models):
+    def is_worth_compiling(self, n_models: int) -> bool:
         """Say whether as many models of this shape, in one program, are compiled."""
-        n_values = self.batch_size * (
-            self.architecture.n_features + self.architecture.n_components
-        )
+        architecture = self.architecture
+        n_outputs = architecture.n_features + architecture.n_components
         n_steps = self.state.n_batches + self.max_iter * self.batches_per_epoch
-        return worth_compiling(n_steps, n_models * n_values)
+        return worth_compiling(n_steps, n_models * self.batch_size * n_outputs)
 
 
 class MiniBatchProgram(Program):
     """A network, an optimizer, and the epoch over them.
 
     With ``n_models`` it trains as many side by side on the same batches, and what it
-    takes and returns has an axis of them first.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    optimizer_spec : OptimizerSpec
-    batch_size : int
-    follows : bool
-        Whether the running mean follows the steps of the weights, which takes a second
-        look at every batch.
-    n_models : int or None
+    takes and returns has an axis of them first. If the running mean ``follows`` the
+    steps of the weights, each step takes a second look at its batch.
     """
 
     def __init__(
-        self, architecture, optimizer_spec, batch_size, follows, n_models=None
-    ):
-        self.batch_size = batch_size
+        self,
+        architecture: Architecture,
+        optimizer_spec: OptimizerSpec,
+        batch_size: int,
+        follows: bool,
+        n_models: int | None = None,
+    ) -> None:
+        self.batch_size, self._follows = batch_size, follows
         origin = Coordinates.of_features(architecture.activation).low
         self.network = Network(architecture, n_models, origin=origin)
-        self._models, self._follows = self.network.models, follows
-        self._sets_rate = optimizer_spec.takes_rate
+        self._models, self._optimizer_spec = self.network.models, optimizer_spec
         self._statistic = tf.Variable(
             tf.zeros([*self._models, architecture.n_components])
         )
-        weights, self._optimizer_spec = self.network.variables, optimizer_spec
-        # What an optimizer of the user's own ends with is what is wanted of it.
+        weights = self.network.variables
+        # An optimizer of the user's own is wanted for what it ends with: nothing is
+        # averaged.
         self._average = (
             [tf.Variable(tf.zeros_like(v.value)) for v in weights]
             if optimizer_spec.takes_rate
@@ -165,13 +133,13 @@ class MiniBatchProgram(Program):
         super().__init__(weights, optimizer_spec.build_for(weights), extra)
 
     @property
-    def averages(self):
+    def averages(self) -> bool:
         """Whether the program averages the weights."""
         return bool(self._average)
 
-    def fresh_optimizer_values(self, weights):
+    def fresh_optimizer_values(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return what the optimizer keeps where a training begins at these weights."""
-        if self._sets_rate:
+        if self._optimizer_spec.takes_rate:
             return super().fresh_optimizer_values(weights)
         variables = Network(self.network.architecture).variables
         for variable, value in zip(variables, weights, strict=True):
@@ -180,90 +148,91 @@ class MiniBatchProgram(Program):
         return [variable.numpy() for variable in optimizer.variables]
 
     @functools.cached_property
-    def unit_axes(self):
+    def unit_axes(self) -> list[list[int]]:
         """The axes of units of each variable of the optimizer: see ``unit_axes``."""
 
-        def variables_of(n_components, n_features):
-            sizes = {"n_components": n_components, "n_features": n_features}
-            return Network(self.network.architecture._replace(**sizes)).variables
+        def variables_of(n_components: int, n_features: int) -> list[Any]:
+            architecture = self.network.architecture._replace(
+                n_features=n_features, n_components=n_components
+            )
+            return Network(architecture).variables
 
         return unit_axes(self._optimizer_spec, variables_of)
 
-    def epoch_graph(self, chunk_rows, *, has_spread, compiled):
+    def epoch_graph(
+        self, chunk_rows: int, *, has_spread: bool, compiled: bool
+    ) -> Graph:
         """Return ``epoch`` for chunks of so many rows as a graph, compiled or not."""
         architecture = self.network.architecture
-        of_models = functools.partial(tf.TensorSpec, dtype=tf.float32)
-        scalar, of_each = of_models([]), of_models(self._models)
-        per_unit = of_models([*self._models, 1] if self._models else [])
-        of_features = of_models([architecture.n_features])
+        spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
+        scalar, per_model = spec([]), spec(self._models)
+        per_unit = spec([*self._models, 1] if self._models else [])
+        per_feature = spec([architecture.n_features])
         pace = Pace(
-            of_each if self._sets_rate else None,
-            of_each,
-            scalar,
-            scalar,
-            of_features if has_spread else None,
+            rate=per_model if self._optimizer_spec.takes_rate else None,
+            falls=per_model,
+            n_batches=scalar,
+            share=scalar,
+            spread=per_feature if has_spread else None,
         )
         return self.graph(
             self.epoch,
-            of_models([chunk_rows, architecture.n_features]),
+            spec([chunk_rows, architecture.n_features]),
             tf.TensorSpec([], tf.int32),
-            of_features,
-            Coefficients(per_unit, of_each, of_each),
+            per_feature,
+            Coefficients(per_unit, per_model, per_model),
             pace,
             compiled=compiled,
         )
 
-    def epoch(self, data, n_rows, offset, coefficients, pace):
+    def epoch(
+        self,
+        data: Any,
+        n_rows: Any,
+        offset: Any,
+        coefficients: Coefficients,
+        pace: Pace,
+    ) -> Any:
         """Step through the first ``n_rows`` rows in order.
 
-        They are split into batches whose sizes differ by one row at most. Every row
+        Returned are ``DataTerms.reported`` of their batches, summed over the rows: a
+        tensor of shape (3,) or (3, n_models). Rows of ``data`` from ``n_rows`` on are
+        padding.
+
+        The rows are split into batches whose sizes differ by one row at most. Every row
         has the same say in a step: its gradient over the batch size.
 
         KL is convex: at the mean of one batch it is too large. So its slope is taken at
-        a running mean. A mean of past codes alone would lag behind the weights, and as
-        each step answers to it, the two would swing ever higher in a wide network. So
-        it is moved by what each step has changed in the batch that it was made for:
+        a running mean. A mean of past codes alone would lag behind the weights. As each
+        step answers to it, the two would then swing ever higher in a wide network. So
+        the mean is moved by what each step has changed in the batch that it was made
+        for:
 
             rho_hat <- (1 - share) rho_hat + share mean(a) + (mean(a') - mean(a))
 
-        with the batch's codes a before and a' after the step: the estimator of
+        with the batch's codes a before and a' after the step. This is the estimator of
         T. Chen, Y. Sun, W. Yin, "Solving stochastic compositional optimization is
         nearly as easy as solving stochastic optimization", IEEE Transactions on Signal
         Processing 69, 2021.
-
-        Parameters
-        ----------
-        data : tensor of shape (chunk_rows, n_features)
-            Rows from ``n_rows`` on are padding.
-        n_rows : scalar tensor, int32
-        offset : tensor of shape (n_features,)
-        coefficients : Coefficients
-        pace : Pace
-
-        Returns
-        -------
-        terms : tensor of shape (3,) or (3, n_models)
-            ``DataTerms.reported`` of their batches, summed over the rows.
         """
         variables = [v.value for v in self.weights]
         # A batch of a stream may be larger than a call's rows.
         n_taken = min(self.batch_size, data.shape[0])
         n_steps, bounds = even_batches(n_rows, n_taken)
 
-        def step(number, n_batches, total):
+        def step(number: Any, n_batches: Any, total: Any) -> tuple[Any, Any, Any]:
             start, n_valid = bounds(number)
             X = tf.slice(data, [start, 0], [n_taken, data.shape[1]])
             is_row = tf.cast(tf.range(n_taken) < n_valid, X.dtype)
             n_valid = tf.cast(n_valid, X.dtype)
             row_weights, part = is_row / n_valid, n_valid / self.batch_size
             falling = tf.math.rsqrt(1 + pace.falls * n_batches)
-            # Of the batch's own mean all, whatever the rate; of the running one less
-            # with every shorter step.
-            share = pace.share if not self._follows else part * pace.share * falling
-            if self._models and self._follows:
+            # A batch's share of the running mean falls with the length of the steps.
+            share = part * pace.share * falling
+            if self._models:
                 share = share[:, None]
 
-            def estimate_of(own):
+            def estimate_of(own: Any) -> Any:
                 if self._follows:
                     running = self._statistic + share * (own - self._statistic)
                     penalty = self.network.objective.penalty
@@ -279,7 +248,11 @@ class MiniBatchProgram(Program):
                 scaled = self.optimizer.scale_loss(part * objective)
             gradients = tape.gradient(scaled, variables)
             self._apply(gradients, pace.rate, falling)
-            self._note_statistic(X, row_weights, terms)
+            if self._follows:  # move the running mean to the new weights
+                after = self.network.statistic(X, row_weights)
+                self._statistic.assign(terms.estimate + after - terms.own_statistic)
+            else:
+                self._statistic.assign(terms.own_statistic)
             n_batches += part
             self._note_average(part, n_batches)
             return number + 1, n_batches, total + n_valid * tf.stack(terms.reported)
@@ -292,7 +265,7 @@ class MiniBatchProgram(Program):
         )
         return total
 
-    def _apply(self, gradients, rate, falling):
+    def _apply(self, gradients: list[Any], rate: Any, falling: Any) -> None:
         """Take a step, at a rate that is set here or left to the optimizer."""
         if rate is None:
             self.optimizer.apply(gradients, self.weights)
@@ -300,7 +273,8 @@ class MiniBatchProgram(Program):
             self.optimizer.learning_rate.assign(rate * falling)
             self.optimizer.apply(gradients, self.weights)
         else:
-            # The step of an optimizer that is proportional to its rate, of 1.
+            # The optimizer takes a step at a rate of 1, to which its length is
+            # proportional.
             before = [tf.identity(v.value) for v in self.weights]
             self.optimizer.apply(gradients, self.weights)
             for variable, old in zip(self.weights, before, strict=True):
@@ -308,15 +282,7 @@ class MiniBatchProgram(Program):
                 change = tf.reshape(rate * falling, shape) * (variable.value - old)
                 variable.assign(old + change)
 
-    def _note_statistic(self, X, row_weights, terms):
-        """Move the running mean to the new weights."""
-        if not self._follows:
-            self._statistic.assign(terms.own)
-            return
-        after = self.network.statistic(X, row_weights)
-        self._statistic.assign(terms.estimate + after - terms.own)
-
-    def _note_average(self, part, n_batches):
+    def _note_average(self, part: Any, n_batches: Any) -> None:
         """Take the new weights into the average.
 
         O. Shamir, T. Zhang, "Stochastic gradient descent for non-smooth optimization",
@@ -327,39 +293,44 @@ class MiniBatchProgram(Program):
             mean.assign_add(tf.minimum(share, 1.0) * (variable.value - mean))
 
 
-# Each has variables for its weights and for what the optimizer keeps of them: 16 of one
-# model, 2 of several.
+# Each program has variables for its weights and for what the optimizer keeps of them.
+# So only the latest 16 of one model are kept, and the latest 2 of several.
 @latest_programs(16)
-def minibatch_program(architecture, optimizer, batch_size, follows, chunk_rows):
-    """Return the program for chunks of ``chunk_rows``; the latest are kept."""
+def minibatch_program(
+    architecture: Architecture,
+    optimizer: OptimizerSpec,
+    batch_size: int,
+    follows: bool,
+    chunk_rows: int,
+) -> MiniBatchProgram:
+    """Return the program for chunks of ``chunk_rows``."""
     return MiniBatchProgram(architecture, optimizer, batch_size, follows)
 
 
 @latest_programs(2)
-def joint_program(architecture, optimizer, batch_size, follows, chunk_rows, n_models):
-    """Return the program of several models; the latest are kept."""
+def joint_program(
+    architecture: Architecture,
+    optimizer: OptimizerSpec,
+    batch_size: int,
+    follows: bool,
+    chunk_rows: int,
+    n_models: int,
+) -> MiniBatchProgram:
+    """Return the program of several models."""
     return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
 
 
 class MiniBatchEngine:
     """One training, or several side by side that take the same batches.
 
-    Parameters
-    ----------
-    trainings : list of MiniBatches
-        They differ in coefficients, ``falls`` and ``state`` alone. Several are trained
-        by Adam.
-
-    Attributes
-    ----------
-    n_batches : float
-        Batches taken, in rows over the batch size.
+    The trainings differ in coefficients, ``falls`` and ``state`` alone. Several are
+    trained by Adam.
     """
 
     # It ends when its epochs do, for no reason of its own.
     end = None
 
-    def __init__(self, trainings):
+    def __init__(self, trainings: list[MiniBatches]) -> None:
         first, n_models = trainings[0], len(trainings)
         self._training, self._coordinates = first, first.coordinates
         self._has_models = n_models > 1
@@ -393,57 +364,49 @@ class MiniBatchEngine:
         offset = first.problem.scaling.reconstruction_offset
         self._offset = constant(offset[: first.architecture.n_features])
         self._coefficients = [training.problem.coefficients for training in trainings]
-        rho, *others = np.transpose(self._coefficients).astype(np.float32)
-        given = Coefficients(rho[:, None], *others)
-        if not self._has_models:
-            given = Coefficients(*self._coefficients[0])
-        self._tensors = Coefficients(*map(constant, given))
-        falls = [training.falls for training in trainings]
-        self._falls = falls if self._has_models else falls[0]
-        self.n_batches = first.state.n_batches
+        coefficients = self._coefficients[0]
+        self._falls: Any = first.falls
+        if self._has_models:
+            coefficients = Coefficients(*np.transpose(self._coefficients))
+            coefficients = coefficients._replace(rho=coefficients.rho[:, None])
+            self._falls = [training.falls for training in trainings]
+        self._tensors = Coefficients(*map(constant, coefficients))
+        self.n_batches = first.state.n_batches  # in rows over the batch size
         self._run = self._begun([training.state for training in trainings])
         if self._has_models:
             self._run.set_learning_rate(1.0)
 
-    def _begun(self, states):
-        """Return the variables of a run that begins with states."""
+    def _begun(self, states: list[State]) -> Run:
+        """Return a run that begins with the states of the models."""
         extra = [
             [s.statistic, *((s.average or s.weights) if self.program.averages else ())]
             for s in states
         ]
-        if not self._has_models:
-            (state,) = states
-            variables = state.weights, state.optimizer_variables, extra[0]
-        else:
+        if self._has_models:
             weights = [state.weights for state in states]
-            variables = _stacked(weights), None, _stacked(extra)
-        return Run(self.program, *variables)
+            return Run(self.program, _stacked(weights), None, _stacked(extra))
+        (state,) = states
+        return Run(self.program, state.weights, state.optimizer_variables, extra[0])
 
-    def set_learning_rate(self, rate):
+    def set_learning_rate(self, rate: float) -> None:
         """Set the rate of an optimizer of the user's own that has no schedule."""
         self._run.set_learning_rate(rate)
 
-    def rate_now(self, rate):
+    def rate_now(self, rate: float) -> float:
         """Return what a rate, that of the only training, has fallen to."""
         return float(rate / np.sqrt(1 + self._falls * self.n_batches))
 
-    def epoch(self, rates, stop=None):
-        """Step through all rows once.
+    def epoch(
+        self, rates: list[float] | list[None], stop: Event | None = None
+    ) -> list[Losses]:
+        """Step through all rows once, from the rate of each training at its start.
 
-        Parameters
-        ----------
-        rates : list of float or None
-            Learning rate of each training at its start.
-        stop : threading.Event, optional
-            If it is set, KeyboardInterrupt is raised before the next chunk of rows.
-
-        Returns
-        -------
-        losses : list of Losses
-            Of each training: means over the batches, and the weight decay at the end.
+        Returned are the losses of each: means over the batches, and the weight decay at
+        the end. If ``stop`` is set, KeyboardInterrupt is raised before the next chunk
+        of rows.
         """
         constant = functools.partial(tf.constant, dtype=tf.float32)
-        rate = rates if self._has_models else rates[0]
+        rate: Any = rates if self._has_models else rates[0]
         if not self._training.optimizer.takes_rate:
             rate = None
         share, spread = self._training.share, self._coordinates.spread
@@ -468,92 +431,84 @@ class MiniBatchEngine:
             for number, arrays in enumerate(weights)
         ]
 
-    def _losses(self, means, weights, number):
-        # A step needs only the gradient of the weight decay. Its value, a sum that XLA
-        # does not vectorise, took a fifth of a step of 576 x 250 weights: it is taken
-        # once in an epoch.
+    def _losses(
+        self, means: np.ndarray, weights: Sequence[np.ndarray], number: int
+    ) -> Losses:
+        # A step needs only the gradient of the weight decay. XLA does not vectorise its
+        # value, a sum, which took a fifth of a step of 576 x 250 weights. The value is
+        # therefore computed once in an epoch.
         W1, _, W2, _ = weights
         kernels = W1, self._coordinates.decoder_kernel(W2)
         objective = self.program.network.objective
         decay = objective.decay(kernels, self._coefficients[number], np)
-        return Losses(*map(float, means), float(decay))
+        return Losses(*map(float, [*means, decay]))
 
-    def weights(self, number=0):
-        """Return W1, b1, W2, b2 of a training: averages, where the program makes them.
+    def weights(self, number: int = 0) -> list[np.ndarray]:
+        """Return copies of W1, b1, W2, b2 of a model, in the training's units.
 
-        They are copies, in the training's units.
+        They are averages, where the program makes them.
         """
         variables = self._run.extra[1:] or self._run.weights
         if self._has_models:
             variables = [variable[number] for variable in variables]
-        # They are no more exact than float32, and so the same to the last bit whatever
-        # the number of BLAS threads that turned them back.
+        # They are no more exact than float32. Rounded to it, they are the same to the
+        # last bit, however many BLAS threads have multiplied by the axes.
         weights = self._coordinates.leave(values_of(variables))
         return [array.astype(np.float32) for array in weights]
 
-    def finish(self):
+    def finish(self) -> None:
         """Let the optimizer finish, which may put averaged weights in place."""
         if not self._has_models:
             self._run.call(self.program.graph(self.program.finalize))
 
     # What follows is for one training.
 
-    def state(self):
+    def state(self) -> State:
         """Return a copy of the training's state."""
         run = self._run
         statistic, *average = values_of(run.extra)
-        return State(
+        weights, kept_values = (
             values_of(run.weights),
-            statistic,
-            average or None,
-            values_of(run.of_optimizer),
-            self.n_batches,
+            values_of(run.optimizer_variables),
         )
+        return State(weights, statistic, average or None, kept_values, self.n_batches)
 
-    def restore(self, state):
-        """Go on from a state of this training."""
-        values = (
-            state.weights,
-            state.optimizer_variables,
-            [state.statistic, *(state.average or ())],
-        )
+    def restore(self, state: State) -> None:
+        """Go on from a state that ``state`` has returned."""
         run = self._run
-        for variables, arrays in zip(
-            (run.weights, run.of_optimizer, run.extra), values, strict=True
-        ):
-            for variable, array in zip(variables, arrays, strict=True):
-                variable.assign(array)
+        values = [*state.weights, *(state.optimizer_variables or ())]
+        values += [state.statistic, *(state.average or ())]
+        variables = [*run.weights, *run.optimizer_variables, *run.extra]
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
         self.n_batches = state.n_batches
 
-    def check_units(self):
+    def check_units(self) -> None:
         """Raise ValueError if the optimizer's variables have no axis of units."""
         _ = self.program.unit_axes
 
-    def replace_units(self, weights, units, statistic):
+    def replace_units(
+        self, weights: list[np.ndarray], units: np.ndarray, statistic: float
+    ) -> None:
         """Take weights in which some units are new, and forget the old ones' history.
 
-        Parameters
-        ----------
-        weights : list of ndarray
-            W1, b1, W2, b2 in the training's units.
-        units : ndarray of shape (n_components,), bool
-            The new units.
-        statistic : float
-            Where their running mean begins.
+        The weights are in the training's units. ``units`` tells which units are new, by
+        a bool for each, and ``statistic`` is where their running mean begins.
         """
         values = self._coordinates.enter(weights)
         state = self.state()
+        kept_values = state.optimizer_variables or []
         fresh_values = self.program.fresh_optimizer_values(values)
-        for value, axes, fresh in zip(
-            state.optimizer_variables, self.program.unit_axes, fresh_values, strict=True
+        for kept, axes, fresh in zip(
+            kept_values, self.program.unit_axes, fresh_values, strict=True
         ):
             for axis in axes:
-                np.moveaxis(value, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
+                np.moveaxis(kept, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
         state.statistic[units] = statistic
         average = None if state.average is None else values
         self.restore(state._replace(weights=values, average=average))
 
 
-def _stacked(arrays_of_models):
+def _stacked(arrays_of_models: list[list[np.ndarray]]) -> list[np.ndarray]:
     """Return, for each array of the models, theirs with an axis of models first."""
     return [np.stack(arrays) for arrays in zip(*arrays_of_models, strict=True)]

@@ -1,7 +1,13 @@
 """The Keras network that the solvers train, and its objective on one batch."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
+
+from .._network.problem import Architecture
+from .._objective.objective import Coefficients, DataTerms
 
 
 class _Layer(keras.layers.Layer):
@@ -11,12 +17,18 @@ class _Layer(keras.layers.Layer):
     starts at zeros, so that Keras' counters and its random state stay as they are.
     """
 
-    def __init__(self, units, models, activation, **settings):
+    def __init__(
+        self,
+        units: int,
+        models: tuple[int, ...],
+        activation: str | None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self._units, self._models = units, models
         self._activation = keras.activations.get(activation)
 
-    def _add_weights(self, *kernel_shape):
+    def _add_weights(self, *kernel_shape: int) -> None:
         self.kernel = self.add_weight(
             shape=(*self._models, *kernel_shape), initializer="zeros", name="kernel"
         )
@@ -28,16 +40,16 @@ class _Layer(keras.layers.Layer):
 class Encoder(_Layer):
     """The layer from (n_rows, n_inputs), which models share, to codes.
 
-    Its kernel is (*models, units, n_inputs), the other way round than Keras': in that
-    form XLA makes the gradient of 784 x 196 weights from 256 rows in two thirds of the
-    time. Rows and the kernels of several models make one wide product: as narrow ones
-    it takes up to twice the time.
+    Its kernel is (*models, units, n_inputs), Keras' kernel transposed. In this form XLA
+    makes the gradient of 784 x 196 weights from 256 rows in two thirds of the time. The
+    kernels of several models make one wide product with the rows: narrow products take
+    up to twice the time.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         self._add_weights(self._units, input_shape[-1])
 
-    def call(self, X):
+    def call(self, X: Any) -> Any:
         kernels = ops.reshape(self.kernel, (-1, X.shape[-1]))
         codes = ops.matmul(X, ops.transpose(kernels))
         codes = self._activation(ops.add(codes, ops.reshape(self.bias, (-1,))))
@@ -50,10 +62,10 @@ class Encoder(_Layer):
 class Decoder(_Layer):
     """The layer from codes, (*models, n_rows, n_inputs), to what each model gives."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         self._add_weights(input_shape[-1], self._units)
 
-    def call(self, codes):
+    def call(self, codes: Any) -> Any:
         bias = self.bias[:, None] if self._models else self.bias
         return self._activation(ops.add(ops.matmul(codes, self.kernel), bias))
 
@@ -68,73 +80,50 @@ class Network:
     above L-BFGS, at any learning rate from 3e-3 to 3e-2; without it 2 to 7 % above.
 
     With ``n_models`` it is as many networks side by side: all that it holds and returns
-    has an axis of them first. Of the coefficients, rho is (n_models, 1) and the others
-    are (n_models,).
-
-    Parameters
-    ----------
-    architecture : Architecture
-    n_models : int, optional
-    origin : float, default=0.0
-        What the decoder subtracts from codes.
-
-    Attributes
-    ----------
-    variables : list of keras.Variable
-        W1, b1, W2, b2 in the kernel layout.
-    models : tuple of int
-        Their number, if there are several, or nothing.
-    objective : Objective
+    has an axis of them first. Of the coefficients, rho is then (n_models, 1) and the
+    others are (n_models,).
     """
 
-    def __init__(self, architecture, n_models=None, *, origin=0.0):
-        self.architecture, self._origin = architecture, origin
+    def __init__(
+        self,
+        architecture: Architecture,
+        n_models: int | None = None,
+        *,
+        origin: float = 0.0,
+    ) -> None:
+        self.architecture = architecture
+        self._origin = origin  # the decoder subtracts it from codes
         self.objective = architecture.objective
-        self.models = () if n_models is None else (n_models,)
+        self.models: tuple[int, ...] = () if n_models is None else (n_models,)
+        n_features, n_components = architecture.n_features, architecture.n_components
+        settings: Any = {"models": self.models, "dtype": architecture.dtype}
         self.encoder = Encoder(
-            architecture.n_components,
-            self.models,
-            architecture.activation,
-            dtype=architecture.dtype,
-            name="encoder",
+            n_components, activation=architecture.activation, name="encoder", **settings
         )
         takes_inputs = self.objective.loss.takes_inputs
+        activation = None if takes_inputs else architecture.output_activation
         self.decoder = Decoder(
-            architecture.n_features,
-            self.models,
-            None if takes_inputs else architecture.output_activation,
-            dtype=architecture.dtype,
-            name="decoder",
+            n_features, activation=activation, name="decoder", **settings
         )
-        self.encoder.build((None, architecture.n_features))
-        self.decoder.build((*self.models, None, architecture.n_components))
-        self.variables = [
-            self.encoder.kernel,
-            self.encoder.bias,
-            self.decoder.kernel,
-            self.decoder.bias,
-        ]
+        self.encoder.build((None, n_features))
+        self.decoder.build((*self.models, None, n_components))
+        layers = self.encoder, self.decoder
+        # W1, b1, W2, b2 in the kernel layout.
+        self.variables = [v for layer in layers for v in (layer.kernel, layer.bias)]
 
     def data_terms(
         self,
-        X,
-        offset,
-        row_weights,
-        coefficients,
-        estimate_of=lambda own: own,
-        spread=None,
-    ):
-        """Return the DataTerms of weighted rows.
+        X: Any,
+        offset: Any,
+        row_weights: Any,
+        coefficients: Coefficients,
+        estimate_of: Callable[[Any], Any] = lambda own: own,
+        spread: Any = None,
+    ) -> DataTerms:
+        """Return the terms of weighted rows, which ``X`` holds less ``offset``.
 
-        Parameters
-        ----------
-        X : tensor of shape (n_rows, n_features)
-            Rows less ``offset``.
-        offset : tensor of shape (n_features,)
-        row_weights, coefficients, estimate_of
-            As ``Objective.data_terms`` takes them.
-        spread : tensor of shape (n_features,), optional
-            What a linear output is multiplied by.
+        A linear output is multiplied by ``spread``, (n_features,). For the other
+        parameters see ``Objective.data_terms``.
         """
         codes = self.encoder(X)
         output = self.decoder(codes - self._origin if self._origin else codes)
@@ -144,11 +133,11 @@ class Network:
             X + offset, output, codes, row_weights, coefficients, ops, estimate_of
         )
 
-    def statistic(self, X, row_weights):
+    def statistic(self, X: Any, row_weights: Any) -> Any:
         """Return what the penalty acts on, of weighted rows."""
         return self.objective.statistic(self.encoder(X), row_weights, ops)
 
-    def decay(self, coefficients, spread=None):
+    def decay(self, coefficients: Coefficients, spread: Any = None) -> Any:
         """Return the weight-decay term."""
         decoder = self.decoder.kernel
         kernels = self.encoder.kernel, decoder if spread is None else spread * decoder

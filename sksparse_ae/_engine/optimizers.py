@@ -2,43 +2,30 @@
 
 import functools
 import json
+from collections.abc import Callable
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
 
 
 class OptimizerSpec(NamedTuple):
-    """A Keras optimizer as a hashable value: its class and its configuration.
+    """A Keras optimizer as a hashable value: its class and its configuration."""
 
-    Attributes
-    ----------
-    optimizer_class : type
-    config : str
-        JSON, without names, which Keras counts, and without a constant learning rate,
-        which is set at run time.
-    takes_rate : bool
-        Whether the rate is to be chosen, rather than the optimizer's own.
-    averages_weights : bool
-        Whether the optimizer puts averaged weights in place at the end.
-    """
-
-    optimizer_class: type
+    optimizer_class: type[Any]
+    # JSON, without names, which Keras counts, and without a constant learning rate,
+    # which is set at run time.
     config: str
-    takes_rate: bool
-    averages_weights: bool
+    takes_rate: bool  # whether the rate is to be chosen, rather than the optimizer's
+    averages_weights: bool  # whether the optimizer puts averages in place at the end
 
     @classmethod
-    def from_solver(cls, solver):
-        """Describe "adam", "sgd" or a Keras optimizer instance.
+    def from_solver(cls, solver: Any) -> tuple[Self, float | None]:
+        """Describe "adam", "sgd" or a Keras optimizer; return its constant rate too.
 
-        Returns
-        -------
-        spec : OptimizerSpec
-        rate : float or None
-            The constant rate of an instance, or Keras' default for "adam" and "sgd".
-            None for an instance with a schedule.
+        The rate of "adam" and "sgd" is Keras' default. That of an optimizer with a
+        schedule is None.
         """
         if solver in ("adam", "sgd"):
             return cls._from_name(solver)
@@ -51,7 +38,7 @@ class OptimizerSpec(NamedTuple):
 
     @classmethod
     @functools.cache  # to build Keras' optimizers takes 20 ms
-    def _from_name(cls, name):
+    def _from_name(cls, name: str) -> tuple[Self, float | None]:
         if name == "adam":
             # Shorter memories of the squares suit rates that fall; longer ones of the
             # gradients suit small batches.
@@ -61,7 +48,9 @@ class OptimizerSpec(NamedTuple):
         return cls._from_instance(solver, takes_rate=True)
 
     @classmethod
-    def _from_instance(cls, solver, *, takes_rate):
+    def _from_instance(
+        cls, solver: Any, *, takes_rate: bool
+    ) -> tuple[Self, float | None]:
         refuse_unconfigured(solver)
         try:
             config = _without_names(solver.get_config())
@@ -70,7 +59,10 @@ class OptimizerSpec(NamedTuple):
                 config["learning_rate"], rate = 1.0, float(rate)
             else:
                 rate = None
-            config = json.dumps(config, sort_keys=True, default=_as_json)
+            # NumPy's scalars, arrays and tensors become Python's numbers.
+            config = json.dumps(
+                config, sort_keys=True, default=lambda value: np.asarray(value).tolist()
+            )
             averages = bool(getattr(solver, "use_ema", False))
             spec = cls(type(solver), config, takes_rate, averages)
             spec.build()
@@ -83,15 +75,15 @@ class OptimizerSpec(NamedTuple):
         return spec, rate
 
     @property
-    def is_sgd(self):
+    def is_sgd(self) -> bool:
         """Whether it is Keras' SGD."""
         return self.optimizer_class is keras.optimizers.SGD
 
-    def build(self):
+    def build(self) -> Any:
         """Return a new optimizer of this description."""
         return self.optimizer_class.from_config(json.loads(self.config))
 
-    def build_for(self, variables):
+    def build_for(self, variables: list[Any]) -> Any:
         """Return a new optimizer of the variables of a program, in one process."""
         optimizer = self.build()
         # To add up the gradients of one replica, Keras has TensorFlow register a
@@ -101,37 +93,28 @@ class OptimizerSpec(NamedTuple):
         return optimizer
 
 
-def _as_json(value):
-    """Return a NumPy scalar, an array or a tensor as Python's numbers."""
-    return np.asarray(value).tolist()
-
-
 # Two numbers of units, and as many features as neither, to tell the axes of units by.
 PROBED_UNITS, PROBED_FEATURES = (5, 6), 2
 
 
-def unit_axes(spec, variables_of):
+def unit_axes(
+    spec: OptimizerSpec, variables_of: Callable[[int, int], list[Any]]
+) -> list[list[int]]:
     """Return, for each variable that an optimizer keeps, the axes of units.
 
-    They are those that grow with the number of units, by as many: what a variable is
-    called, and whether there are as many features as units, does not matter.
+    They are those that grow with the number of units, by as many. What a variable is
+    called, and whether there are as many features as units, does not matter. A
+    ValueError tells of a variable that grows in another way: units cannot be told apart
+    in it.
 
-    Parameters
-    ----------
-    spec : OptimizerSpec
-    variables_of : callable
-        Maps numbers of units and features to the variables of such a network.
-
-    Raises
-    ------
-    ValueError
-        If a variable grows in another way, and units cannot be told apart in it.
+    ``variables_of`` maps numbers of units and features to the variables of such a
+    network.
     """
     fewer, more = (
         spec.build_for(variables_of(n_units, PROBED_FEATURES)).variables
         for n_units in PROBED_UNITS
     )
-    axes = []
+    axes: list[list[int]] = []
     for variable, larger in zip(fewer, more, strict=True):
         sizes = list(zip(variable.shape, larger.shape, strict=True))
         axes.append([axis for axis, (few, many) in enumerate(sizes) if few != many])
@@ -144,14 +127,14 @@ def unit_axes(spec, variables_of):
     return axes
 
 
-def refuse_unconfigured(solver):
+def refuse_unconfigured(solver: Any) -> None:
     """Raise if an optimizer has settings that ``get_config`` does not hold.
 
     What is rebuilt from the configuration, Keras' own copies too, goes without them.
     """
     try:
         copy = type(solver).from_config(_without_names(solver.get_config()))
-    except Exception:  # of which ``from_solver`` tells more
+    except Exception:  # ``from_solver`` will raise it and tell more
         return
     if names := _unconfigured(solver, copy):
         raise ValueError(
@@ -161,16 +144,16 @@ def refuse_unconfigured(solver):
         )
 
 
-def _unconfigured(solver, copy):
+def _unconfigured(solver: Any, copy: Any) -> list[str]:
     """Return the names of the settings in which a copy differs."""
     names = []
-    # What exclude_from_weight_decay() has kept.
-    of_exclusion = "_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"
-    kept, copied = (
-        [getattr(optimizer, name, None) or None for name in of_exclusion]
+    # These attributes keep what exclude_from_weight_decay() was told.
+    attributes = "_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"
+    excluded, excluded_by_copy = (
+        [getattr(optimizer, name, None) or None for name in attributes]
         for optimizer in (solver, copy)
     )
-    if kept != copied:
+    if excluded != excluded_by_copy:
         names.append("exclude_from_weight_decay")
     simple = str, bool, Real, type(None)
     names += [
@@ -190,7 +173,7 @@ def _unconfigured(solver, copy):
     return names
 
 
-def _without_names(config):
+def _without_names(config: Any) -> Any:
     """Give every part of a configuration the same name."""
     if not isinstance(config, dict):
         return config

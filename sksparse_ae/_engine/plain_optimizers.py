@@ -5,9 +5,10 @@ Keras is imported only where there is an optimizer to rebuild.
 
 import re
 import sys
+from typing import Any
 
 
-def optimizer_to_plain(solver):
+def optimizer_to_plain(solver: Any) -> Any:
     """Describe a Keras optimizer, if it can be rebuilt from that; else return it."""
     keras = sys.modules.get("keras")
     if keras is None or not isinstance(solver, keras.optimizers.Optimizer):
@@ -19,17 +20,17 @@ def optimizer_to_plain(solver):
     try:
         copy = optimizer_from_plain(plain)
     except Exception:
-        # Of a class that is not registered: for pickle, and for Keras, to save.
+        # Its class is not registered: pickle, and Keras, may still save it.
         return solver
     same = type(copy) is type(solver) and copy.get_config() == plain["config"]
     return _without_automatic_names(plain) if same else solver
 
 
-def _without_automatic_names(value):
+def _without_automatic_names(value: Any) -> Any:
     """Return a description without the names that Keras gave, by counting.
 
-    They are no part of an optimizer: equal ones would differ by when they were made,
-    and what joblib has cached would never be found again.
+    They are no part of an optimizer. With them, equal optimizers would differ by when
+    they were made, and what joblib has cached would never be found again.
     """
     if not isinstance(value, dict):
         return value
@@ -43,17 +44,17 @@ def _without_automatic_names(value):
     return value
 
 
-def is_description(value):
+def is_description(value: object) -> bool:
     """Say whether a value describes an optimizer or a schedule."""
     return isinstance(value, dict) and {"class_name", "config"} <= value.keys()
 
 
-def optimizer_from_plain(value):
+def optimizer_from_plain(value: Any) -> Any:
     """Build optimizers and schedules from what ``get_config`` says of them.
 
-    Not by Keras' own deserialisation, which imports the modules that a file names: a
-    file chooses here among Keras' optimizers, its schedules and the classes that the
-    process has registered, and nothing else.
+    Keras' own deserialisation would import the modules that a file names. Here a file
+    chooses among Keras' optimizers, its schedules and the classes that the process has
+    registered, and nothing else.
     """
     import keras
 
@@ -64,16 +65,14 @@ def optimizer_from_plain(value):
     name = value.get("registered_name") or value["class_name"]
     config = optimizer_from_plain(value["config"])
     registered = keras.saving.get_registered_object(name)
-    for place in (keras.optimizers, keras.optimizers.schedules):
+    optimizers, schedules = keras.optimizers, keras.optimizers.schedules
+    kinds = optimizers.Optimizer, schedules.LearningRateSchedule
+    for place in (optimizers, schedules):
         found = registered or getattr(place, name, None)
-        if isinstance(found, type) and issubclass(
-            found,
-            (
-                keras.optimizers.Optimizer,
-                keras.optimizers.schedules.LearningRateSchedule,
-            ),
-        ):
-            return found.from_config(config) if registered else found(**config)
+        if isinstance(found, type) and issubclass(found, kinds):
+            if registered:
+                return registered.from_config(config)
+            return found(**config)
     raise ValueError(
         f"The file asks for an optimizer or a schedule named {name!r}, which is none "
         "of Keras' and not registered by keras.saving.register_keras_serializable."

@@ -7,6 +7,8 @@ import re
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from types import ModuleType
 
 LOG_LEVEL, OWN_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
 
@@ -33,7 +35,7 @@ _lock = threading.Lock()
 _forked_after_tensorflow = False
 
 
-def _note_fork():
+def _note_fork() -> None:
     global _forked_after_tensorflow
     _forked_after_tensorflow = "tensorflow" in sys.modules
 
@@ -43,31 +45,22 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextlib.contextmanager
-def starting_tensorflow(*, to_train=False):
-    """Let the body import what needs TensorFlow.
+def starting_tensorflow(*, to_train: bool = False) -> Iterator[None]:
+    """Let the body import what needs TensorFlow, to train or only to build a model.
 
     On its first start TensorFlow reports its build, missing GPUs and a library that
-    logs too early, straight to the process's standard error; that is dropped, unless
+    logs too early, straight to the process's standard error. That is dropped, unless
     TF_CPP_MIN_LOG_LEVEL is set. What others write there in the few seconds of the
     import appears after it. TensorFlow keeps level 2, errors, for the rest of the
     process. The variables of the environment that TensorFlow and h5py set, and which
     children would inherit, are unset; others are left to who has set them.
 
     On that start TensorFlow is also held to OMP_NUM_THREADS, which it reads for none of
-    its pools of threads; joblib sets it in its workers, to their share of the cores.
+    its pools of threads. joblib sets it in its workers, to their share of the cores.
 
-    Parameters
-    ----------
-    to_train : bool, default=False
-        Whether what is imported is to train, rather than to build a model.
-
-    Raises
-    ------
-    ImportError
-        Where Keras has been told to use a backend that is not installed.
-    RuntimeError
-        In a process forked from one that had imported TensorFlow, where Keras is on
-        another backend, or where TensorFlow is in a mode in which nothing can train.
+    An ImportError tells of a backend of Keras that is not installed. A RuntimeError
+    tells of another backend, of a process forked from one that had imported TensorFlow,
+    and, to train, of a mode of TensorFlow in which nothing can.
     """
     if _forked_after_tensorflow:
         raise RuntimeError(
@@ -97,7 +90,7 @@ def starting_tensorflow(*, to_train=False):
         yield
 
 
-def _import_keras():
+def _import_keras() -> None:
     try:
         importlib.import_module("keras")
     except (ImportError, ValueError) as error:
@@ -111,7 +104,7 @@ def _import_keras():
         ) from error
 
 
-def _check_backend():
+def _check_backend() -> None:
     backend = sys.modules["keras"].config.backend()
     if backend != "tensorflow":
         raise RuntimeError(
@@ -121,7 +114,7 @@ def _check_backend():
         )
 
 
-def _check_mode(tensorflow):
+def _check_mode(tensorflow: ModuleType) -> None:
     """Raise where what was called around the training keeps it from running."""
     if not tensorflow.executing_eagerly():
         raise RuntimeError(
@@ -137,7 +130,7 @@ def _check_mode(tensorflow):
         )
 
 
-def _import_on_share_of_cores():
+def _import_on_share_of_cores() -> ModuleType:
     """Import Keras and TensorFlow, whose threads can be set until it has run."""
     _import_keras()
     tensorflow = importlib.import_module("tensorflow")
@@ -151,15 +144,15 @@ def _import_on_share_of_cores():
     return tensorflow
 
 
-def _share_of_cores():
+def _share_of_cores() -> int | None:
     """Return what OMP_NUM_THREADS allows, the outermost level of a list, or None."""
     outermost = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(outermost) if outermost.isdecimal() and int(outermost) > 0 else None
 
 
 @contextlib.contextmanager
-def _variables_of_import_unset():
-    # By name: the threads of users may set others meanwhile.
+def _variables_of_import_unset() -> Iterator[None]:
+    # Only these names are touched: threads of users may set others meanwhile.
     absent = [name for name in SET_BY_IMPORT if name not in os.environ]
     try:
         yield
@@ -169,7 +162,7 @@ def _variables_of_import_unset():
 
 
 @contextlib.contextmanager
-def _messages_dropped():
+def _messages_dropped() -> Iterator[None]:
     """Keep what TensorFlow writes in the body from the process's standard error.
 
     Other threads write there as well: their lines are written again afterwards.
@@ -184,26 +177,20 @@ def _messages_dropped():
         try:
             yield
         finally:
-            # Another thread may have given the process another one meanwhile.
+            # Another thread may meanwhile have replaced the standard error as well.
             if os.path.sameopenfile(2, written.fileno()):
                 os.dup2(standard_error, 2)
             written.seek(0)
-            is_message = _messages_of(threading.get_native_id())
-            lines = [line for line in written if not is_message(line)]
+            # absl's form, the one that TensorFlow had before, and two lines of prose.
+            message = re.compile(
+                rb"[IWEF]\d{4} [\d:.]+ +%d |"
+                rb"\d{4}-\d\d-\d\d [\d:.]+: [IWEF] (tensorflow|external|xla)/|"
+                rb"WARNING: All log messages before absl::InitializeLog\(\) is called|"
+                rb"To enable the following instructions: " % threading.get_native_id()
+            )
+            lines = [line for line in written if not message.match(line)]
             with (
                 contextlib.suppress(OSError),
                 os.fdopen(standard_error, "wb") as file,
             ):
                 file.writelines(lines)
-
-
-def _messages_of(thread):
-    """Return what tells the lines that TensorFlow logs in a thread from others."""
-    return re.compile(
-        # absl's form, and the one that TensorFlow had before.
-        rb"[IWEF]\d{4} [\d:.]+ +%d |"
-        % thread
-        + rb"\d{4}-\d\d-\d\d [\d:.]+: [IWEF] (tensorflow|external|xla)/|"
-        rb"WARNING: All log messages before absl::InitializeLog\(\) is called|"
-        rb"To enable the following instructions: "
-    ).match

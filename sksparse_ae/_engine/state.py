@@ -10,23 +10,12 @@ class State(NamedTuple):
 
     Its arrays are as a program holds them, in the kernel layout and in the training's
     ``Coordinates``, and, once a step has been taken, in float32.
-
-    Attributes
-    ----------
-    weights : list of ndarray
-        Those of the latest step.
-    statistic : ndarray of shape (n_components,)
-        Running mean that the penalty acts on.
-    average : list of ndarray or None
-        The weights averaged over the latest steps; None for ``weights`` themselves.
-    optimizer_variables : list of ndarray or None
-        None for an optimizer that begins afresh.
-    n_batches : float
-        Batches taken, in rows over the batch size.
     """
 
-    weights: list
-    statistic: np.ndarray
-    average: list | None = None
-    optimizer_variables: list | None = None
-    n_batches: float = 0.0
+    weights: list[np.ndarray]  # those of the latest step
+    statistic: np.ndarray  # running mean that the penalty acts on, (n_components,)
+    # The weights averaged over the latest steps; None for ``weights`` themselves.
+    average: list[np.ndarray] | None = None
+    # None for an optimizer that begins afresh.
+    optimizer_variables: list[np.ndarray] | None = None
+    n_batches: float = 0.0  # batches taken, in rows over the batch size

@@ -2,13 +2,18 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from sklearn.utils import gen_batches
 
 from .._network import reading
+from .._network.coordinates import Coordinates
+from .._network.reading import Rows
+from .._network.scaling import Scaling
 from .programs import padded_rows
 
 # Rows that one call of a compiled program takes. Data of more than this share one
@@ -22,34 +27,27 @@ CHUNK_BYTES = 1 << 24
 class EpochStream:
     """Training rows as float32 tensors, in the order in which an epoch takes them.
 
-    They come in chunks, so that the compiled program slices its batches from rows that
-    lie in order: gathering them there, element by element, took a fifth of a step of
-    64 -> 25 units.
+    They come in chunks, from which the compiled program slices its batches. To gather
+    the rows there, element by element, took a fifth of a step of 64 -> 25 units.
 
     Rows that are taken in several epochs are held standardized where they are at most
     ``reading.BLOCK_BYTES``. Others are standardized anew for each chunk: in an order
     shuffled over all rows, or, from a memory map, in contiguous runs in random order
     that are read one at a time and shuffled within.
 
-    Parameters
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The data as given.
-    scaling : Scaling
-    coordinates : Coordinates
-    batch_size : int
-    rng : RandomState or None
-        Of the order of the rows; None keeps it.
-    n_epochs : int
-        How often the rows are to be taken, at most.
-
-    Attributes
-    ----------
-    chunk_rows : int
-        Rows of every chunk: a multiple of the batch size, or fewer than one batch.
+    ``rng`` gives the order of the rows; None keeps theirs. ``n_epochs`` is how often
+    the rows are to be taken, at most.
     """
 
-    def __init__(self, X, scaling, coordinates, batch_size, rng, n_epochs):
+    def __init__(
+        self,
+        X: Rows,
+        scaling: Scaling,
+        coordinates: Coordinates,
+        batch_size: int,
+        rng: np.random.RandomState | None,
+        n_epochs: int,
+    ) -> None:
         self._X, self._scaling, self._coordinates = X, scaling, coordinates
         self._rng = rng
         n_rows, n_given = X.shape
@@ -57,13 +55,14 @@ class EpochStream:
         if coordinates.axes is not None:
             self._axes = coordinates.axes.astype(np.float32)
 
-        def rows_of(n_bytes, itemsize=4):
+        def rows_of(n_bytes: int, itemsize: int = 4) -> int:
             batches = max(n_bytes // (itemsize * n_features * batch_size), 1)
             return batches * batch_size
 
         whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
         # A batch of a stream may be larger than a call's rows, which then are padded.
         enough = max(padded_rows(n_rows), CHUNK_BYTES // (4 * n_features))
+        # The rows of every chunk: a multiple of the batch size, or less than a batch.
         self.chunk_rows = min(rows_of(CHUNK_BYTES), whole, enough)
         self._block, self._run, self._run_rows = None, None, n_rows
         if reading.is_streamed(X):
@@ -72,11 +71,14 @@ class EpochStream:
         elif n_epochs > 1 and 4 * n_rows * n_features <= reading.BLOCK_BYTES:
             self._block = self._standardized_block()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
         """Yield the chunks of one epoch, each with the number of its rows in use."""
         if self._block is not None:
-            # To gather them ahead as well took no less time, and made it vary.
-            yield from self._gathered_chunks()
+            # To gather these chunks ahead as well took no less time, and made it vary.
+            for _, numbers in self._parts():
+                padded = np.zeros(self.chunk_rows, dtype=np.int32)
+                padded[: len(numbers)] = numbers
+                yield tf.gather(self._block, padded), len(numbers)
             return
         chunks = self._standardized_chunks()
         if self._X.shape[0] > self.chunk_rows:
@@ -84,7 +86,7 @@ class EpochStream:
         for chunk, n_rows in chunks:
             yield tf.constant(chunk), n_rows  # a copy
 
-    def _parts(self):
+    def _parts(self) -> Iterator[tuple[Rows, np.ndarray]]:
         """Yield, for each chunk of an epoch, the rows to take and their numbers."""
         n_rows = self._X.shape[0]
         starts = np.arange(0, n_rows, self._run_rows)
@@ -102,19 +104,13 @@ class EpochStream:
             for rows in gen_batches(n_run, self.chunk_rows):
                 yield source, order[rows]
 
-    def _gathered_chunks(self):
-        """Yield the chunks of an epoch, rows of the block and padding, as tensors."""
-        for _, numbers in self._parts():
-            padded = np.zeros(self.chunk_rows, dtype=np.int32)
-            padded[: len(numbers)] = numbers
-            yield tf.gather(self._block, padded), len(numbers)
-
-    def _standardized_chunks(self):
+    def _standardized_chunks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the chunks of an epoch as arrays that are overwritten after the next.
 
-        All but the first are filled in a thread of ``_one_ahead``. What that allocates
-        and frees, the C library keeps for other threads, 300 MB of a long training if
-        each chunk is a new one. So there are two, allocated with the first.
+        All but the first are filled in a thread of ``_one_ahead``. The C library keeps
+        the memory that this thread allocates and frees, for other threads: 300 MB of a
+        long training if each chunk is a new one. So there are two, allocated with the
+        first.
         """
         shape = self.chunk_rows, self._n_axes
         chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
@@ -122,7 +118,7 @@ class EpochStream:
             self._fill(chunk, source, numbers)
             yield chunk, len(numbers)
 
-    def _fill(self, chunk, source, numbers):
+    def _fill(self, chunk: np.ndarray, source: Rows, numbers: np.ndarray) -> None:
         """Write the standardized rows of these numbers, and padding."""
         at = 0
         with np.errstate(all="ignore"):  # which a thread does not inherit
@@ -132,7 +128,7 @@ class EpochStream:
                 at += len(X)
         chunk[at:] = 0
 
-    def _write(self, X, out):
+    def _write(self, X: np.ndarray, out: np.ndarray) -> None:
         """Write rows, standardized and in the coordinates of the training."""
         if self._coordinates.axes is None:
             self._scaling.standardize(X, out=out)
@@ -141,15 +137,15 @@ class EpochStream:
             self._scaling.standardize(X, out=standardized)
             np.matmul(standardized, self._axes, out=out)
 
-    def _standardized_block(self):
+    def _standardized_block(self) -> Any:
         """Return all rows as a variable, filled without another copy of them."""
         # A tensor would need the array beside it.
         block, at = tf.Variable(tf.zeros([self._X.shape[0], self._n_axes])), 0
         for X in reading.dense_chunks(self._X, slice(0, self._X.shape[0])):
             rows = np.empty([len(X), self._n_axes], dtype=np.float32)
             self._write(X, rows)
-            # In place: an assignment to a slice, as Python writes it, reads the whole
-            # block before, into a copy.
+            # This assigns in place. Python's assignment to a slice would first read the
+            # whole block into a copy.
             tf.raw_ops.ResourceStridedSliceAssign(
                 ref=block.handle,
                 begin=[at],
@@ -161,11 +157,8 @@ class EpochStream:
         return block
 
 
-def _one_ahead(items):
-    """Yield what an iterator yields, and have a thread make the next item meanwhile.
-
-    The first item is made by who asks for it.
-    """
+def _one_ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield what an iterator yields, while a thread makes each item but the first."""
     end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
         item = next(items, end)
@@ -175,28 +168,17 @@ def _one_ahead(items):
             try:
                 item = upcoming.result()
             finally:
-                del upcoming  # which an error of its own would keep, and X with it
+                del upcoming  # an error of its own would keep it, and X with it
 
 
 class ChunkedRows:
     """All training rows in order, as tensors of one shape, for evaluations of them all.
 
     Up to ``reading.BLOCK_BYTES`` of standardized rows are held. More are read and
-    standardized anew for each pass.
-
-    Parameters
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The data as given; its dtype is that of the tensors.
-    scaling : Scaling
-
-    Attributes
-    ----------
-    chunk_rows : int
-        Rows of every chunk.
+    standardized anew for each pass. The tensors have the dtype of ``X``.
     """
 
-    def __init__(self, X, scaling):
+    def __init__(self, X: Rows, scaling: Scaling) -> None:
         self._X, self._scaling = X, scaling
         n_rows, n_features = X.shape
         row_bytes = X.dtype.itemsize * n_features
@@ -204,15 +186,15 @@ class ChunkedRows:
         is_held = row_bytes * n_rows <= reading.BLOCK_BYTES
         self._chunks = list(self._read()) if is_held else None
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of chunks."""
         return math.ceil(self._X.shape[0] / self.chunk_rows)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield each chunk and its rows' weights: 1 / n_samples, or 0 for padding."""
         return iter(self._chunks or self._read())
 
-    def _read(self):
+    def _read(self) -> Iterator[tuple[Any, Any]]:
         n_rows, n_features = self._X.shape
         for rows in gen_batches(n_rows, self.chunk_rows):
             n_used = rows.stop - rows.start

@@ -43,7 +43,7 @@ def optimizer_of(solver: Any, learning_rate: float | str) -> Any:
     spec, rate = OptimizerSpec.from_solver("adam" if solver == "lbfgs" else solver)
     optimizer = spec.build()
     if learning_rate != "auto" and isinstance(solver, str):
-        rate = learning_rate
-    if rate is not None:
+        optimizer.learning_rate = learning_rate
+    elif rate is not None:
         optimizer.learning_rate = rate
     return optimizer

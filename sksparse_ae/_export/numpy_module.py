@@ -124,7 +124,10 @@ def write_module(
         feature_names=_feature_names(feature_names),
         activation=parameters.activation,
         output_activation=parameters.output_activation,
-        activations="\n\n".join(map(_function, activations)),
+        activations="\n\n".join(
+            f"def _{name}(Z):\n{OUTPUT_ACTIVATIONS[name].source}"
+            for name in activations
+        ),
         dtype=dtype.str,
         dtype_name=dtype.name,
         arrays="".join(
@@ -145,8 +148,3 @@ def _feature_names(names: Iterable[object] | None) -> str:
 def _array_source(array: np.ndarray) -> str:
     text = base64.encodebytes(array.tobytes()).decode("ascii")
     return f'_array(\n    {array.shape},\n    """\n{text}""",\n)\n'
-
-
-def _function(name: str) -> str:
-    """Return the source of an activation."""
-    return f"def _{name}(Z):\n{OUTPUT_ACTIVATIONS[name].source}"

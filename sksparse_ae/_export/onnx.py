@@ -90,20 +90,14 @@ def add_encoder(scope: Any, operator: Any, container: Any) -> None:
     }
     for name, array in (("W", parameters.W1), ("b", parameters.b1)):
         container.add_initializer(names[name], dtype, array.shape, array.ravel())
-    for op_type, inputs, output, attributes in (
-        ("Cast", [source.full_name], names["X"], {"to": dtype}),
-        ("Gemm", [names["X"], names["W"], names["b"]], names["linear"], {}),
-        (
-            ACTIVATIONS[parameters.activation].onnx_operator,
-            [names["linear"]],
-            operator.outputs[0].full_name,
-            {},
-        ),
-    ):
-        container.add_node(
-            op_type,
-            inputs,
-            output,
-            name=scope.get_unique_operator_name(op_type),
-            **attributes,
-        )
+
+    def add_node(
+        op_type: str, inputs: list[str], output: str, **attributes: Any
+    ) -> None:
+        name = scope.get_unique_operator_name(op_type)
+        container.add_node(op_type, inputs, output, name=name, **attributes)
+
+    activation = ACTIVATIONS[parameters.activation].onnx_operator
+    add_node("Cast", [source.full_name], names["X"], to=dtype)
+    add_node("Gemm", [names["X"], names["W"], names["b"]], names["linear"])
+    add_node(activation, [names["linear"]], operator.outputs[0].full_name)

@@ -1,6 +1,5 @@
 """The fitted network's arithmetic, in NumPy and in chunks of rows."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +7,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._objective.activations import (
-    ACTIVATIONS,
-    OUTPUT_ACTIVATIONS,
-    mean_to_rho_hat,
-)
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
 from . import reading
 from .reading import Rows
 from .validation import held_not_finite
@@ -20,9 +15,7 @@ from .validation import held_not_finite
 # With fewer rows a product spends most of its time on reading the weights.
 MIN_PRODUCT_ROWS = 128
 
-
-# Weights, biases, activation.
-Layer = tuple[np.ndarray, np.ndarray, str]
+Layer = tuple[np.ndarray, np.ndarray, str]  # weights, biases, activation
 
 
 class Parameters(NamedTuple):
@@ -92,14 +85,17 @@ class Parameters(NamedTuple):
 
 
 def _through_layers(X: Rows, *layers: Layer) -> np.ndarray:
-    """Return the output of layers, each (weights, bias, activation), for ``X``.
+    """Return the output of layers for ``X``, chunk by chunk.
 
-    The output is written in place, chunk by chunk. Beside it, memory holds only one
-    chunk of the arrays between the layers and of products with CSR rows.
+    Memory holds, beside the output, only one chunk of the arrays between the layers and
+    of products with CSR rows.
     """
     n_rows = X.shape[0]
-    n_chunk = _rows_of_products(X, layers)
     *widths, n_outputs = (W.shape[1] for W, _, _ in layers)
+    widest = max([*widths, n_outputs])
+    if sparse.issparse(X):  # a chunk of a dense X is a view and takes no memory
+        widest = max(widest, X.nnz // max(n_rows, 1))
+    n_chunk = max(reading.CHUNK_VALUES // widest, MIN_PRODUCT_ROWS)
     dtype = np.result_type(X.dtype, layers[0][0].dtype)
     between = [np.empty((min(n_chunk, n_rows), width), dtype) for width in widths]
     output = np.empty((n_rows, n_outputs), dtype)
@@ -111,15 +107,6 @@ def _through_layers(X: Rows, *layers: Layer) -> np.ndarray:
                 _layer(values, layer, out=target)
                 values = target
     return output
-
-
-def _rows_of_products(X: Rows, layers: Sequence[Layer]) -> int:
-    """Return how many rows make a chunk."""
-    # A chunk of a dense ``X`` is a view.
-    width = max(W.shape[1] for W, _, _ in layers)
-    if sparse.issparse(X):
-        width = max(width, X.nnz // max(X.shape[0], 1))
-    return max(reading.CHUNK_VALUES // width, MIN_PRODUCT_ROWS)
 
 
 def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:

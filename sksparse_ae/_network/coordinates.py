@@ -14,8 +14,8 @@ from .scaling import Scaling
 # takes 0.2 s for 784 and 0.5 s for 1024.
 MOST_AXES = 1024
 
-# Rows that number at most a quarter of the features may be so many: training along
-# their axes takes a fraction of the time. The axes of 2048 rows take 3 s.
+# The axes of so many rows are computed if the rows number at most a quarter of the
+# features: training along them takes a fraction of the time. 2048 rows take 3 s.
 MOST_FEW_ROWS, FEW_ROWS = 2048, 1 / 4
 
 # The axes are computed from this many rows, or from four per feature if that is more.
@@ -34,28 +34,18 @@ class Coordinates(NamedTuple):
     common step size leaves behind, keep pace. A rotation changes neither the squared
     errors nor the squared weights, and so leaves Ng's objective as it is. It needs a
     linear output.
-
-    The decoder's weights are measured in units of ``spread``, so that directions in
-    which the data reach farther take no more steps.
-
-    Attributes
-    ----------
-    axes : ndarray of shape (n_features, n_axes) or None
-        Orthonormal columns; None for the features themselves.
-    spread : ndarray of shape (n_axes,) or None
-        Unit of each coordinate of the output; None for 1.
-    low : float
-        Lower end of the interval of the activation. In these coordinates the decoder
-        reads the codes minus ``low``, so that a tanh unit that is off adds nothing to
-        the output, like a sigmoid unit.
-    n_unreached : int
-        The data do not vary along so many of the first axes.
     """
 
-    axes: np.ndarray | None
+    axes: np.ndarray | None  # orthonormal columns; None for the features themselves
+    # Unit of each coordinate of the output; None for 1. The decoder's weights are
+    # measured in it, so that directions in which the data reach farther take no more
+    # steps.
     spread: np.ndarray | None
+    # Lower end of the interval of the activation. In these coordinates the decoder
+    # reads the codes minus ``low``, so that a tanh unit that is off adds nothing to the
+    # output, like a sigmoid unit.
     low: float
-    n_unreached: int = 0
+    n_unreached: int = 0  # the data do not vary along so many of the first axes
 
     @classmethod
     def of_features(cls, activation: str) -> Self:
@@ -68,16 +58,9 @@ class Coordinates(NamedTuple):
     ) -> Self:
         """Return the principal axes, or the features if there are too many of them.
 
-        Parameters
-        ----------
-        X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-            The data as given.
-        scaling : Scaling
-            With a linear output.
-        activation : str
-        may_drop : bool
-            Whether axes along which ``X`` does not vary may be left out. The weights
-            along them are 0 at the minimum of the objective.
+        The output must be linear. ``may_drop`` says whether axes along which ``X`` does
+        not vary may be left out. The weights along them are 0 at the minimum of the
+        objective.
         """
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape
@@ -145,15 +128,15 @@ class Coordinates(NamedTuple):
             b2 = (b2 * self.spread) @ self.axes.T  # type: ignore[operator]
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
-    def decoder_kernel(self, W2):
+    def decoder_kernel(self, W2: np.ndarray) -> np.ndarray:
         """Return decoder weights, as a program holds them, without their ``spread``."""
         return W2 if self.spread is None else W2 * self.spread.astype(W2.dtype)
 
 
-def in_kernel_layout(weights):
+def in_kernel_layout(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return W1, b1, W2, b2 with W1 transposed, as programs hold it, or the reverse."""
-    W1, *others = weights
-    return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *others]
+    W1, *other_arrays = weights
+    return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *other_arrays]
 
 
 def _standardized(X: Rows, scaling: Scaling, n_rows: int) -> np.ndarray:

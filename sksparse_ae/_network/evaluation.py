@@ -1,12 +1,15 @@
 """A network over data: the terms of its objective, and what a fit reports of it."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from .._objective.objective import Losses
-from .reading import dense, row_chunks
+from .autoencoder import Parameters
+from .problem import Problem
+from .reading import Rows, dense, row_chunks
 from .units import UnitStatistics
 from .validation import NotFinite
 
@@ -16,36 +19,21 @@ ENOUGH_SAMPLES = 100
 
 
 class Evaluation(NamedTuple):
-    """What all rows say of a network.
-
-    Attributes
-    ----------
-    losses : Losses
-        In float64.
-    statistic : ndarray of shape (n_components,)
-        What the penalty was evaluated at.
-    """
+    """What all rows say of a network, in float64."""
 
     losses: Losses
-    statistic: np.ndarray
+    statistic: np.ndarray  # what the penalty was evaluated at, (n_components,)
 
 
-def evaluate(X, parameters, problem, on_codes=None):
-    """Evaluate the objective on ``X``.
+def evaluate(
+    X: Rows,
+    parameters: Parameters,
+    problem: Problem,
+    on_codes: Callable[[np.ndarray], None] | None = None,
+) -> Evaluation:
+    """Evaluate the objective of a network on the data as given.
 
-    Parameters
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        The data as given.
-    parameters : Parameters
-        The network on the data as given.
-    problem : Problem
-    on_codes : callable, optional
-        Is shown the codes of each chunk of rows.
-
-    Returns
-    -------
-    evaluation : Evaluation
+    ``on_codes`` is shown the codes of each chunk of rows.
     """
     n_samples, n_components = X.shape[0], parameters.b1.shape[0]
     objective, scaling = problem.architecture.objective, problem.scaling
@@ -56,18 +44,20 @@ def evaluate(X, parameters, problem, on_codes=None):
         total += penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
         if on_codes is not None:
             on_codes(codes)
+        expected: Any
         if loss.takes_inputs:
             expected, output = dense(X[rows]), parameters.decoder_inputs(codes)
         else:
-            # Scaled before it is squared, which may leave the range of the dtype.
+            # Errors are scaled before they are squared, as their squares may leave the
+            # range of the dtype.
             expected, output = 0, parameters.decode(codes) - dense(X[rows])
             output /= scaling.scale
         losses = _sum(loss.of_rows(expected, output, np))
         reconstruction += losses
         error += loss.mean_squared_error(expected, output, losses, _sum, np)
     statistic = penalty.statistic(total / n_samples, objective.activation)
-    # The same network in the training's units: what is penalised is its weights.
-    W1, _, W2, _ = scaling.unfold(parameters)
+    # The weight decay is that of the same network in the training's units.
+    W1, _, W2, _ = scaling.unfold(parameters.arrays)
     terms = Losses(
         reconstruction=float(reconstruction / n_samples),
         sparsity=float(penalty.value(statistic, problem.coefficients, np)),
@@ -77,72 +67,56 @@ def evaluate(X, parameters, problem, on_codes=None):
     return Evaluation(terms, statistic)
 
 
-def _sum(values):
+def _sum(values: np.ndarray) -> Any:
     return values.sum(dtype=np.float64)
 
 
 class Recent(NamedTuple):
-    """The samples that the fitted attributes tell of.
-
-    Attributes
-    ----------
-    n_samples : float
-    reconstruction : float
-        Their mean loss.
-    statistic : ndarray of shape (n_components,)
-        What the penalty is evaluated at.
-    units : ndarray
-        ``UnitStatistics.table``.
-    """
+    """The samples that the fitted attributes tell of."""
 
     n_samples: float
-    reconstruction: float
-    statistic: np.ndarray
-    units: np.ndarray
+    reconstruction: float  # mean loss
+    statistic: np.ndarray  # what the penalty is evaluated at, (n_components,)
+    units: np.ndarray  # ``UnitStatistics.table``
 
 
-def _joined(earlier, units, evaluation, problem):
+def _joined(
+    earlier: Recent | None,
+    units: UnitStatistics,
+    evaluation: Evaluation,
+    problem: Problem,
+) -> tuple[Losses, Recent]:
     """Let samples of earlier calls count with those of a call that has too few.
 
-    Parameters
-    ----------
-    earlier : Recent or None
-    units : UnitStatistics
-        Of the call; takes in those of the earlier ones.
-    evaluation : Evaluation
-        Of the call.
-    problem : Problem
-
-    Returns
-    -------
-    evaluation : Evaluation
-        Of all these samples.
-    recent : Recent
+    ``units`` and ``evaluation`` are of the call. ``units`` takes in the earlier units,
+    and what is returned tells of all these samples.
     """
     losses, statistic = evaluation
     if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
         n_own = units.n_samples
         share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
         units.take_in(earlier.units, earlier.n_samples, share)
-        own = n_own / units.n_samples
-        statistic = own * statistic + (1 - own) * earlier.statistic
+        own_share = n_own / units.n_samples
+        statistic = own_share * statistic + (1 - own_share) * earlier.statistic
         penalty = problem.architecture.objective.penalty
         losses = losses._replace(
-            reconstruction=own * losses.reconstruction
-            + (1 - own) * earlier.reconstruction,
+            reconstruction=own_share * losses.reconstruction
+            + (1 - own_share) * earlier.reconstruction,
             sparsity=float(penalty.value(statistic, problem.coefficients, np)),
         )
     recent = Recent(
         float(units.n_samples), losses.reconstruction, statistic, units.table
     )
-    return Evaluation(losses, statistic), recent
+    return losses, recent
 
 
-def fitted_attributes(X, parameters, problem, recent=None):
+def fitted_attributes(
+    X: Rows, parameters: Parameters, problem: Problem, recent: Recent | None = None
+) -> dict[str, Any]:
     """Return the attributes of an estimator with this network, trained on ``X``.
 
-    The parameters are those of ``evaluate``; the network is cast to the dtype of ``X``.
-    They tell of ``recent`` samples of earlier calls, too, if ``X`` has too few.
+    The network is cast to the dtype of ``X``. The attributes tell of ``recent`` samples
+    of earlier calls, too, if ``X`` has too few.
     """
     parameters = parameters.astype(X.dtype)
     if not all(np.isfinite(array).all() for array in parameters.arrays):
@@ -153,7 +127,7 @@ def fitted_attributes(X, parameters, problem, recent=None):
     _, coefficients, scaling = problem
     units = UnitStatistics(len(parameters.b1), parameters.activation)
     evaluation = evaluate(X, parameters, problem, units.update)
-    (losses, _), recent = _joined(recent, units, evaluation, problem)
+    losses, recent = _joined(recent, units, evaluation, problem)
     if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")
     return {

@@ -1,6 +1,7 @@
 """What a training minimises, as plain values; imports nothing heavy."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
 from .._objective.objective import Coefficients, Objective
 from .autoencoder import Parameters
-from .scaling import Scaling
+from .scaling import Moments, Scaling
 
 
 class Architecture(NamedTuple):
@@ -23,14 +24,14 @@ class Architecture(NamedTuple):
     dtype: str
 
     @classmethod
-    def of(cls, settings, n_features, dtype):
-        """Return that of a network with the FittedSettings on such data."""
-        named = [getattr(settings, name) for name in cls._fields[1:-1]]
-        return cls(n_features, *named, dtype.name)
+    def of(cls, settings: Any, n_features: int, dtype: np.dtype) -> Self:
+        """Return that of a network with the ``FittedSettings`` on such data."""
+        named = {name: getattr(settings, name) for name in cls._fields[1:-1]}
+        return cls(n_features=n_features, dtype=dtype.name, **named)
 
     @property
-    def objective(self):
-        """The Objective of such a network."""
+    def objective(self) -> Objective:
+        """What such a network minimises."""
         return Objective(self)
 
 
@@ -40,32 +41,31 @@ USUAL_WEIGHT_DECAY, USUAL_RHO = 3e-3, 0.05
 USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 
 
-def coefficients_of(settings, moments, scaling, earlier=None):
+def coefficients_of(
+    settings: Any,
+    moments: Moments,
+    scaling: Scaling,
+    earlier: Coefficients | None = None,
+) -> Coefficients:
     """Return the coefficients of the objective, those that are "auto" chosen.
 
-    Parameters
-    ----------
-    settings : SparseAutoencoderTransformer
-        Whose parameters are read.
-    moments : Moments
-    scaling : Scaling
-    earlier : Coefficients, optional
-        Of a training that is continued, which goes on with what was chosen for it.
+    ``settings`` is the estimator, whose parameters are read. A training that is
+    continued goes on with what was chosen for it, its ``earlier`` coefficients.
     """
-    given = Coefficients(settings.rho, settings.beta, settings.weight_decay)
-    if "auto" not in given:
-        return given
+    asked = Coefficients(settings.rho, settings.beta, settings.weight_decay)
+    if "auto" not in asked:
+        return asked
     chosen = earlier
     if chosen is None:
         variances = np.square(moments.deviations / scaling.scale)
         beta = _automatic_beta(variances, moments.offset, settings.loss)
         decay = _automatic_weight_decay(variances, moments.offset, settings)
         chosen = Coefficients(settings.rho, beta, decay)
-    pairs = zip(given, chosen, strict=True)
+    pairs = zip(asked, chosen, strict=True)
     return Coefficients(*(auto if value == "auto" else value for value, auto in pairs))
 
 
-def _automatic_beta(variances, mean, loss):
+def _automatic_beta(variances: np.ndarray, mean: np.ndarray, loss: str) -> float:
     """Return what ``beta="auto"`` is.
 
     The reconstruction term, of which sparse codes cost a share, grows with the number
@@ -80,7 +80,9 @@ def _automatic_beta(variances, mean, loss):
     return USUAL_BETA * max(float(variances.sum()) / USUAL_VARIANCE, 1.0)
 
 
-def _automatic_weight_decay(variances, mean, settings):
+def _automatic_weight_decay(
+    variances: np.ndarray, mean: np.ndarray, settings: Any
+) -> float:
     r"""Return what ``weight_decay="auto"`` is.
 
     A unit grows out of a constant while the weight decay is below the slope of the unit
@@ -98,7 +100,7 @@ def _automatic_weight_decay(variances, mean, settings):
     return USUAL_WEIGHT_DECAY * share * found if found > 0 else USUAL_WEIGHT_DECAY
 
 
-def output_slopes(mean, output_activation, loss):
+def output_slopes(mean: np.ndarray, output_activation: str, loss: str) -> np.ndarray:
     """Return the slope of each output at a mean, as the gradient of the loss has it."""
     if LOSSES[loss].takes_inputs:
         return np.ones_like(mean)
@@ -113,10 +115,8 @@ class Problem(NamedTuple):
     coefficients: Coefficients
     scaling: Scaling
 
-    def folded(self, weights):
+    def folded(self, weights: Sequence[np.ndarray]) -> Parameters:
         """Return weights in the training's units as a network on the data as given."""
-        return Parameters(
-            *self.scaling.fold(weights),
-            self.architecture.activation,
-            self.architecture.output_activation,
-        )
+        W1, b1, W2, b2 = self.scaling.fold(weights)
+        names = self.architecture.activation, self.architecture.output_activation
+        return Parameters(W1, b1, W2, b2, *names)

@@ -21,18 +21,9 @@ FLOAT32_RANGE = (1e-30, 1e30)
 
 
 class Moments(NamedTuple):
-    """Means and standard deviations of the columns of data.
+    """Means and standard deviations of the columns of data, in float64."""
 
-    Attributes
-    ----------
-    offset : ndarray of shape (n_features,), float64
-        Mean of each column.
-    deviations : ndarray of shape (n_features,), float64
-        Standard deviation of each column.
-    n_samples : int
-    """
-
-    offset: np.ndarray
+    offset: np.ndarray  # means
     deviations: np.ndarray
     n_samples: int
 
@@ -98,19 +89,12 @@ def explained_variance(X: Rows, parameters: Parameters) -> float:
 
 
 class Scaling(NamedTuple):
-    """The affine map from the data as given to the units of the training.
+    """The affine map from the data as given to the units of the training."""
 
-    Attributes
-    ----------
-    offset : ndarray of shape (n_features,), float64
-    scale : float
-    linear_output : bool
-        Whether the reconstruction can be shifted and scaled by the weights. If not,
-        ``scale`` is 1 and the training reconstructs the data as given.
-    """
-
-    offset: np.ndarray
+    offset: np.ndarray  # of shape (n_features,), float64
     scale: float
+    # Whether the reconstruction can be shifted and scaled by the weights. If not,
+    # ``scale`` is 1 and the training reconstructs the data as given.
     linear_output: bool
 
     @classmethod
@@ -144,27 +128,21 @@ class Scaling(NamedTuple):
 
     def standardize(self, X: Rows, out: np.ndarray) -> np.ndarray:
         """Write (X - offset) / scale to ``out``, in its dtype."""
-        if X.dtype == out.dtype == np.float32 and self._fits_float32:
-            return self._standardize_float32(X, out)
-        for rows in row_chunks(X):
-            out[rows] = (dense(X[rows]) - self.offset) / self.scale
-        return out
-
-    @property
-    def _fits_float32(self) -> bool:
         low, high = FLOAT32_RANGE
-        return low < self.scale < high and np.abs(self.offset).max() < high
-
-    def _standardize_float32(self, X: Rows, out: np.ndarray) -> np.ndarray:
-        """Do so without arrays of float64, in a third of the time."""
-        # A mean that is large beside the scale needs more digits than one float32 has.
-        offset = self.offset.astype(np.float32)
-        rest = (self.offset - offset).astype(np.float32)
-        for rows in row_chunks(X):
-            values = out[rows]
-            np.subtract(dense(X[rows]), offset, out=values)
-            values -= rest
-            values /= np.float32(self.scale)
+        fits = low < self.scale < high and np.abs(self.offset).max() < high
+        if fits and X.dtype == out.dtype == np.float32:
+            # This makes no arrays of float64 and takes a third of the time. A mean that
+            # is large beside the scale needs more digits than one float32 has.
+            offset = self.offset.astype(np.float32)
+            rest = (self.offset - offset).astype(np.float32)
+            for rows in row_chunks(X):
+                values = out[rows]
+                np.subtract(dense(X[rows]), offset, out=values)
+                values -= rest
+                values /= np.float32(self.scale)
+        else:
+            for rows in row_chunks(X):
+                out[rows] = (dense(X[rows]) - self.offset) / self.scale
         return out
 
     def fold(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -1,21 +1,21 @@
 """Statistics over rows and weights, in chunks of rows."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .reading import dense, row_chunks
+from .autoencoder import Parameters
+from .reading import Rows, dense, row_chunks
 
 
-def squared_errors(X, parameters, per_feature, scale):
+def squared_errors(
+    X: Rows, parameters: Parameters, per_feature: bool, scale: float
+) -> np.ndarray:
     """Return the squared error of each row, or of each value.
 
-    Parameters
-    ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-    parameters : Parameters
-    per_feature : bool
-    scale : float
-        Unit of the errors. They are in the dtype of ``X``, or, where that does not hold
-        the square of this, in float64.
+    ``scale`` is the unit of the errors. They are in the dtype of ``X``, or in float64
+    where that dtype does not hold the square of ``scale``.
     """
     dtype = X.dtype if holds_square(scale, X.dtype) else np.float64
     errors = np.empty(X.shape if per_feature else X.shape[0], dtype=dtype)
@@ -28,14 +28,14 @@ def squared_errors(X, parameters, per_feature, scale):
     return errors
 
 
-def holds_square(scale, dtype):
+def holds_square(scale: float, dtype: Any) -> bool:
     """Say whether a dtype holds the square of a number with a range about it."""
     limits = np.finfo(dtype)
     low, high = limits.tiny / limits.eps, limits.max * limits.eps
     return float(np.sqrt(low)) < scale < float(np.sqrt(high))
 
 
-def norms(values, axis=None, keepdims=False):
+def norms(values: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """Return the Euclidean norms along an axis, or of all values, in float64.
 
     The values may be of any size: they are divided by a power of two, which is exact,
@@ -43,20 +43,20 @@ def norms(values, axis=None, keepdims=False):
     """
     values = np.asarray(values, dtype=np.float64)
     largest = np.abs(values).max(axis=axis, keepdims=True, initial=0)
-    # Farther than this a power of two, or its inverse, is no number any more.
+    # Beyond these exponents a power of two, or its inverse, is no number any more.
     unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1000, 1000))
     result = unit * np.linalg.norm(values / unit, axis=axis, keepdims=True)
     return result if keepdims else result.squeeze(axis)
 
 
-def of_norm_one(weights):
+def of_norm_one(weights: np.ndarray) -> np.ndarray:
     """Return each row divided by its norm, in its dtype; rows of 0 stay."""
     norm = norms(weights, axis=1, keepdims=True)
     scaled = np.divide(weights, norm, out=np.zeros(weights.shape), where=norm > 0)
     return scaled.astype(weights.dtype)
 
 
-def column_means(X):
+def column_means(X: Rows) -> np.ndarray:
     """Return the mean of each column, in float64."""
     total = np.zeros(X.shape[1])
     for rows in row_chunks(X):
@@ -64,23 +64,16 @@ def column_means(X):
     return total / X.shape[0]
 
 
-def frobenius_norm(chunks):
-    """Return the root of the summed squares, which may overflow, of arrays."""
+def residual_norm(X: Rows, parameters: Parameters) -> float:
+    """Return the root of the summed squared errors, whose squares may overflow."""
     total = 0.0
-    for chunk in chunks:
-        total = np.hypot(total, norms(chunk))
+    for rows in row_chunks(X, parameters.b1.shape[0]):
+        residual = parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
+        total = np.hypot(total, norms(residual))
     return float(total)
 
 
-def residual_norm(X, parameters):
-    """Return the root of the summed squared errors, in the range of the data."""
-    return frobenius_norm(
-        parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
-        for rows in row_chunks(X, parameters.b1.shape[0])
-    )
-
-
-def explained_share(residual, deviation):
+def explained_share(residual: float, deviation: float) -> float:
     """Return the share of the variance explained, from two norms.
 
     Without variance it is 1 for a perfect reconstruction and 0 for any other.

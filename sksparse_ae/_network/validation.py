@@ -65,7 +65,7 @@ def validated(estimator: Any, X: Any, **settings: Any) -> Rows:
 def check_range(X: Rows, loss: str, output_activation: str | None = None) -> None:
     """Raise if the loss cannot take all values of ``X``, or the output give any."""
     values = X.data if sparse.issparse(X) else X
-    low, high = LOSSES[loss].interval  # type: ignore[attr-defined]
+    low, high = LOSSES[loss].interval
     if math.isfinite(high - low):
         least, largest = values.min(initial=0), values.max(initial=0)
         if least < low - ROUNDING or largest > high + ROUNDING:

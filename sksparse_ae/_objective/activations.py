@@ -1,63 +1,45 @@
 """Activations of units and outputs: all that is known of each, in one row."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logit
 
 
 class Activation(NamedTuple):
-    """An activation, under the name by which Keras knows it.
+    """An activation, under the name by which Keras knows it."""
 
-    Attributes
-    ----------
-    forward : callable
-        Takes an array and ``out``, an array that it may fill; returns the values.
-    inverse : callable
-        The input at which a value is reached.
-    slope : callable
-        The derivative, as a function of the value.
-    interval : tuple of two floats
-        Of its values.
-    starts : tuple of two floats
-        Interval within which an output is to start, so that its slope is not lost.
-    unit_range : tuple of two floats
-        Interval on which the mean activation of a unit is measured: rho_hat is 0 and 1
-        at its ends. relu has no upper end: its mean is taken as it is.
-    adam_step : float
-        What a step of "adam" may move a unit's input by at the start. Over the settings
-        of bench_convergence.py, sigmoid and tanh units end within 1 % of each other
-        with 0.4 to 0.8; those of relu units die at more than 0.3.
-    onnx_operator : str
-    source : str
-        The body of a function of ``Z`` in a generated module of NumPy.
-    """
-
-    forward: Callable
-    inverse: Callable
-    slope: Callable
-    interval: tuple
-    starts: tuple
-    unit_range: tuple
+    forward: Callable[..., np.ndarray]  # of an array and ``out``, which it may fill
+    inverse: Callable[..., Any]  # the input at which a value is reached
+    slope: Callable[..., Any]  # the derivative, as a function of the value
+    interval: tuple[float, float]  # of the values
+    # An output is to start within this interval, so that its slope is not lost.
+    starts: tuple[float, float]
+    # The mean activation of a unit is measured on this interval: rho_hat is 0 and 1 at
+    # its ends. relu has no upper end: its mean is taken as it is.
+    unit_range: tuple[float, float]
+    # What a step of "adam" may move a unit's input by at the start. Over the settings
+    # of bench_convergence.py, sigmoid and tanh units end within 1 % of each other with
+    # 0.4 to 0.8. Units with relu die at more than 0.3.
     adam_step: float
     onnx_operator: str
-    source: str
+    source: str  # the body of a function of ``Z`` in a generated module of NumPy
 
     @property
-    def is_bounded(self):
+    def is_bounded(self) -> bool:
         """Whether its values have an upper end."""
         return self.interval[1] < np.inf
 
-    def value_at(self, rho_hat):
+    def value_at(self, rho_hat: float) -> float:
         """Return the mean activation at which ``rho_hat`` is measured."""
         low, high = self.unit_range
         return low + rho_hat * (high - low)
 
 
-def _sigmoid(Z, out):
-    # Of NumPy's vectorized functions: SciPy's expit takes two to four times as long. In
-    # float32 it is exact to two units in the last place; below -88 it is 0.
+def _sigmoid(Z: np.ndarray, out: np.ndarray) -> np.ndarray:
+    # NumPy's functions are vectorized; SciPy's expit takes two to four times as long.
+    # In float32 the result is exact to two units in the last place; below -88 it is 0.
     np.negative(Z, out=out)
     np.exp(out, out=out)
     out += 1
@@ -104,7 +86,8 @@ ACTIVATIONS = {
     ),
 }
 
-# What an output may have: units need values that rho can be a mean of.
+# The activations that an output may have. Units cannot be linear, because they need
+# values of which rho can be the mean; what is said of units is therefore None.
 OUTPUT_ACTIVATIONS = {
     "linear": Activation(
         forward=lambda Z, out: Z,
@@ -112,8 +95,8 @@ OUTPUT_ACTIVATIONS = {
         slope=np.ones_like,
         interval=(-np.inf, np.inf),
         starts=(-np.inf, np.inf),
-        unit_range=None,
-        adam_step=None,
+        unit_range=None,  # type: ignore[arg-type]
+        adam_step=None,  # type: ignore[arg-type]
         onnx_operator="Identity",
         source="    return Z\n",
     ),
@@ -121,7 +104,7 @@ OUTPUT_ACTIVATIONS = {
 }
 
 
-def mean_to_rho_hat(mean_activation, unit_range):
+def mean_to_rho_hat(mean_activation: Any, unit_range: tuple[float, float]) -> Any:
     """Measure a mean activation on its interval, e.g. (mean + 1) / 2 for tanh."""
     low, high = unit_range
     return (mean_activation - low) / (high - low)

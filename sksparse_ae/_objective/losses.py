@@ -1,84 +1,80 @@
 """Losses of a reconstruction, each summed over the features of a row."""
 
+from typing import Any, Protocol
+
 import numpy as np
 
 
-class SquaredError:
-    """Half the squared norm of the error.
+class Loss(Protocol):
+    """What a loss has to offer; ``LOSSES`` holds one instance of each."""
 
-    Attributes
-    ----------
-    interval : tuple of two floats
-        Of the data that it takes.
-    output_activation : str or None
-        The only one that it goes with; None for any.
-    takes_inputs : bool
-        Whether it takes the inputs of the output's activation, as logits are, and not
-        its values.
-    """
+    interval: tuple[float, float]  # of the data that the loss takes
+    output_activation: str | None  # the only one that it goes with; None for any
+    # Whether ``output`` is what the output's activation is applied to, as logits are.
+    # Otherwise it is the reconstruction.
+    takes_inputs: bool
+
+    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
+        """Return the loss of each row of ``X``, (n_samples, n_features)."""
+
+    def mean_squared_error(
+        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+    ) -> Any:
+        """Return the mean over the rows of their squared errors.
+
+        ``X`` and ``output`` are what ``of_rows`` took, and ``mean_loss`` is the mean of
+        what it returned. ``mean`` is a function that averages a value of each row, or
+        sums them, as was done for ``mean_loss``.
+        """
+
+    def curvature(self, mean: np.ndarray) -> np.ndarray:
+        """Return the second derivative in the reconstruction, at the data's mean."""
+
+
+class SquaredError(Loss):
+    """Half the squared norm of the error."""
 
     interval = -np.inf, np.inf
     output_activation = None
     takes_inputs = False
 
-    def of_rows(self, X, output, xp):
-        """Return the loss of each row.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-        output : array of shape (n_samples, n_features)
-            The reconstruction, or what its activation is applied to: ``takes_inputs``.
-        xp : namespace
-        """
+    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
         return 0.5 * _sum_of_features(xp.square(output - X), xp)
 
-    def mean_squared_error(self, X, output, mean_loss, mean, xp):
-        """Return the mean over the rows of their squared errors.
-
-        Parameters
-        ----------
-        X, output : array of shape (n_samples, n_features)
-            As ``of_rows`` took them.
-        mean_loss : scalar
-            The mean of what it returned.
-        mean : callable
-            Averages a value of each row, or sums them, as ``mean_loss`` was.
-        xp : namespace
-        """
+    def mean_squared_error(
+        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+    ) -> Any:
         return 2 * mean_loss
 
-    def curvature(self, mean):
-        """Return the second derivative in the reconstruction, at the data's mean."""
+    def curvature(self, mean: np.ndarray) -> np.ndarray:
         return np.ones_like(mean)
 
 
-class LogLoss:
-    """The cross-entropy of Bernoulli variables; for more see ``SquaredError``."""
+class LogLoss(Loss):
+    """The cross-entropy of Bernoulli variables."""
 
     interval = 0.0, 1.0
     output_activation = "sigmoid"
     takes_inputs = True
 
-    def of_rows(self, X, output, xp):
-        """Return the loss of each row: see ``SquaredError``."""
+    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
         # log(1 + exp(z)) - x z, in the form that does not overflow.
         softplus = xp.maximum(output, 0) + xp.log1p(xp.exp(-xp.abs(output)))
         return _sum_of_features(softplus - X * output, xp)
 
-    def mean_squared_error(self, X, output, mean_loss, mean, xp):
-        """Return the mean of the squared errors: see ``SquaredError``."""
+    def mean_squared_error(
+        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+    ) -> Any:
         return mean(_sum_of_features(xp.square(1 / (1 + xp.exp(-output)) - X), xp))
 
-    def curvature(self, mean):
-        """Return the second derivative: see ``SquaredError``."""
+    def curvature(self, mean: np.ndarray) -> np.ndarray:
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
         return 1 / (mean * (1 - mean))
 
 
-LOSSES = {"squared_error": SquaredError(), "log_loss": LogLoss()}
+LOSSES: dict[str, Loss] = {"squared_error": SquaredError(), "log_loss": LogLoss()}
 
 
-def _sum_of_features(values, xp):
+def _sum_of_features(values: Any, xp: Any) -> Any:
     """Sum the last axis, as a product: XLA on the CPU does not vectorise sums."""
     return xp.matmul(values, xp.ones(values.shape[-1:], values.dtype))

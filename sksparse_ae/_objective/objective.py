@@ -1,7 +1,8 @@
 """The objective: a loss, a penalty on activations, and weight decay, as one value."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Self
 
 from .activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .losses import LOSSES
@@ -25,18 +26,18 @@ class Losses(NamedTuple):
     weight_decay: float
 
     @property
-    def objective(self):
+    def objective(self) -> float:
         """The sum of the three terms."""
         return self.reconstruction + self.weight_decay + self.sparsity
 
     @property
-    def terms(self):
+    def terms(self) -> dict[str, float]:
         """The three terms by their names, in the order of the formula."""
         names = "reconstruction", "weight_decay", "sparsity"
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def unknown(cls):
+    def unknown(cls) -> Self:
         """Return what stands for losses that nobody has computed."""
         return cls(*[math.nan] * 4)
 
@@ -44,50 +45,30 @@ class Losses(NamedTuple):
 class DataTerms(NamedTuple):
     """The objective of some rows but for the weight decay, as tensors.
 
-    Attributes
-    ----------
-    reconstruction, sparsity : tensors of shape () or (n_models,)
-    squared_error : tensor of shape () or (n_models,)
-        Weighted mean of the rows' squared errors, whatever the loss.
-    estimate : tensor of shape (..., n_components)
-        The statistic that the penalty was evaluated at.
-    own : tensor of shape (..., n_components)
-        The statistic of these rows alone.
+    The first three have the shape () or (n_models,), the others (..., n_components).
     """
 
     reconstruction: Any
     sparsity: Any
-    squared_error: Any
-    estimate: Any
-    own: Any
+    squared_error: Any  # weighted mean of the rows' squared errors, whatever the loss
+    estimate: Any  # the statistic that the penalty was evaluated at
+    own_statistic: Any  # that of these rows alone
 
     @property
-    def total(self):
+    def total(self) -> Any:
         """The sum of the two terms."""
         return self.reconstruction + self.sparsity
 
     @property
-    def reported(self):
+    def reported(self) -> tuple[Any, Any, Any]:
         """The first three, in the order in which ``Losses`` begins."""
         return self[:3]
 
 
 class Objective:
-    """What a network of an architecture minimises.
+    """What a network minimises whose ``Architecture`` names the functions."""
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Its names of the activations, the loss and the penalty.
-
-    Attributes
-    ----------
-    activation, output_activation : Activation
-    loss : SquaredError or LogLoss
-    penalty : KullbackLeibler
-    """
-
-    def __init__(self, architecture):
+    def __init__(self, architecture: Any) -> None:
         self.activation = ACTIVATIONS[architecture.activation]
         self.output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self.loss = LOSSES[architecture.loss]
@@ -95,51 +76,44 @@ class Objective:
 
     def data_terms(
         self,
-        target,
-        output,
-        codes,
-        row_weights,
-        coefficients,
-        xp,
-        estimate_of=lambda own: own,
-    ):
-        """Return the DataTerms of weighted rows.
+        target: Any,
+        output: Any,
+        codes: Any,
+        row_weights: Any,
+        coefficients: Coefficients,
+        xp: Any,
+        estimate_of: Callable[[Any], Any] = lambda own: own,
+    ) -> DataTerms:
+        """Return the terms of weighted rows.
 
-        Parameters
-        ----------
-        target : tensor of shape (n_rows, n_features)
-        output : tensor of shape (..., n_rows, n_features)
-            As ``loss.of_rows`` takes it.
-        codes : tensor of shape (..., n_rows, n_components)
-        row_weights : tensor of shape (n_rows,)
-            Adding up to one: 1 / m for Ng's mean over m samples, 0 for padding.
-        coefficients : Coefficients
-        xp : namespace
-        estimate_of : callable
-            Turns the rows' own statistic into the estimate that the penalty is
-            evaluated at. The gradient is still that of the rows' own.
+        ``target`` is (n_rows, n_features). ``output``, as ``loss.of_rows`` takes it,
+        and ``codes`` may have an axis of models before their rows. The row weights,
+        (n_rows,), add up to one: 1 / m for Ng's mean over m samples, 0 for padding.
+
+        ``estimate_of`` turns the rows' own statistic into the estimate that the penalty
+        is evaluated at. The gradient is still that of the rows' own.
         """
 
-        def mean(values):
+        def mean(values: Any) -> Any:
             return xp.sum(row_weights * values, axis=-1)
 
         reconstruction = mean(self.loss.of_rows(target, output, xp))
-        own = self.statistic(codes, row_weights, xp)
-        estimate = estimate_of(own)
-        at = straight_through(estimate, own, xp)
-        sparsity = self.penalty.value(at, coefficients, xp)
+        own_statistic = self.statistic(codes, row_weights, xp)
+        estimate = estimate_of(own_statistic)
+        statistic = straight_through(estimate, own_statistic, xp)
+        sparsity = self.penalty.value(statistic, coefficients, xp)
         squared = self.loss.mean_squared_error(target, output, reconstruction, mean, xp)
-        return DataTerms(reconstruction, sparsity, squared, estimate, own)
+        return DataTerms(reconstruction, sparsity, squared, estimate, own_statistic)
 
-    def sum_over_rows(self, codes, row_weights, xp):
+    def sum_over_rows(self, codes: Any, row_weights: Any, xp: Any) -> Any:
         """Return the weighted sum of what the penalty averages over the rows."""
         return xp.matmul(row_weights, self.penalty.per_row(codes, xp))
 
-    def statistic(self, codes, row_weights, xp):
+    def statistic(self, codes: Any, row_weights: Any, xp: Any) -> Any:
         """Return the statistic of rows whose weights add up to one."""
         mean = self.sum_over_rows(codes, row_weights, xp)
         return self.penalty.statistic(mean, self.activation)
 
-    def decay(self, kernels, coefficients, xp):
+    def decay(self, kernels: Iterable[Any], coefficients: Coefficients, xp: Any) -> Any:
         """Return the weight-decay term."""
         return weight_penalty(kernels, coefficients.weight_decay, xp)

@@ -1,8 +1,11 @@
 """Penalties on the activations of units and on the weights."""
 
+from collections.abc import Iterable
+from typing import Any, Protocol
+
 import numpy
 
-from .activations import mean_to_rho_hat
+from .activations import Activation, mean_to_rho_hat
 
 # KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
 # tangent beyond. A power of two: float32 then holds both ends exactly, and with them
@@ -14,63 +17,80 @@ KL_MARGIN = 2.0**-20
 LEAST_SHARE = 1 / 64
 
 
-class KullbackLeibler:
-    """Ng's penalty: beta times the sum over the units of KL(rho || rho_hat).
+class Penalty(Protocol):
+    """What a penalty on activations has to offer; ``PENALTIES`` holds one of each.
 
     A penalty acts on one mean over the rows for each unit. What it needs of the rows
-    therefore adds up: over batches, chunks, processes and machines. ``per_row`` is what
-    is averaged, ``statistic`` restates the mean by an affine map, and ``value`` is the
-    penalty. ``regularizers.LAYERS_OF_PENALTIES`` has its layer for Keras.
+    therefore adds up: over batches, chunks, processes and machines.
+    ``regularizers.LAYERS_OF_PENALTIES`` has its layer for Keras.
     """
 
-    def check(self, rho):
+    def check(self, rho: float) -> None:
         """Raise ValueError for a rho that the penalty cannot ask for."""
+
+    def per_row(self, codes: Any, xp: Any) -> Any:
+        """Return what is averaged over the rows, in the shape of the codes."""
+
+    def statistic(self, mean: Any, activation: Activation) -> Any:
+        """Return what ``value`` takes: an affine map of the mean over the rows."""
+
+    def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
+        """Return the penalty, summed over the units."""
+
+    def curvature(self, rho: float) -> float:
+        """Return the second derivative of a unit's penalty at rho, for a beta of 1."""
+
+    def bounds(self, coefficients: Any) -> tuple[Any, Any]:
+        """Return the least and the largest running mean that is believed."""
+
+
+class KullbackLeibler(Penalty):
+    """Ng's penalty: beta times the sum over the units of KL(rho || rho_hat).
+
+    Its statistic, rho_hat, is the mean on the interval of the activation.
+    """
+
+    def check(self, rho: float) -> None:
         if not KL_MARGIN <= rho <= 1 - KL_MARGIN:
             raise ValueError(
                 f"rho={rho!r} is closer than 2**-20 to 0 or 1, where the "
                 "divergence is continued by its tangent; use a rho in between."
             )
 
-    def per_row(self, codes, xp):
-        """Return what is averaged over the rows, in the shape of the codes."""
+    def per_row(self, codes: Any, xp: Any) -> Any:
         return codes
 
-    def statistic(self, mean, activation):
-        """Return rho_hat: the mean on the interval of the activation."""
+    def statistic(self, mean: Any, activation: Activation) -> Any:
         return mean_to_rho_hat(mean, activation.unit_range)
 
-    def value(self, rho_hat, coefficients, xp):
-        """Return the penalty, summed over the units."""
-        return sparsity_penalty(rho_hat, coefficients.rho, coefficients.beta, xp)
+    def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
+        return sparsity_penalty(statistic, coefficients.rho, coefficients.beta, xp)
 
-    def curvature(self, rho):
-        """Return the second derivative of a unit's KL in rho_hat, at rho."""
+    def curvature(self, rho: float) -> float:
         return 1 / (rho * (1 - rho))
 
-    def bounds(self, coefficients):
-        """Return the least and the largest running mean that is believed."""
+    def bounds(self, coefficients: Any) -> tuple[Any, Any]:
         rho = coefficients.rho
         return LEAST_SHARE * rho, 1 - LEAST_SHARE * (1 - rho)
 
 
-PENALTIES = {"kl": KullbackLeibler()}
+PENALTIES: dict[str, Penalty] = {"kl": KullbackLeibler()}
 
 
-def kl_divergence(rho, rho_hat, xp, *, once=True):
-    """KL(rho || rho_hat) of Bernoulli variables, element by element.
+def kl_divergence(rho: Any, rho_hat: Any, xp: Any, *, once: bool = True) -> Any:
+    """Return KL(rho || rho_hat) of Bernoulli variables, element by element.
 
-    Outside ``[KL_MARGIN, 1 - KL_MARGIN]`` it goes on along the tangent, so that the
-    value and its slope stay finite for dead and saturated units and for means that
-    are no probabilities at all (relu), and still point back. What reaches the weights
-    is the slope times that of the activation: a relu unit that is off for every
-    sample stays off.
+    Outside ``[KL_MARGIN, 1 - KL_MARGIN]`` it goes on along the tangent. The value and
+    its slope so stay finite, and point back, for dead and saturated units and for means
+    that are no probabilities at all (relu). What reaches the weights is the slope times
+    that of the activation: a relu unit that is off for every sample stays off.
 
     ``once`` says that only first derivatives are taken of it.
     """
     inside = xp.clip(rho_hat, KL_MARGIN, 1 - KL_MARGIN)
     if once and xp is not numpy:
-        # The slope below is the derivative, inside and out, so that nothing else needs
-        # one: differentiating each operation cost a small network's step six passes.
+        # The slope below is the derivative everywhere, so that nothing else needs one.
+        # To differentiate each operation cost a small network's step six passes.
         inside = xp.stop_gradient(inside)
     divergence = rho * xp.log(rho / inside) + (1 - rho) * xp.log(
         (1 - rho) / (1 - inside)
@@ -79,19 +99,21 @@ def kl_divergence(rho, rho_hat, xp, *, once=True):
     return divergence + slope * (rho_hat - inside)
 
 
-def sparsity_penalty(rho_hat, rho, beta, xp, *, once=True):
+def sparsity_penalty(
+    rho_hat: Any, rho: Any, beta: Any, xp: Any, *, once: bool = True
+) -> Any:
     """Return beta times the KL divergence summed over the units."""
     return beta * xp.sum(kl_divergence(rho, rho_hat, xp, once=once), axis=-1)
 
 
-def weight_penalty(weights, weight_decay, xp):
+def weight_penalty(weights: Iterable[Any], weight_decay: Any, xp: Any) -> Any:
     """Return lambda / 2 times the sum of the squared weights; biases are exempt."""
     return (
         0.5 * weight_decay * sum(xp.sum(xp.square(W), axis=(-2, -1)) for W in weights)
     )
 
 
-def straight_through(value, gradient_of, xp):
+def straight_through(value: Any, gradient_of: Any, xp: Any) -> Any:
     """Return ``value``, differentiated as if it were ``gradient_of``.
 
     With the running mean as the value and the batch mean as the source of the

@@ -51,7 +51,13 @@ def replacing(path: FilePath) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    # A renamed file survives a loss of power once its folder is on the disk.
+    with contextlib.suppress(OSError):  # Windows cannot open folders
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_parts(path: FilePath) -> None:
@@ -59,13 +65,3 @@ def remove_parts(path: FilePath) -> None:
     path = Path(os.path.realpath(path))
     for part in path.parent.glob(f"{glob.escape(path.name[:NAME_LENGTH])}.*.part"):
         part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    # A renamed file survives a loss of power once its folder is on the disk.
-    with contextlib.suppress(OSError):  # Windows cannot open folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

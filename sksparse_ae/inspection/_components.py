@@ -10,11 +10,7 @@ from .._pipeline import LocatedAutoencoder
 from .._utils.image_shape import checked_image_shape
 from .._utils.options import count
 from ._display import DisplayMixin, check_option, feature_columns
-from ._drawing import (
-    montage,
-    new_axes_for_image,
-    with_transparent_gaps,
-)
+from ._drawing import montage, new_axes_for_image, with_transparent_gaps
 
 ATTRIBUTES = {
     "maximal_inputs": "components_",

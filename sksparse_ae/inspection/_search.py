@@ -188,7 +188,10 @@ class SearchDisplay(DisplayMixin):
                 )
                 for key in cv_results
             }
-        score = _score_name(cv_results, score)
+        scores = score_names(cv_results)
+        if score is None and len(scores) == 1:
+            (score,) = scores
+        check_option("score", score, scores)
         columns = [
             _parameter_column(cv_results[_parameter_key(cv_results, name)])
             for name in (x, y)
@@ -340,14 +343,6 @@ class SearchDisplay(DisplayMixin):
         return named_columns(pd, columns)
 
 
-def _score_name(cv_results, score):
-    names = score_names(cv_results)
-    if score is None and len(names) == 1:
-        return names[0]
-    check_option("score", score, names)
-    return score
-
-
 def _parameter_key(cv_results, name):
     keys = [key for key in cv_results if key.startswith("param_")]
     if f"param_{name}" in keys:
@@ -388,7 +383,7 @@ def _same(value, other):
     if value is other or type(value) is not type(other):
         return value is other
     if getattr(value, "shape", None) != getattr(other, "shape", None):
-        return False  # of which NumPy would repeat one
+        return False  # NumPy would broadcast one of them
     try:
         return bool(np.all(value == other))
     except ValueError:  # lists that hold arrays
@@ -433,7 +428,7 @@ def _short(value):
     if _is_number(value) and not isinstance(value, Integral):
         return f"{value:g}"
     text = str(value)
-    # Python shows an object without a representation by its address.
+    # Python shows an object without a representation of its own by its address.
     if " at 0x" in text:
         text = getattr(value, "__name__", type(value).__name__)
     return literal(text)
