@@ -184,7 +184,7 @@ def worth_compiling(n_calls: float, n_values: int) -> bool:
 
 
 def latest_programs(n_kept: int) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator for what makes programs, which keeps the latest of them.
+    """Return a decorator that keeps the latest programs that a function makes.
 
     Threads that ask for the same at once get the same; one is made at a time.
     """

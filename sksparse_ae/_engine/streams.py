@@ -18,17 +18,18 @@ from .programs import padded_rows
 
 # Rows that one call of a compiled program takes. Data of more than this share one
 # compiled shape, and what a call needs beside them does not grow with the data.
-# Evaluations of all rows are slower by chunks below 10^4 rows of 64 features (of 5000:
-# 1.4 times), and as fast at 784 features. With half of it a step of 784 -> 196 took a
-# twentieth longer, with twice as much as long.
+# Evaluations of all rows of 64 features are slower in chunks of fewer than 10^4 rows:
+# 1.4 times in chunks of 5000. At 784 features they are as fast. A step of 784 -> 196
+# took a twentieth longer with half of this size, and as long with twice as much.
 CHUNK_BYTES = 1 << 24
 
 
 class EpochStream:
     """Training rows as float32 tensors, in the order in which an epoch takes them.
 
-    They come in chunks, from which the compiled program slices its batches. To gather
-    the rows there, element by element, took a fifth of a step of 64 -> 25 units.
+    They come in chunks of rows in this order, from which the compiled program slices
+    its batches. To gather the rows there, element by element, took a fifth of a step of
+    64 -> 25 units.
 
     Rows that are taken in several epochs are held standardized where they are at most
     ``reading.BLOCK_BYTES``. Others are standardized anew for each chunk: in an order
@@ -50,8 +51,8 @@ class EpochStream:
     ) -> None:
         self._X, self._scaling, self._coordinates = X, scaling, coordinates
         self._rng = rng
-        n_rows, n_given = X.shape
-        self._n_axes = n_features = coordinates.n_axes(n_given)
+        n_rows, n_columns = X.shape
+        self._n_axes = n_features = coordinates.n_axes(n_columns)
         if coordinates.axes is not None:
             self._axes = coordinates.axes.astype(np.float32)
 
@@ -67,7 +68,7 @@ class EpochStream:
         self._block, self._run, self._run_rows = None, None, n_rows
         if reading.is_streamed(X):
             self._run_rows = rows_of(reading.BLOCK_BYTES, X.itemsize)
-            self._run = np.empty((self._run_rows, n_given), X.dtype)
+            self._run = np.empty((self._run_rows, n_columns), X.dtype)
         elif n_epochs > 1 and 4 * n_rows * n_features <= reading.BLOCK_BYTES:
             self._block = self._standardized_block()
 

@@ -25,7 +25,7 @@ class Architecture(NamedTuple):
 
     @classmethod
     def of(cls, settings: Any, n_features: int, dtype: np.dtype) -> Self:
-        """Return that of a network with the ``FittedSettings`` on such data."""
+        """Return the architecture of a network with ``FittedSettings`` on such data."""
         named = {name: getattr(settings, name) for name in cls._fields[1:-1]}
         return cls(n_features=n_features, dtype=dtype.name, **named)
 

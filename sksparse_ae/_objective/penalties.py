@@ -8,12 +8,12 @@ import numpy
 from .activations import Activation, mean_to_rho_hat
 
 # KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
-# tangent beyond. A power of two: float32 then holds both ends exactly, and with them
-# the slope, which 1 - 1e-6 rounded to float32 would change by 6 %.
+# tangent beyond. It is a power of two, so that float32 holds both ends exactly, and
+# with them the slope: 1 - 1e-6, rounded to float32, would change the slope by 6 %.
 KL_MARGIN = 2.0**-20
 
 # A running mean is taken no nearer to 0 and 1 than this share of rho and of 1 - rho: an
-# estimate from some hundred samples does not know a mean that is smaller.
+# estimate from some hundred samples cannot tell a mean that is smaller.
 LEAST_SHARE = 1 / 64
 
 
