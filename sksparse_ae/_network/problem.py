@@ -41,28 +41,18 @@ USUAL_WEIGHT_DECAY, USUAL_RHO = 3e-3, 0.05
 USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 
 
-def coefficients_of(
-    settings: Any,
-    moments: Moments,
-    scaling: Scaling,
-    earlier: Coefficients | None = None,
-) -> Coefficients:
-    """Return the coefficients of the objective, those that are "auto" chosen.
+def coefficients_of(settings: Any, moments: Moments, scaling: Scaling) -> Coefficients:
+    """Return the coefficients of the objective, and choose those that are "auto".
 
-    ``settings`` is the estimator, whose parameters are read. A training that is
-    continued goes on with what was chosen for it, its ``earlier`` coefficients.
+    ``settings`` is the estimator, whose parameters are read.
     """
-    asked = Coefficients(settings.rho, settings.beta, settings.weight_decay)
-    if "auto" not in asked:
-        return asked
-    chosen = earlier
-    if chosen is None:
-        variances = np.square(moments.deviations / scaling.scale)
+    beta, decay = settings.beta, settings.weight_decay
+    variances = np.square(moments.deviations / scaling.scale)
+    if beta == "auto":
         beta = _automatic_beta(variances, moments.offset, settings.loss)
+    if decay == "auto":
         decay = _automatic_weight_decay(variances, moments.offset, settings)
-        chosen = Coefficients(settings.rho, beta, decay)
-    pairs = zip(asked, chosen, strict=True)
-    return Coefficients(*(auto if value == "auto" else value for value, auto in pairs))
+    return Coefficients(settings.rho, beta, decay)
 
 
 def _automatic_beta(variances: np.ndarray, mean: np.ndarray, loss: str) -> float:

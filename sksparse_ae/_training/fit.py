@@ -266,7 +266,7 @@ def attributes_of(plan: Plan, weights: Weights) -> dict:
 def training_curves(plan: Plan, monitor: Monitor) -> tuple[dict[str, list], Bunch]:
     """Return the curves by their names, and the terms that ``loss_curve_`` adds up."""
     losses = monitor.losses
-    curves = {"loss_curve_": [own.objective for own in losses]}
+    curves: dict[str, list] = {"loss_curve_": [own.objective for own in losses]}
     if plan.X_held_out is not None:
         scaling = plan.problem.scaling
         curves |= {

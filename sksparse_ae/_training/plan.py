@@ -151,10 +151,9 @@ def make_plan(
     else:
         weights, rho_hat = starting_weights(X, scaling, settings, rng)
     fitted = FittedSettings.of(settings)
-    chosen = earlier and earlier.problem.coefficients
     problem = Problem(
         Architecture.of(fitted, X.shape[1], X.dtype),
-        coefficients_of(settings, moments, scaling, chosen),
+        coefficients_of(settings, moments, scaling),
         scaling,
     )
     plan = Plan(
@@ -222,7 +221,7 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
         from .._engine.optimizers import OptimizerSpec
 
     X, problem, partial = plan.X, plan.problem, plan.partial
-    optimizer, rate = OptimizerSpec.from_solver(settings.solver)
+    optimizer, own_rate = OptimizerSpec.from_solver(settings.solver)
     if optimizer.averages_weights and (
         partial or settings.warm_start or settings.early_stopping or settings.revive
     ):
@@ -237,10 +236,15 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
     coordinates = _coordinates(plan, settings, past)
     automatic = optimizer.takes_rate and settings.learning_rate == "auto"
     if automatic:
-        rate = past and past.rate
-        rate = rate or automatic_rate(X, problem, coordinates, is_sgd=optimizer.is_sgd)
+        start = (past and past.rate) or automatic_rate(
+            X, problem, coordinates, is_sgd=optimizer.is_sgd
+        )
+        lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
+        rate: FixedRate = AutomaticRate(start, lowest)
     elif optimizer.takes_rate:
-        rate = float(settings.learning_rate)
+        rate = FixedRate(float(settings.learning_rate))
+    else:
+        rate = FixedRate(own_rate)
     n_rows = most = X.shape[0]
     if partial:
         n_seen = plan.moments.n_samples
@@ -260,10 +264,6 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
         max_iter=plan.max_iter,
         state=_starting_state(plan, coordinates, past, rho_hat),
     )
-    if automatic:
-        rate = AutomaticRate(rate, plan.objective_of(plan.weights, SAMPLE_ROWS))
-    else:
-        rate = FixedRate(rate)
     return plan._replace(minibatches=minibatches, rate=rate)
 
 

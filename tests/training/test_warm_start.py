@@ -152,3 +152,24 @@ def test_another_solver_starts_at_the_weights_and_with_nothing_of_the_first(
         for name in ("reconstruction", "sparsity"):
             value = transformer.loss_terms_[name][4]
             assert_allclose(value, before[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("continued", ["warm_start", "partial_fit"])
+def test_auto_is_chosen_for_the_settings_of_now(continued):
+    X = np.random.RandomState(0).normal(size=(N_ROWS, 20))
+    few = SparseAutoencoderTransformer(4, max_iter=2, random_state=0)
+    of_now = few.set_params(rho=0.2).partial_fit(X)
+    expected = of_now.beta_, of_now.weight_decay_
+    earlier = SparseAutoencoderTransformer(
+        4,
+        max_iter=2,
+        beta=10.0,
+        weight_decay=0.5,
+        warm_start=continued == "warm_start",
+        random_state=0,
+    )
+    fit = earlier.fit if continued == "warm_start" else earlier.partial_fit
+    fit(X)
+    earlier.set_params(rho=0.2, beta="auto", weight_decay="auto")
+    fit(X)
+    assert_allclose((earlier.beta_, earlier.weight_decay_), expected, rtol=1e-12)
