@@ -584,13 +584,13 @@ class SparseAutoencoderTransformer(
         """
         # scikit-learn validates the parameters of a partial_fit only before the first.
         self._validate_params()
-        settings = with_python_parameters(self)
-        check_settings(settings, X, partial=partial)
+        estimator = with_python_parameters(self)
+        check_settings(estimator, X, partial=partial)
         if not (partial and continued):
-            warn_of_unused(settings, partial=partial)
+            warn_of_unused(estimator, partial=partial)
         earlier, checkpoint = None, None
         if continued:
-            check_continues(settings, self._fitted_settings)
+            check_continues(estimator, self._fitted_settings)
             earlier = EarlierFit(
                 self._parameters,
                 self._problem,
@@ -598,10 +598,10 @@ class SparseAutoencoderTransformer(
                 self.rho_hat_,
                 self._continuation,
             )
-        self._fitted_settings = FittedSettings.of(settings)
+        self._fitted_settings = FittedSettings.of(estimator)
         if self.checkpoint_dir is not None and not partial:
-            checkpoint = find_checkpoint(settings, X, earlier)
-        plan = make_plan(settings, X, earlier, partial=partial)
+            checkpoint = find_checkpoint(estimator, X, earlier)
+        plan = make_plan(estimator, X, earlier, partial=partial)
         tasks = iteration_tasks(
             self,
             context,
@@ -609,18 +609,18 @@ class SparseAutoencoderTransformer(
             plan.step,
             lambda weights: attributes_of(plan, weights),
         )
-        monitor = make_monitor(plan, settings, tasks)
+        monitor = make_monitor(plan, estimator, tasks)
         try:
             weights, converged, continuation = minimize(
-                plan, settings, monitor, checkpoint
+                plan, estimator, monitor, checkpoint
             )
             fitted = attributes_of(plan, weights)
         except NotFinite as error:
-            raise ValueError(diagnosis(error, plan, settings)) from error
+            raise ValueError(diagnosis(error, plan, estimator)) from error
         vars(self).update(fitted)
         self._set_curves(*training_curves(plan, monitor), continued)
         self._continuation = continuation
-        open_end = None if converged else monitor.reason(settings)
+        open_end = None if converged else monitor.reason(estimator)
         if monitor.interrupted:
             checkpoint, open_end = None, ""
         elif monitor.stop_requested:

@@ -18,21 +18,20 @@ BISECTIONS = 35
 
 
 def starting_weights(
-    X: Rows, scaling: Scaling, settings: Any, rng: RandomState
+    X: Rows, scaling: Scaling, estimator: Any, rng: RandomState
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Draw the weights that a training starts from, in the training's units.
 
-    They come with the mean activations that they give on some rows. ``settings`` is the
-    estimator, whose parameters are read.
+    They come with the mean activations that they give on some rows.
     """
     sample = standardized_sample(X, scaling, rng)
-    activations = settings.activation, settings.output_activation
-    n_components = int(settings.n_components)  # a numpy.int8 would overflow in sums
-    if settings.init == "auto":
+    activations = estimator.activation, estimator.output_activation
+    n_components = int(estimator.n_components)  # a numpy.int8 would overflow in sums
+    if estimator.init == "auto":
         weights = balanced_weights(
             sample,
             n_components,
-            settings.rho,
+            estimator.rho,
             *activations,
             scaling.reconstruction_offset,
             scaling.rounding,
@@ -40,7 +39,7 @@ def starting_weights(
         )
     else:
         weights = uniform_weights(X.shape[1], n_components, rng)
-        if settings.scale != "auto" or not scaling.linear_output:
+        if estimator.scale != "auto" or not scaling.linear_output:
             # Ng's biases are 0 for the data as given, before it is centred.
             weights = scaling.unfold(weights)
     W1, b1, W2, b2 = weights

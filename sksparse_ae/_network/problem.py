@@ -41,18 +41,15 @@ USUAL_WEIGHT_DECAY, USUAL_RHO = 3e-3, 0.05
 USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 
 
-def coefficients_of(settings: Any, moments: Moments, scaling: Scaling) -> Coefficients:
-    """Return the coefficients of the objective, and choose those that are "auto".
-
-    ``settings`` is the estimator, whose parameters are read.
-    """
-    beta, decay = settings.beta, settings.weight_decay
+def coefficients_of(estimator: Any, moments: Moments, scaling: Scaling) -> Coefficients:
+    """Return the coefficients of the objective, and choose those that are "auto"."""
+    beta, decay = estimator.beta, estimator.weight_decay
     variances = np.square(moments.deviations / scaling.scale)
     if beta == "auto":
-        beta = _automatic_beta(variances, moments.offset, settings.loss)
+        beta = _automatic_beta(variances, moments.offset, estimator.loss)
     if decay == "auto":
-        decay = _automatic_weight_decay(variances, moments.offset, settings)
-    return Coefficients(settings.rho, beta, decay)
+        decay = _automatic_weight_decay(variances, moments.offset, estimator)
+    return Coefficients(estimator.rho, beta, decay)
 
 
 def _automatic_beta(variances: np.ndarray, mean: np.ndarray, loss: str) -> float:
@@ -71,7 +68,7 @@ def _automatic_beta(variances: np.ndarray, mean: np.ndarray, loss: str) -> float
 
 
 def _automatic_weight_decay(
-    variances: np.ndarray, mean: np.ndarray, settings: Any
+    variances: np.ndarray, mean: np.ndarray, estimator: Any
 ) -> float:
     r"""Return what ``weight_decay="auto"`` is.
 
@@ -82,10 +79,10 @@ def _automatic_weight_decay(
     but for relu units, and the mean of the diagonal of :math:`G C`, which is 1 for a
     linear output on scaled data.
     """
-    activation = ACTIVATIONS[settings.activation]
-    usual, own = map(activation.value_at, (USUAL_RHO, settings.rho))
+    activation = ACTIVATIONS[estimator.activation]
+    usual, own = map(activation.value_at, (USUAL_RHO, estimator.rho))
     share = float(activation.slope(own) / activation.slope(usual))
-    slopes = output_slopes(mean, settings.output_activation, settings.loss)
+    slopes = output_slopes(mean, estimator.output_activation, estimator.loss)
     found = float((slopes * variances).mean())
     return USUAL_WEIGHT_DECAY * share * found if found > 0 else USUAL_WEIGHT_DECAY
 

@@ -15,12 +15,12 @@ from .plan import Plan
 OUTWEIGHS = 1e3
 
 
-def diagnosis(error: NotFinite, plan: Plan, settings: Any) -> str:
+def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     """Say why a training is not finite, and what to change."""
     X, (_, coefficients, scaling) = plan.X, plan.problem
     if cause := held_not_finite(X):
         return f"{error} {cause}"
-    dtype = X.dtype if settings.solver == "lbfgs" else np.dtype(np.float32)
+    dtype = X.dtype if estimator.solver == "lbfgs" else np.dtype(np.float32)
     sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
     with np.errstate(all="ignore"):
         rows = scaling.standardize(sample, out=np.empty(sample.shape))
@@ -35,15 +35,15 @@ def diagnosis(error: NotFinite, plan: Plan, settings: Any) -> str:
             coefficient = getattr(coefficients, name)
             if coefficient > OUTWEIGHS and _outweighs(name, sample, plan):
                 return f"{error} {name}={coefficient:.3g} outweighs all else: lower it."
-    if settings.solver == "lbfgs":
+    if estimator.solver == "lbfgs":
         remedy = "Scale the data (StandardScaler), pass float64, or use solver='adam'."
         return f"{error} {remedy}"
-    if not isinstance(settings.solver, str):
-        change = f"Lower the learning rate of solver={settings.solver!r}"
-    elif settings.learning_rate == "auto":
+    if not isinstance(estimator.solver, str):
+        change = f"Lower the learning rate of solver={estimator.solver!r}"
+    elif estimator.learning_rate == "auto":
         change = "Set learning_rate to a small number, such as 1e-4"
     else:
-        change = f"Lower learning_rate={settings.learning_rate:.3g}"
+        change = f"Lower learning_rate={estimator.learning_rate:.3g}"
     return (
         f"{error} The steps are too long. {change}, or scale the data (StandardScaler)."
     )

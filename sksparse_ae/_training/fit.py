@@ -54,18 +54,18 @@ SINGLE_THREAD_PRODUCTS = 5e9
 NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
 
 
-def find_checkpoint(settings: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
+def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
     """Return where this training is saved, under a name that is its own."""
     values = {
         name: repr(value) if name == "solver" else value
-        for name, value in settings.get_params().items()
+        for name, value in estimator.get_params().items()
         if name not in NOT_OF_THE_TRAINING
     }
-    if not isinstance(settings.solver, str):
+    if not isinstance(estimator.solver, str):
         with starting_tensorflow(to_train=True):
             from .._engine.optimizers import OptimizerSpec
 
-        values["solver"] = repr(OptimizerSpec.from_solver(settings.solver))
+        values["solver"] = repr(OptimizerSpec.from_solver(estimator.solver))
     from .. import __version__
 
     packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
@@ -73,22 +73,22 @@ def find_checkpoint(settings: Any, X: Rows, earlier: EarlierFit | None) -> Check
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
     name = fingerprint(versions, values, X, is_streamed(X), state)
-    return Checkpoint(settings.checkpoint_dir, name)
+    return Checkpoint(estimator.checkpoint_dir, name)
 
 
-def make_monitor(plan: Plan, settings: Any, tasks: IterationTasks | None) -> Monitor:
+def make_monitor(plan: Plan, estimator: Any, tasks: IterationTasks | None) -> Monitor:
     """Return what watches a training and tells the callbacks' tasks of it."""
     evaluate_held_out = look = progress = None
     if plan.X_held_out is not None:
         evaluate_held_out = _held_out_evaluation(plan)
-    elif settings.solver in ("adam", "sgd") and not plan.partial:
+    elif estimator.solver in ("adam", "sgd") and not plan.partial:
         look = functools.partial(plan.objective_of, n_rows=WATCHED_ROWS)
-    if settings.verbose and not plan.partial:
+    if estimator.verbose and not plan.partial:
         progress = Progress(plan.step, plan.max_iter)
     architecture, coefficients, _ = plan.problem
     return Monitor(
-        tol=settings.tol,
-        n_iter_no_change=settings.n_iter_no_change,
+        tol=estimator.tol,
+        n_iter_no_change=estimator.n_iter_no_change,
         evaluate=evaluate_held_out,
         look=look,
         negligible=ROUNDED_PENALTY * coefficients.beta * architecture.n_components,
@@ -115,7 +115,7 @@ def _score(losses: Losses, moments: Moments, scaling: Scaling) -> float:
 
 
 def minimize(
-    plan: Plan, settings: Any, monitor: Monitor, checkpoint: Checkpoint | None
+    plan: Plan, estimator: Any, monitor: Monitor, checkpoint: Checkpoint | None
 ) -> tuple[Weights, bool, Continuation | None]:
     """Run the solver; return the weights, whether it converged, and what continues it.
 
@@ -123,16 +123,16 @@ def minimize(
     """
     if plan.earlier:
         monitor.begin_with(plan.weights)
-    keeps_state = plan.minibatches and (plan.partial or settings.warm_start)
+    keeps_state = plan.minibatches and (plan.partial or estimator.warm_start)
     with contextlib.closing(monitor), suspended() as executor:
-        if executor is not None and _is_shareable(plan, settings, monitor, checkpoint):
+        if executor is not None and _is_shareable(plan, estimator, monitor, checkpoint):
             weights, converged = executor.train(plan, monitor)
             engine = None
         else:
             reviver = None
-            if settings.revive and plan.minibatches and not plan.partial:
+            if estimator.revive and plan.minibatches and not plan.partial:
                 reviver = _reviver(plan)
-            course, engine = train(plan, monitor, reviver, checkpoint, settings.tol)
+            course, engine = train(plan, monitor, reviver, checkpoint, estimator.tol)
             weights, converged = course.weights, course.converged
     continuation = None
     if plan.minibatches:
@@ -188,16 +188,16 @@ def train(
 
 
 def _is_shareable(
-    plan: Plan, settings: Any, monitor: Monitor, checkpoint: Checkpoint | None
+    plan: Plan, estimator: Any, monitor: Monitor, checkpoint: Checkpoint | None
 ) -> bool:
     """Say whether a training by Adam is to give nothing but its weights.
 
     Its random state must be its own: others of the same seed take its place.
     """
     return (
-        settings.solver == "adam"
-        and isinstance(settings.random_state, numbers.Integral)
-        and not (plan.partial or settings.warm_start or settings.revive)
+        estimator.solver == "adam"
+        and isinstance(estimator.random_state, numbers.Integral)
+        and not (plan.partial or estimator.warm_start or estimator.revive)
         and checkpoint is None
         and monitor.is_silent
     )

@@ -111,7 +111,7 @@ class Monitor:
             self._look_at(self._look, get_weights())
         return self._gains_nothing and not self.rises
 
-    def reason(self, settings: Any) -> str:
+    def reason(self, estimator: Any) -> str:
         """Say why a training has not converged, and what to change."""
         if self.failure is not None:
             return self.failure
@@ -119,12 +119,12 @@ class Monitor:
             return (
                 f"The objective rose, from {self._lowest_seen:.6g} to "
                 f"{self._seen[1]:.6g}: the steps are too long. The weights from "
-                f"before are returned. Lower learning_rate={settings.learning_rate!r}."
+                f"before are returned. Lower learning_rate={estimator.learning_rate!r}."
             )
         return (
-            f"The training reached max_iter={settings.max_iter} before it converged. "
-            f"Raise max_iter to {2 * settings.max_iter}, or raise tol={settings.tol!r} "
-            "if the objective is near enough."
+            f"The training reached max_iter={estimator.max_iter} before it converged. "
+            f"Raise max_iter to {2 * estimator.max_iter}, or raise "
+            f"tol={estimator.tol!r} if the objective is near enough."
         )
 
     def _look_at(self, look: Callable[[Weights], float], weights: Weights) -> None:

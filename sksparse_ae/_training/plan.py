@@ -122,17 +122,17 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    settings: Any, X: Rows, earlier: EarlierFit | None, *, partial: bool
+    estimator: Any, X: Rows, earlier: EarlierFit | None, *, partial: bool
 ) -> Plan:
     """Decide everything that comes before the first step."""
     # A copy: a training that fails leaves the state to continue from as it was.
     rng = earlier and copy.deepcopy(earlier.random_state)
-    rng = rng or check_random_state(settings.random_state)
+    rng = rng or check_random_state(estimator.random_state)
     X_held_out = None
-    if settings.early_stopping and not partial:
+    if estimator.early_stopping and not partial:
         # With a fixed seed, the samples that an earlier call has held out.
-        split = check_random_state(settings.random_state) if earlier else rng
-        X, X_held_out = hold_out(X, settings.validation_fraction, split)
+        split = check_random_state(estimator.random_state) if earlier else rng
+        X, X_held_out = hold_out(X, estimator.validation_fraction, split)
     moments = Moments.of(X)
     follows = partial and earlier and earlier.continuation
     if earlier and follows:
@@ -143,17 +143,17 @@ def make_plan(
         # A stream is scaled by all of it that has been seen: a first piece may differ.
         scaling = Scaling.from_moments(
             moments,
-            scale=settings.scale == "auto",
-            linear_output=settings.output_activation == "linear",
+            scale=estimator.scale == "auto",
+            linear_output=estimator.output_activation == "linear",
         )
     if earlier:
         rho_hat, weights = earlier.rho_hat, scaling.unfold(earlier.parameters.arrays)
     else:
-        weights, rho_hat = starting_weights(X, scaling, settings, rng)
-    fitted = FittedSettings.of(settings)
+        weights, rho_hat = starting_weights(X, scaling, estimator, rng)
+    fitted = FittedSettings.of(estimator)
     problem = Problem(
         Architecture.of(fitted, X.shape[1], X.dtype),
-        coefficients_of(settings, moments, scaling),
+        coefficients_of(estimator, moments, scaling),
         scaling,
     )
     plan = Plan(
@@ -166,13 +166,13 @@ def make_plan(
         earlier=earlier,
         partial=partial,
         step=fitted.step,
-        max_iter=1 if partial else int(settings.max_iter),
+        max_iter=1 if partial else int(estimator.max_iter),
         minibatches=None,
-        rate=FixedRate(None, ends_at_plateau=settings.early_stopping),
+        rate=FixedRate(None, ends_at_plateau=estimator.early_stopping),
     )
-    if settings.solver == "lbfgs":
+    if estimator.solver == "lbfgs":
         return plan
-    return _with_minibatches(plan, settings, rho_hat)
+    return _with_minibatches(plan, estimator, rho_hat)
 
 
 def hold_out(
@@ -214,16 +214,16 @@ def _moments_of_stream(
     return moments, continued
 
 
-def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
+def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     """Return a plan with how the engine is to take mini-batches, and the rate."""
     with starting_tensorflow(to_train=True):
         from .._engine.minibatch import MiniBatches
         from .._engine.optimizers import OptimizerSpec
 
     X, problem, partial = plan.X, plan.problem, plan.partial
-    optimizer, own_rate = OptimizerSpec.from_solver(settings.solver)
+    optimizer, own_rate = OptimizerSpec.from_solver(estimator.solver)
     if optimizer.averages_weights and (
-        partial or settings.warm_start or settings.early_stopping or settings.revive
+        partial or estimator.warm_start or estimator.early_stopping or estimator.revive
     ):
         raise ValueError(
             "A solver with use_ema=True cannot be combined with partial_fit, "
@@ -233,8 +233,8 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
     past = plan.earlier and plan.earlier.continuation
     if past is not None and past.optimizer != repr(optimizer):
         past = None
-    coordinates = _coordinates(plan, settings, past)
-    automatic = optimizer.takes_rate and settings.learning_rate == "auto"
+    coordinates = _coordinates(plan, estimator, past)
+    automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
     if automatic:
         start = (past and past.rate) or automatic_rate(
             X, problem, coordinates, is_sgd=optimizer.is_sgd
@@ -242,7 +242,7 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
     elif optimizer.takes_rate:
-        rate = FixedRate(float(settings.learning_rate))
+        rate = FixedRate(float(estimator.learning_rate))
     else:
         rate = FixedRate(own_rate)
     n_rows = most = X.shape[0]
@@ -256,9 +256,9 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
         problem=problem,
         coordinates=coordinates,
         optimizer=optimizer,
-        batch_size=min(rows_of_a_batch(settings.batch_size, n_rows), most),
-        follows=settings.rho_hat == "running",
-        shuffle=settings.shuffle,
+        batch_size=min(rows_of_a_batch(estimator.batch_size, n_rows), most),
+        follows=estimator.rho_hat == "running",
+        shuffle=estimator.shuffle,
         falls=0.0 if optimizer.is_sgd or not automatic else ADAM_FALLS,
         rng=plan.rng,
         max_iter=plan.max_iter,
@@ -267,18 +267,18 @@ def _with_minibatches(plan: Plan, settings: Any, rho_hat: np.ndarray) -> Plan:
     return plan._replace(minibatches=minibatches, rate=rate)
 
 
-def _coordinates(plan: Plan, settings: Any, past: Continuation | None) -> Coordinates:
+def _coordinates(plan: Plan, estimator: Any, past: Continuation | None) -> Coordinates:
     """Return what the weights are moved in: for "adam", principal axes if they pay."""
     X, (architecture, _, scaling) = plan.X, plan.problem
     features = Coordinates.of_features(architecture.activation)
     if past is not None and past.weights is not None:
         return features._replace(axes=past.axes, spread=past.spread)
-    if settings.solver != "adam" or not scaling.linear_output:
+    if estimator.solver != "adam" or not scaling.linear_output:
         return features
     # Rows that are not held would be turned anew in each epoch.
     if plan.max_iter > 1 and 4 * math.prod(X.shape) > reading.BLOCK_BYTES:
         return features
-    may_drop = not (plan.partial or settings.warm_start)
+    may_drop = not (plan.partial or estimator.warm_start)
     return Coordinates.along_axes(
         X, scaling, architecture.activation, may_drop=may_drop
     )

@@ -64,30 +64,30 @@ def with_python_parameters(estimator: Any) -> Any:
     return settings
 
 
-def check_settings(settings: Any, X: Rows, *, partial: bool) -> None:
+def check_settings(estimator: Any, X: Rows, *, partial: bool) -> None:
     """Raise for parameters, each valid by itself, that contradict others or the data.
 
     A ``partial_fit`` uses fewer of them.
     """
     n_samples = X.shape[0]
-    PENALTIES[settings._penalty].check(settings.rho)
-    loss: Any = LOSSES[settings.loss]
+    PENALTIES[estimator._penalty].check(estimator.rho)
+    loss = LOSSES[estimator.loss]
     needed = loss.output_activation
-    if needed not in (None, settings.output_activation):
+    if needed not in (None, estimator.output_activation):
         raise ValueError(
-            f"loss={settings.loss!r} needs output_activation={needed!r}; got "
-            f"output_activation={settings.output_activation!r}."
+            f"loss={estimator.loss!r} needs output_activation={needed!r}; got "
+            f"output_activation={estimator.output_activation!r}."
         )
-    check_range(X, settings.loss, settings.output_activation)
+    check_range(X, estimator.loss, estimator.output_activation)
     if partial:
         return
-    if settings.checkpoint_dir is not None and settings.random_state is None:
+    if estimator.checkpoint_dir is not None and estimator.random_state is None:
         raise ValueError(
             "checkpoint_dir needs a random_state: a training goes on from where it "
             "died only if it begins as that one did. Set random_state to an int."
         )
-    fraction = settings.validation_fraction
-    if settings.early_stopping and n_held_out(fraction, n_samples) >= n_samples:
+    fraction = estimator.validation_fraction
+    if estimator.early_stopping and n_held_out(fraction, n_samples) >= n_samples:
         raise ValueError(
             f"validation_fraction={fraction} of {n_samples} "
             "samples leaves none to train on; lower it."
@@ -102,40 +102,40 @@ NOT_OF_LBFGS = ("batch_size", "learning_rate", "revive", "rho_hat", "shuffle")
 NOT_OF_PARTIAL_FIT = ("checkpoint_dir", "early_stopping", "revive")
 
 
-def warn_of_unused(settings: Any, *, partial: bool) -> None:
+def warn_of_unused(estimator: Any, *, partial: bool) -> None:
     """Warn of parameters that are not their defaults and that a fit does not read.
 
     A search over one would find all its candidates alike.
     """
-    defaults = inspect.signature(type(settings)).parameters
+    defaults = inspect.signature(type(estimator)).parameters
     unused: dict[str, str] = {}
-    if settings.solver == "lbfgs":
+    if estimator.solver == "lbfgs":
         unused |= dict.fromkeys(NOT_OF_LBFGS, "solver='lbfgs'")
-        if not settings.early_stopping:
+        if not estimator.early_stopping:
             unused["n_iter_no_change"] = "solver='lbfgs' and early_stopping=False"
-    elif not isinstance(settings.solver, str):
+    elif not isinstance(estimator.solver, str):
         unused["learning_rate"] = "a Keras optimizer, which brings its own"
-    if not settings.early_stopping:
+    if not estimator.early_stopping:
         unused["validation_fraction"] = "early_stopping=False"
     if partial:
         unused |= dict.fromkeys(NOT_OF_PARTIAL_FIT, "partial_fit")
     told = [
         f"{name}={value!r} has no effect with {reason}"
         for name, reason in sorted(unused.items())
-        if (value := getattr(settings, name)) != defaults[name].default
+        if (value := getattr(estimator, name)) != defaults[name].default
     ]
     if told:
         warnings.warn(f"{'; '.join(told)}.", UserWarning, stacklevel=6)
 
 
-def check_continues(settings: Any, fitted_settings: FittedSettings) -> None:
+def check_continues(estimator: Any, fitted_settings: FittedSettings) -> None:
     """Raise if a parameter differs from that of the training to be continued."""
     for name in CONTINUED:
         value = getattr(fitted_settings, name)
-        if getattr(settings, name) != value:
+        if getattr(estimator, name) != value:
             raise ValueError(
-                f"{name}={getattr(settings, name)!r} differs from the {value!r} of the "
-                "training that is to be continued; set it back, or start afresh "
+                f"{name}={getattr(estimator, name)!r} differs from the {value!r} of "
+                "the training that is to be continued; set it back, or start afresh "
                 "by fit with warm_start=False."
             )
 

@@ -357,7 +357,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(sksparse_ae.__file__).parent
 LISTS = {
     "user guide": (ROOT / "docs/user_guide.rst", r"^ *- \*(\w+)\*: "),
-    "sparse features": (ROOT / "docs/sparse_features.rst", r"^ *- \*(\w+)\*: "),
     "unit_report": (SparseAutoencoderTransformer.unit_report, r'"(\w+)"\s+if'),
     "unit_states_": (SparseAutoencoderTransformer, r'"(\w+)"(?:,| or|\s+as `unit_r)'),
     "ActivationDisplay": (ActivationDisplay, r'"(\w+)"(?:,| or| for each unit)'),
