@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
 )
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -37,6 +38,7 @@ from ._network.statistics import of_norm_one, squared_errors
 from ._network.units import unit_table
 from ._network.validation import (
     NotFinite,
+    check_out,
     check_range,
     finite,
     strict_validation,
@@ -481,7 +483,9 @@ class SparseAutoencoderTransformer(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. float32 and float64 are used as they are; a numpy.memmap of
-            either streams through memory.
+            either streams through memory. Rows may lie in many blocks, here and in all
+            methods: a list of arrays, CSR matrices, frames or paths of .npy files, or
+            any sequence of such. See the :ref:`user guide <blocks>`.
 
         y : Ignored
             Not used, present for API consistency by convention.
@@ -707,7 +711,10 @@ class SparseAutoencoderTransformer(
         check_is_fitted(self)
         return validated(self, X, reset=False)
 
-    def transform(self, X):
+    # Not metadata that a meta-estimator could route.
+    __metadata_request__transform = {"out": UNUSED}  # noqa: RUF012
+
+    def transform(self, X, out=None):
         """Return the activations of the hidden units.
 
         Parameters
@@ -715,13 +722,19 @@ class SparseAutoencoderTransformer(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data in the units of the training data.
 
+        out : ndarray of shape (n_samples, n_components), default=None
+            Where to write the codes, such as a memory map of a file that may be larger
+            than memory; of float32 or float64.
+
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components)
-            The activations that the penalty acts on, in the dtype of `X`.
+            The activations that the penalty acts on, in the dtype of `X`; `out`, if it
+            is given.
         """
         X = self._validate(X)
-        return self._parameters.astype(X.dtype).encode(X)
+        check_out(out, (X.shape[0], self._n_features_out))
+        return self._parameters.astype(X.dtype).encode(X, out)
 
     def inverse_transform(self, X):
         """Reconstruct samples from their codes.
@@ -746,7 +759,7 @@ class SparseAutoencoderTransformer(
             )
         return self._parameters.astype(codes.dtype).decode(codes)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X, out=None):
         """Encode and decode samples.
 
         Parameters
@@ -754,13 +767,17 @@ class SparseAutoencoderTransformer(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data in the units of the training data.
 
+        out : ndarray of shape (n_samples, n_features), default=None
+            Where to write the reconstruction, as for `transform`.
+
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            `inverse_transform` of `transform` of `X`.
+            `inverse_transform` of `transform` of `X`; `out`, if it is given.
         """
         X = self._validate(X)
-        return self._parameters.astype(X.dtype).reconstruct(X)
+        check_out(out, X.shape)
+        return self._parameters.astype(X.dtype).reconstruct(X, out)
 
     def reconstruction_error(self, X, per_feature=False):
         """Return the squared reconstruction errors.

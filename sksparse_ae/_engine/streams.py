@@ -98,7 +98,9 @@ class EpochStream:
             source = self._X
             if self._run is not None:
                 source = self._run[:n_run]
-                source[:] = self._X[start : start + n_run]
+                for rows in reading.row_chunks(source):
+                    part = slice(start + rows.start, start + rows.stop)
+                    source[rows] = self._X[part]
             order = np.arange(n_run)
             if self._rng is not None:
                 order = self._rng.permutation(n_run)

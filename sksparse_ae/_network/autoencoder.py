@@ -9,6 +9,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
 from . import reading
+from .blocks import Blocks
 from .reading import Rows
 from .validation import held_not_finite
 
@@ -61,17 +62,17 @@ class Parameters(NamedTuple):
     def _decoder(self) -> Layer:
         return self.W2, self.b2, self.output_activation
 
-    def encode(self, X: Rows) -> np.ndarray:
+    def encode(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the activations of the hidden units, (n_rows, n_components)."""
-        return _through_layers(X, self._encoder)
+        return _through_layers(X, self._encoder, out=out)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
         return _through_layers(codes, self._decoder)
 
-    def reconstruct(self, X: Rows) -> np.ndarray:
+    def reconstruct(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
-        return _through_layers(X, self._encoder, self._decoder)
+        return _through_layers(X, self._encoder, self._decoder, out=out)
 
     def decoder_inputs(self, codes: np.ndarray) -> np.ndarray:
         """Return the input of the output activation in ``decode``."""
@@ -84,11 +85,13 @@ class Parameters(NamedTuple):
         )
 
 
-def _through_layers(X: Rows, *layers: Layer) -> np.ndarray:
-    """Return the output of layers for ``X``, chunk by chunk.
+def _through_layers(
+    X: Rows, *layers: Layer, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the output of layers for ``X``, in ``out`` if that is given.
 
-    Memory holds, beside the output, only one chunk of the arrays between the layers and
-    of products with CSR rows.
+    Memory holds, beside the output, only one chunk of the arrays between the layers, of
+    products with CSR rows, and of rows that are read from files.
     """
     n_rows = X.shape[0]
     *widths, n_outputs = (W.shape[1] for W, _, _ in layers)
@@ -98,14 +101,21 @@ def _through_layers(X: Rows, *layers: Layer) -> np.ndarray:
     n_chunk = max(reading.CHUNK_VALUES // widest, MIN_PRODUCT_ROWS)
     dtype = np.result_type(X.dtype, layers[0][0].dtype)
     between = [np.empty((min(n_chunk, n_rows), width), dtype) for width in widths]
-    output = np.empty((n_rows, n_outputs), dtype)
+    output = np.empty((n_rows, n_outputs), dtype) if out is None else out
+    in_place = output.dtype == dtype
     with np.errstate(all="ignore"):
         for rows in reading.batches(n_rows, n_chunk):
-            values = X if n_rows <= n_chunk else X[rows]
+            is_whole = n_rows <= n_chunk and not isinstance(X, Blocks)
+            values = X if is_whole else X[rows]
+            last = output[rows]
+            if not in_place:
+                last = np.empty(last.shape, dtype)
             targets = (array[: values.shape[0]] for array in between)
-            for layer, target in zip(layers, (*targets, output[rows]), strict=True):
+            for layer, target in zip(layers, (*targets, last), strict=True):
                 _layer(values, layer, out=target)
                 values = target
+            if not in_place:
+                output[rows] = last
     return output
 
 
@@ -121,8 +131,8 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:
     if not (np.isfinite(out.sum()) or np.isfinite(out).all()):
         raise ValueError(
             held_not_finite(X)
-            or f"The values of X, up to {abs(X).max():.3g} in magnitude, are too "
-            f"large: their products with the weights overflow {out.dtype}. Scale X "
-            "as the training data were scaled."
+            or f"The values of X, up to {reading.largest_magnitude(X):.3g} in "
+            "magnitude, are too large: their products with the weights overflow "
+            f"{out.dtype}. Scale X as the training data were scaled."
         )
     OUTPUT_ACTIVATIONS[activation].forward(out, out=out)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from .._objective.activations import ACTIVATIONS
-from .reading import Rows
+from .reading import Rows, evenly_spaced
 from .scaling import Scaling
 
 # The axes are computed for at most so many features, or rows if these are fewer. It
@@ -141,5 +141,5 @@ def in_kernel_layout(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _standardized(X: Rows, scaling: Scaling, n_rows: int) -> np.ndarray:
     """Return at most about ``n_rows`` standardized rows of ``X``, evenly spaced."""
-    X = X[:: max(X.shape[0] // n_rows, 1)]
+    X = evenly_spaced(X, n_rows)
     return scaling.standardize(X, out=np.empty(X.shape))

@@ -6,7 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 
-# An ndarray or a CSR matrix: mypy knows no types of SciPy.
+from .blocks import Blocks, is_mapped
+
+# An ndarray, a CSR matrix or Blocks: mypy knows no types of SciPy.
 Rows: TypeAlias = Any
 
 # A training holds data of at most this size as one float32 block, and streams larger
@@ -24,12 +26,47 @@ def dense(X: Rows) -> np.ndarray:
 
 
 def is_streamed(X: Rows) -> bool:
-    """Return whether ``X`` is a memory map, or a view of one, larger than one block."""
+    """Return whether the rows are read from files, and more than a training holds."""
     if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
         return False
-    while X is not None and not isinstance(X, np.memmap):
-        X = getattr(X, "base", None)
-    return X is not None
+    return not X.is_in_memory if isinstance(X, Blocks) else is_mapped(X)
+
+
+def part(X: Rows, start: int, stop: int) -> Rows:
+    """Return a range of rows, without reading those of Blocks."""
+    return X.part(start, stop) if isinstance(X, Blocks) else X[start:stop]
+
+
+def stored(X: Rows) -> Iterator[np.ndarray]:
+    """Yield the values that ``X`` holds, in pieces; zeros of CSR rows are left out."""
+    if isinstance(X, Blocks):
+        for rows in row_chunks(X):
+            yield from stored(X[rows])
+    else:
+        yield X.data if sparse.issparse(X) else X
+
+
+def extent(X: Rows) -> tuple[float, float]:
+    """Return the least and the largest value, of which those not stored are 0."""
+    least, largest, n_values = np.inf, -np.inf, 0
+    for values in stored(X):
+        n_values += values.size
+        least = min(least, float(values.min(initial=np.inf)))
+        largest = max(largest, float(values.max(initial=-np.inf)))
+    if n_values < X.shape[0] * X.shape[1]:
+        least, largest = min(least, 0.0), max(largest, 0.0)
+    return least, largest
+
+
+def largest_magnitude(X: Rows) -> float:
+    """Return the largest absolute value."""
+    least, largest = extent(X)
+    return max(-least, largest)
+
+
+def evenly_spaced(X: Rows, n_rows: int) -> Rows:
+    """Return about ``n_rows`` rows, evenly spaced, or twice as many at most."""
+    return X[:: max(X.shape[0] // n_rows, 1)]
 
 
 def batches(n_rows: int, n_chunk: int) -> Iterator[slice]:
@@ -51,7 +88,7 @@ def dense_chunks(X: Rows, rows: Any, buffer: Any = None) -> Iterator[np.ndarray]
     takes = (
         by_number
         and buffer is not None
-        and not sparse.issparse(X)
+        and isinstance(X, np.ndarray)
         and X.dtype == buffer.dtype
         and X.flags.c_contiguous
         and X.flags.aligned

@@ -12,7 +12,8 @@ from sklearn.utils.validation import validate_data
 
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
-from .reading import Rows
+from .blocks import Blocks, is_blocks, is_path, opened
+from .reading import Rows, extent, stored
 
 # Scaled data may leave their interval by so much, because a scaler rounds. It may have
 # rounded in float32 before a cast to float64.
@@ -41,18 +42,23 @@ def strict_validation() -> Iterator[None]:
         ) from error
 
 
-def validated(estimator: Any, X: Any, **settings: Any) -> Rows:
-    """Validate rows for an estimator; return them as an array or a CSR matrix.
+def validated(
+    estimator: Any, X: Any, *, reset: bool, ensure_min_samples: int = 1
+) -> Rows:
+    """Validate rows for an estimator; return an array, a CSR matrix or Blocks.
 
     Duplicate entries of a sparse matrix are added up in a copy, so that all checks of
     values see the sums.
     """
+    settings = {"accept_sparse": "csr", "reset": reset}
+    if is_blocks(X):
+        return _validated_blocks(estimator, X, settings, ensure_min_samples)
     with strict_validation():
         X = validate_data(
             estimator,
             X,
-            accept_sparse="csr",
             dtype=[np.float64, np.float32],
+            ensure_min_samples=ensure_min_samples,
             **settings,
         )
         if sparse.issparse(X) and not X.has_canonical_format:
@@ -62,28 +68,97 @@ def validated(estimator: Any, X: Any, **settings: Any) -> Rows:
         return X
 
 
+def _validated_blocks(
+    estimator: Any, source: Any, settings: dict[str, Any], least: int
+) -> Blocks:
+    """Validate blocks one by one; an error names the block and its number from 0."""
+    if isinstance(source, Blocks):
+        return source
+    lengths: list[int] = []
+    n_columns, kind = 0, (np.dtype(np.float64).name, False)
+    for number in range(len(source)):
+        try:
+            block = source[number]
+            block = opened(block) if is_path(block) else block
+            with strict_validation():
+                # Of any dtype of numbers: they are cast where they are read.
+                checked = validate_data(
+                    estimator,
+                    block,
+                    dtype="numeric",
+                    ensure_min_samples=0,
+                    **settings | {"reset": settings["reset"] and number == 0},
+                )
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{_name_of(source, number)}: {error}") from error
+        # As for one array: float32 stays, and all other numbers become float64.
+        is_single = checked.dtype == np.float32
+        own = "float32" if is_single else "float64", sparse.issparse(checked)
+        if number == 0:
+            kind, n_columns = own, checked.shape[1]
+        if own != kind:
+            raise ValueError(
+                f"{_name_of(source, number)} is {_kind(*own)}, and the first block is "
+                f"{_kind(*kind)}. Convert the blocks to one kind."
+            )
+        lengths.append(checked.shape[0])
+    if sum(lengths) < least:
+        raise ValueError(
+            f"Found {sum(lengths)} sample(s) in {len(lengths)} blocks while a minimum "
+            f"of {least} is required."
+        )
+    return Blocks(source, lengths, n_columns, np.dtype(kind[0]))
+
+
+def _name_of(source: Any, number: int) -> str:
+    path = f" ({source[number]})" if is_path(source[number]) else ""
+    return f"Block {number} of X{path}"
+
+
+def _kind(dtype: str, is_sparse: bool) -> str:
+    return f"{'sparse' if is_sparse else 'dense'} {dtype}"
+
+
 def check_range(X: Rows, loss: str, output_activation: str | None = None) -> None:
     """Raise if the loss cannot take all values of ``X``, or the output give any."""
-    values = X.data if sparse.issparse(X) else X
     low, high = LOSSES[loss].interval
-    if math.isfinite(high - low):
-        least, largest = values.min(initial=0), values.max(initial=0)
-        if least < low - ROUNDING or largest > high + ROUNDING:
-            raise ValueError(
-                f"loss={loss!r} needs data in [{low:g}, {high:g}]; X has values from "
-                f"{least:.6g} to {largest:.6g}. Scale it, e.g. with MinMaxScaler, or "
-                "use loss='squared_error'."
-            )
-    if output_activation not in (None, "linear") and values.size == math.prod(X.shape):
-        low, high = OUTPUT_ACTIVATIONS[output_activation].interval
-        least, largest = values.min(), values.max()
-        if largest < low - ROUNDING or least > high + ROUNDING:
-            raise ValueError(
-                f"No value of X, from {least:.6g} to {largest:.6g}, is among what "
-                f"output_activation={output_activation!r} can give, {low:g} to "
-                f"{high:g}. Scale X, e.g. with MinMaxScaler, or use "
-                "output_activation='linear'."
-            )
+    outputs = -math.inf, math.inf
+    if output_activation is not None:
+        outputs = OUTPUT_ACTIVATIONS[output_activation].interval
+    if (low, high, *outputs) == 2 * (-math.inf, math.inf):
+        return  # to look at all values takes a pass over them
+    least, largest = extent(X)
+    if least < low - ROUNDING or largest > high + ROUNDING:
+        raise ValueError(
+            f"loss={loss!r} needs data in [{low:g}, {high:g}]; X has values from "
+            f"{least:.6g} to {largest:.6g}. Scale it, e.g. with MinMaxScaler, or "
+            "use loss='squared_error'."
+        )
+    low, high = outputs
+    if largest < low - ROUNDING or least > high + ROUNDING:
+        raise ValueError(
+            f"No value of X, from {least:.6g} to {largest:.6g}, is among what "
+            f"output_activation={output_activation!r} can give, {low:g} to "
+            f"{high:g}. Scale X, e.g. with MinMaxScaler, or use "
+            "output_activation='linear'."
+        )
+
+
+def check_out(out: Any, shape: tuple[int, int]) -> None:
+    """Raise unless an array, if there is one, can hold rows of this shape."""
+    if out is None:
+        return
+    if (
+        not isinstance(out, np.ndarray)
+        or out.shape != shape
+        or out.dtype not in (np.float32, np.float64)
+        or not out.flags.writeable
+    ):
+        found = f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else repr(out)
+        raise ValueError(
+            f"out must be an array or a memory map of shape {shape}, of float32 or "
+            f"float64, that can be written to; got {found}."
+        )
 
 
 Result = TypeVar("Result", float, np.ndarray)
@@ -95,9 +170,8 @@ class NotFinite(ValueError):
 
 def held_not_finite(X: Rows) -> str:
     """Return a message about NaN or infinity in ``X``, or "" if there is none."""
-    values = X.data if sparse.issparse(X) else X
     for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
-        if n_values := np.count_nonzero(is_it(values)):
+        if n_values := sum(np.count_nonzero(is_it(values)) for values in stored(X)):
             return (
                 f"X contains {kind}, in {n_values} of its values, which "
                 "assume_finite=True of scikit-learn lets pass. Impute them, or leave "

@@ -8,7 +8,7 @@ from scipy import sparse
 from .._network.autoencoder import Parameters
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import output_slopes
-from .._network.reading import Rows, dense, row_chunks
+from .._network.reading import Rows, dense, evenly_spaced, extent, row_chunks
 from .._network.scaling import Moments, Scaling, explained_variance
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
@@ -67,7 +67,7 @@ def _warning_about_range(estimator: Any, X: Rows) -> str | None:
     if output == "linear":
         return None
     low, high = OUTPUT_ACTIVATIONS[output].interval
-    values = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    values = evenly_spaced(X, SAMPLE_ROWS)
     values = values.data if sparse.issparse(values) else values
     margin = OUTSIDE_MARGIN * min(high - low, 1.0)
     outside = np.mean((values < low - margin) | (values > high + margin))
@@ -119,8 +119,7 @@ def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
     n_rows = 1 + int(np.searchsorted(shares, ROWS_SHARE))
     if n_rows > max(DOMINANT_ROWS * n_samples, 1):
         return None
-    is_positive = (X.data if sparse.issparse(X) else X).min(initial=0) >= 0
-    remedy = "log1p" if is_positive else "QuantileTransformer"
+    remedy = "log1p" if extent(X)[0] >= 0 else "QuantileTransformer"
     return (
         f"{shares[n_rows - 1]:.1%} of the variance of X is in {n_rows} of its "
         f"{n_samples} rows, row {order[0]} first, and next to none in the others. "
@@ -130,7 +129,7 @@ def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
 
 def little_explained(X: Rows, parameters: Parameters) -> str:
     """Return a sentence if little of the variance of ``X`` is explained, or nothing."""
-    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    sample = evenly_spaced(X, SAMPLE_ROWS)
     score = explained_variance(sample, parameters.astype(X.dtype))
     if score >= LEAST_SCORE:
         return ""
@@ -142,7 +141,7 @@ def _warning_about_units(
 ) -> str | None:
     """Return what to say of units that carry nothing, or None."""
     states, objective = estimator.unit_states_, estimator.objective_
-    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    sample = evenly_spaced(X, SAMPLE_ROWS)
     counts = {state: int((states == state).sum()) for state in STATES[1:]}
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._network.evaluation import evaluate
 from .._network.initialization import SAMPLE_ROWS
-from .._network.reading import Rows
+from .._network.reading import Rows, evenly_spaced, largest_magnitude
 from .._network.validation import NotFinite, held_not_finite
 from .plan import Plan
 
@@ -21,15 +21,15 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     if cause := held_not_finite(X):
         return f"{error} {cause}"
     dtype = X.dtype if estimator.solver == "lbfgs" else np.dtype(np.float32)
-    sample = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    sample = evenly_spaced(X, SAMPLE_ROWS)
     with np.errstate(all="ignore"):
         rows = scaling.standardize(sample, out=np.empty(sample.shape))
         largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
         # Gradients hold squares of the values, and the steps squares of gradients.
         if not largest < np.finfo(dtype).max ** 0.25:
             return (
-                f"{error} The values of X, up to {abs(X).max():.3g}, are too large for "
-                f"{dtype}. Scale the data (StandardScaler)."
+                f"{error} The values of X, up to {largest_magnitude(X):.3g}, are too "
+                f"large for {dtype}. Scale the data (StandardScaler)."
             )
         for name in ("beta", "weight_decay"):
             coefficient = getattr(coefficients, name)

@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._engine.startup import starting_tensorflow
+from .._network.blocks import Blocks
 from .._network.evaluation import evaluate, fitted_attributes
 from .._network.initialization import standardized_sample
 from .._network.reading import Rows, is_streamed
@@ -72,7 +73,8 @@ def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Chec
     versions = [*map(importlib.metadata.version, packages), __version__]
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
-    name = fingerprint(versions, values, X, is_streamed(X), state)
+    rows = X.content() if isinstance(X, Blocks) else X
+    name = fingerprint(versions, values, rows, is_streamed(X), state)
     return Checkpoint(estimator.checkpoint_dir, name)
 
 

@@ -16,7 +16,7 @@ from .._network.coordinates import Coordinates
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
 from .._network.problem import Architecture, Problem, coefficients_of
-from .._network.reading import Rows, is_streamed
+from .._network.reading import Rows, is_streamed, part
 from .._network.scaling import Moments, Scaling
 from .monitor import Weights
 from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
@@ -181,7 +181,7 @@ def hold_out(
     """Split the rows into those to train on and those to validate on."""
     n_training = X.shape[0] - n_held_out(validation_fraction, X.shape[0])
     if is_streamed(X):
-        return X[:n_training], X[n_training:]
+        return part(X, 0, n_training), part(X, n_training, X.shape[0])
     order = rng.permutation(X.shape[0])
     return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
 

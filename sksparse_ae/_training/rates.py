@@ -8,7 +8,7 @@ import numpy as np
 from .._network.coordinates import Coordinates
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import Problem
-from .._network.reading import Rows
+from .._network.reading import Rows, evenly_spaced
 from .._objective.activations import ACTIVATIONS
 from .monitor import Monitor
 
@@ -172,7 +172,7 @@ def automatic_rate(
     weighed by themselves: a few long rows set its limit.
     """
     architecture, coefficients, scaling = problem
-    rows = X[:: max(X.shape[0] // SAMPLE_ROWS, 1)]
+    rows = evenly_spaced(X, SAMPLE_ROWS)
     rows = scaling.standardize(rows, out=np.empty(rows.shape))
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
