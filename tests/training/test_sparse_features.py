@@ -21,7 +21,6 @@ from sksparse_ae._network.units import STATES, UnitStatistics
 from sksparse_ae._training.advice import TOLERATED_SHARE, weight_decay_limit
 from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
-from sksparse_ae.inspection import ActivationDisplay
 from sksparse_ae.inspection._activation import STATE_STYLES
 
 # Trainings that are short on purpose stop at max_iter.
@@ -359,7 +358,6 @@ LISTS = {
     "user guide": (ROOT / "docs/user_guide.rst", r"^ *- \*(\w+)\*: "),
     "unit_report": (SparseAutoencoderTransformer.unit_report, r'"(\w+)"\s+if'),
     "unit_states_": (SparseAutoencoderTransformer, r'"(\w+)"(?:,| or|\s+as `unit_r)'),
-    "ActivationDisplay": (ActivationDisplay, r'"(\w+)"(?:,| or| for each unit)'),
     "report": (
         PACKAGE / "_report/templates/page.html",
         r"\b(Active|Dead|Saturated|Collapsed): ",
