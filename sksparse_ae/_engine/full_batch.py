@@ -19,7 +19,7 @@ from .network import Network
 from .programs import as_graph, latest_programs, worth_compiling
 from .streams import ChunkedRows
 
-# What an evaluation returns besides the gradient: the fields of ``Losses``.
+# An evaluation of all rows returns, besides the gradient, the fields of ``Losses``.
 N_TERMS = len(Losses._fields)
 
 
@@ -35,7 +35,7 @@ class FullBatchProgram:
         self._shapes = [tuple(v.shape) for v in self._network.variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         self.size = sum(self._sizes)
-        functions = self.sum_over_rows, self.gradient_and_terms
+        functions = self.whole, self.chunk, self.penalties
         self.graphs = {
             compiled: [as_graph(function, compiled=compiled) for function in functions]
             for compiled in (False, True)
@@ -52,45 +52,65 @@ class FullBatchProgram:
             [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
         )
 
-    def sum_over_rows(self, vector: Any, X: Any, row_weights: Any) -> Any:
-        """Return the weighted sum of what the penalty averages, (n_components,)."""
-        with self._at(vector):
-            codes = self._network.encoder(X)
-        return self._network.objective.sum_over_rows(codes, row_weights, ops)
+    # Each of these returns one tensor, because each one that is read costs 0.1 ms.
 
-    def gradient_and_terms(
+    def whole(
         self,
         vector: Any,
         X: Any,
         offset: Any,
         row_weights: Any,
         coefficients: Coefficients,
-        statistic: Any = None,
     ) -> Any:
-        """Return the gradient at ``vector``, followed by the fields of ``Losses``.
-
-        One tensor holds them all, because each one that is read costs another 0.1 ms.
-
-        Where the rows are only some of the data, ``statistic`` is that of all of it:
-        the gradients of the parts then add up to that of the whole.
-        """
-        with (
-            self._at(vector) as weights,
-            tf.GradientTape(watch_accessed_variables=False) as tape,
-        ):
+        """Return the gradient of the objective on all rows, and its ``Losses``."""
+        with self._at(vector) as weights, _tape() as tape:
             tape.watch(weights)
-            terms = self._network.data_terms(
-                X,
-                offset,
-                row_weights,
-                coefficients,
-                estimate_of=lambda own: own if statistic is None else statistic,
-            )
+            terms = self._network.data_terms(X, offset, row_weights, coefficients)
             decay = self._network.decay(coefficients)
             objective = terms.total + decay
-        gradients = tape.gradient(objective, weights)
-        parts = [*gradients, *terms.reported, decay]
-        return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+        return _joined(*tape.gradient(objective, weights), *terms.reported, decay)
+
+    def chunk(self, vector: Any, X: Any, offset: Any, row_weights: Any) -> Any:
+        """Return what some of the rows add to the objective and its gradient.
+
+        The penalty depends on the encoder through one mean for each unit alone. So its
+        gradient is that of the mean, which adds up over the rows, times one number for
+        each unit, which is known when all rows have been read, once.
+
+        Returns
+        -------
+        The gradient of the reconstruction term, those of the means in W1 and b1, the
+        means, the reconstruction term and the squared error.
+        """
+        network = self._network
+        with self._at(vector) as weights, _tape(persistent=True) as tape:
+            tape.watch(weights)
+            codes = network.encoder(X)
+            reconstruction, squared = network.objective.reconstruction(
+                X + offset, network.decoder(codes), row_weights, ops
+            )
+            means = network.objective.sum_over_rows(codes, row_weights, ops)
+        gradients = tape.gradient(reconstruction, weights)
+        of_means = tape.gradient(means, weights[:2])
+        return _joined(*gradients, *of_means, means, reconstruction, squared)
+
+    def penalties(self, vector: Any, means: Any, coefficients: Coefficients) -> Any:
+        """Return what the penalties add to what ``chunk`` has summed.
+
+        Returns
+        -------
+        The gradient of the weight decay, that of the penalty in the means, and both.
+        """
+        objective = self._network.objective
+        with self._at(vector) as weights, _tape(persistent=True) as tape:
+            tape.watch([*weights, means])
+            statistic = objective.penalty.statistic(means, objective.activation)
+            sparsity = objective.penalty.value(statistic, coefficients, ops)
+            decay = self._network.decay(coefficients)
+        gradients = tape.gradient(
+            decay, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return _joined(*gradients, tape.gradient(sparsity, means), sparsity, decay)
 
     @contextlib.contextmanager
     def _at(self, vector: Any) -> Iterator[list[Any]]:
@@ -102,6 +122,14 @@ class FullBatchProgram:
             yield weights
 
 
+def _tape(persistent: bool = False) -> tf.GradientTape:
+    return tf.GradientTape(persistent=persistent, watch_accessed_variables=False)
+
+
+def _joined(*tensors: Any) -> Any:
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+
+
 @latest_programs(16)
 def full_batch_program(architecture: Architecture, chunk_rows: int) -> FullBatchProgram:
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
@@ -111,8 +139,8 @@ def full_batch_program(architecture: Architecture, chunk_rows: int) -> FullBatch
 class FullBatchObjective:
     """The objective over all rows as a function of one flat vector.
 
-    It computes in the dtype of ``X``, the data as given. ``max_iter`` counts only for
-    the decision whether to compile.
+    It computes in the dtype of ``X``, the data as given, in one pass over the rows.
+    ``max_iter`` counts only for the decision whether to compile.
     """
 
     def __init__(self, X: Rows, problem: Problem, max_iter: int) -> None:
@@ -122,43 +150,51 @@ class FullBatchObjective:
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
         self._offset = self._constant(problem.scaling.reconstruction_offset)
         self._coefficients = Coefficients(*map(self._constant, problem.coefficients))
-        n_features, n_components = architecture.n_features, architecture.n_components
+        n_features, self._n_units = architecture.n_features, architecture.n_components
         n_rows = self._rows.chunk_rows
-        n_values = min(X.shape[0], n_rows) * (n_features + n_components)
+        n_values = min(X.shape[0], n_rows) * (n_features + self._n_units)
         compiled = worth_compiling(max_iter * len(self._rows), n_values)
-        sum_over_rows, gradient_and_terms = self.program.graphs[compiled]
+        whole, chunk, penalties = self.program.graphs[compiled]
         # The graphs are looked up once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=X.dtype)
-        vector, row_weights = spec([self.program.size]), spec([n_rows])
-        rows, offset = spec([n_rows, n_features]), spec([n_features])
-        coefficients, statistic = Coefficients(spec([]), spec([]), spec([])), None
-        if len(self._rows) > 1:
-            statistic = spec([n_components])
-            self._sum_over_rows = sum_over_rows.get_concrete_function(
-                vector, rows, row_weights
+        vector, coefficients = spec([self.program.size]), Coefficients(*[spec([])] * 3)
+        rows = spec([n_rows, n_features]), spec([n_features]), spec([n_rows])
+        if len(self._rows) == 1:
+            self._whole = whole.get_concrete_function(vector, *rows, coefficients)
+        else:
+            self._chunk = chunk.get_concrete_function(vector, *rows)
+            self._penalties = penalties.get_concrete_function(
+                vector, spec([self._n_units]), coefficients
             )
-        self._gradient_and_terms = gradient_and_terms.get_concrete_function(
-            vector, rows, offset, row_weights, coefficients, statistic
-        )
 
     def __call__(self, vector: np.ndarray) -> tuple[Losses, np.ndarray]:
         """Return the Losses and the gradient, an array of the data's dtype."""
         point = self._constant(vector)
-        statistic = self._statistic(point) if len(self._rows) > 1 else None
-        total, coefficients = np.zeros(self.program.size + N_TERMS), self._coefficients
-        for X, row_weights in self._rows:
-            inputs = X, self._offset, row_weights, coefficients, statistic
-            result = self._gradient_and_terms(point, *inputs)
-            total += result.numpy().astype(np.float64)
-            # The weight decay is no sum over rows: it is taken once.
-            coefficients = coefficients._replace(weight_decay=self._constant(0))
-        losses = Losses(*total[-N_TERMS:].tolist())
-        # Every chunk has evaluated the penalty of all rows.
-        losses = losses._replace(sparsity=losses.sparsity / len(self._rows))
-        return losses, total[:-N_TERMS].astype(point.dtype.as_numpy_dtype)
+        if len(self._rows) > 1:
+            losses, gradient = self._of_chunks(point)
+            return losses, gradient.astype(point.dtype.as_numpy_dtype)
+        ((X, row_weights),) = self._rows
+        result = self._whole(point, X, self._offset, row_weights, self._coefficients)
+        gradient, terms = np.split(result.numpy(), [-N_TERMS])
+        return Losses(*terms.astype(np.float64).tolist()), gradient
 
-    def _statistic(self, vector: Any) -> Any:
-        sums = (self._sum_over_rows(vector, *rows).numpy() for rows in self._rows)
-        mean = sum(part.astype(np.float64) for part in sums)
-        objective = self.program.architecture.objective
-        return self._constant(objective.penalty.statistic(mean, objective.activation))
+    def _of_chunks(self, point: Any) -> tuple[Losses, np.ndarray]:
+        total: Any = 0.0
+        for X, row_weights in self._rows:
+            result = self._chunk(point, X, self._offset, row_weights)
+            total = total + result.numpy().astype(np.float64)
+        size, n_units = self.program.size, self._n_units
+        gradient, of_means, means, (reconstruction, squared) = np.split(
+            total, [size, total.size - 2 - n_units, total.size - 2]
+        )
+        result = self._penalties(point, self._constant(means), self._coefficients)
+        of_decay, slopes, (sparsity, decay) = np.split(
+            result.numpy().astype(np.float64), [size, size + n_units]
+        )
+        gradient += of_decay
+        # W1, in the kernel layout, and b1: the slope of the penalty times each mean's.
+        of_kernel = of_means[:-n_units].reshape(n_units, -1)
+        gradient[: of_kernel.size] += (slopes[:, None] * of_kernel).ravel()
+        gradient[of_kernel.size :][:n_units] += slopes * of_means[-n_units:]
+        terms = map(float, (reconstruction, sparsity, squared, decay))
+        return Losses(*terms), gradient

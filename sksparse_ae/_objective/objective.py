@@ -93,17 +93,23 @@ class Objective:
         ``estimate_of`` turns the rows' own statistic into the estimate that the penalty
         is evaluated at. The gradient is still that of the rows' own.
         """
-
-        def mean(values: Any) -> Any:
-            return xp.sum(row_weights * values, axis=-1)
-
-        reconstruction = mean(self.loss.of_rows(target, output, xp))
+        reconstruction, squared = self.reconstruction(target, output, row_weights, xp)
         own_statistic = self.statistic(codes, row_weights, xp)
         estimate = estimate_of(own_statistic)
         statistic = straight_through(estimate, own_statistic, xp)
         sparsity = self.penalty.value(statistic, coefficients, xp)
-        squared = self.loss.mean_squared_error(target, output, reconstruction, mean, xp)
         return DataTerms(reconstruction, sparsity, squared, estimate, own_statistic)
+
+    def reconstruction(
+        self, target: Any, output: Any, row_weights: Any, xp: Any
+    ) -> tuple[Any, Any]:
+        """Return the weighted sums of the rows' losses and squared errors."""
+
+        def mean(values: Any) -> Any:
+            return xp.sum(row_weights * values, axis=-1)
+
+        loss = mean(self.loss.of_rows(target, output, xp))
+        return loss, self.loss.mean_squared_error(target, output, loss, mean, xp)
 
     def sum_over_rows(self, codes: Any, row_weights: Any, xp: Any) -> Any:
         """Return the weighted sum of what the penalty averages over the rows."""

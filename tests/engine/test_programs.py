@@ -87,7 +87,7 @@ def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
     traces = count_traces(
         monkeypatch,
         *(
-            (full_batch.FullBatchProgram, "gradient_and_terms")
+            (full_batch.FullBatchProgram, "whole")
             if solver == "lbfgs"
             else (minibatch.MiniBatchProgram, "epoch")
         ),

@@ -94,7 +94,7 @@ def solver_objective(
         n_features, n_components, activation, output_activation, loss, "kl", dtype
     )
     program = full_batch_program(architecture, len(X))
-    _, function = program.graphs[compiled]
+    function, *_ = program.graphs[compiled]
     result = function(
         program.flatten(weights).astype(dtype),
         X - offset.astype(dtype),
