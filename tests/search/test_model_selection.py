@@ -387,13 +387,21 @@ def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch, heeding_ctrl_c):
 def interrupt_in_the_third_epoch(monkeypatch):
     """Have three trainings meet in their third epoch, where one sends a Ctrl-C."""
     all_wait, update = threading.Barrier(3, timeout=60), Monitor.update
+    have_met = []
 
     def waiting(self, *args):
         update(self, *args)
         if len(self.losses) == 3:
-            if all_wait.wait() == 0:
+            is_sender = all_wait.wait() == 0
+            have_met.append(self)
+            if is_sender:
+                # An interrupt within the barrier would find its lock in any state.
+                while len(have_met) < 3:
+                    time.sleep(0.01)
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(1)  # an operation that no interrupt ends
+            for _ in range(1000):  # the main thread hands it on, late if all is busy
+                time.sleep(0.01)
 
     monkeypatch.setattr(Monitor, "update", waiting)
 
