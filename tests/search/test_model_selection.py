@@ -399,6 +399,8 @@ def interrupt_in_the_third_epoch(monkeypatch):
                     time.sleep(0.01)
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(1)  # an operation that no interrupt ends
+            for _ in range(1000):  # the main thread hands it on, late if all is busy
+                time.sleep(0.01)
 
     monkeypatch.setattr(Monitor, "update", waiting)
 
