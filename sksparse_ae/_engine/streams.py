@@ -195,14 +195,15 @@ class ChunkedRows:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield each chunk and its rows' weights: 1 / n_samples, or 0 for padding."""
-        return iter(self._chunks or self._read())
+        return iter(self._chunks) if self._chunks else _one_ahead(self._read())
 
     def _read(self) -> Iterator[tuple[Any, Any]]:
         n_rows, n_features = self._X.shape
+        data = np.empty((self.chunk_rows, n_features), self._X.dtype)
+        row_weights = np.full(self.chunk_rows, 1 / n_rows, self._X.dtype)
         for rows in gen_batches(n_rows, self.chunk_rows):
             n_used = rows.stop - rows.start
-            data = np.zeros((self.chunk_rows, n_features), self._X.dtype)
-            self._scaling.standardize(self._X[rows], out=data[:n_used])
-            row_weights = np.zeros(self.chunk_rows, self._X.dtype)
-            row_weights[:n_used] = 1 / n_rows
-            yield tf.constant(data), tf.constant(row_weights)
+            with np.errstate(all="ignore"):  # which a thread does not inherit
+                self._scaling.standardize(self._X[rows], out=data[:n_used])
+            data[n_used:] = row_weights[n_used:] = 0
+            yield tf.constant(data), tf.constant(row_weights)  # copies
