@@ -101,11 +101,11 @@ class LBFGS:
     ) -> list[Losses | None]:
         """Take a step; return its Losses in a list, as engines of epochs do."""
         self._stop = stop
-        found = self._search()
+        found = self._line_search()
         if found is None and self._n_kept:
             # The estimate of the Hessian is at fault, or rounding: begin it afresh.
             self._n_kept = 0
-            found = self._search()
+            found = self._line_search()
         if found is None:
             self.end = End(
                 "L-BFGS ended early: no step along the gradient lowers the objective."
@@ -141,7 +141,7 @@ class LBFGS:
         value = losses.objective if math.isfinite(losses.objective) else math.inf
         return Trial(point, losses, gradient, length, value, gradient @ direction)
 
-    def _search(self) -> "Trial | None":
+    def _line_search(self) -> "Trial | None":
         """Return a step that meets the strong Wolfe conditions, or None.
 
         Lengths are doubled until two of them have such a step between them.
