@@ -237,7 +237,7 @@ def test_what_a_scaler_rounds_to_a_little_more_than_1_is_in_the_range(scaled):
 def test_sparse_entries_in_parts_are_judged_and_used_as_their_sum():
     few = SparseAutoencoderTransformer(2, max_iter=2, random_state=0, **LOG_LOSS)
     parts = in_parts(4 * GOOD)
-    with pytest.raises(ValueError, match=r"in \[0, 1\]; X has values from 0.01.* to 3.9"):
+    with pytest.raises(ValueError, match=r"\[0, 1\]; X has values from 0.01.* to 3.9"):
         few.fit(parts)
     parts.data[::2] -= 3 * GOOD.ravel()  # each outside of [0, 1], together within
     assert parts.nnz == 2 * GOOD.size
