@@ -11,10 +11,12 @@ from scipy import sparse
 from sklearn.base import clone
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._engine import streams
+from sksparse_ae._engine import full_batch, streams
 from sksparse_ae._network import reading
 from sksparse_ae._network.coordinates import Coordinates
+from sksparse_ae._network.problem import Architecture, Problem
 from sksparse_ae._network.scaling import Moments, Scaling
+from sksparse_ae._objective.objective import Coefficients
 
 # Trainings that are short on purpose explain little.
 pytestmark = pytest.mark.filterwarnings(
@@ -244,3 +246,30 @@ def test_csr_and_dense_rows_that_are_not_held_train_alike(
     dense = clone(few).fit(digits)
     compressed = clone(few).fit(sparse.csr_matrix(digits))
     assert_allclose(dense.coefs_[0], compressed.coefs_[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "output_activation", "loss"),
+    [
+        ("sigmoid", "linear", "squared_error"),
+        ("tanh", "linear", "squared_error"),
+        ("relu", "sigmoid", "squared_error"),
+        ("sigmoid", "sigmoid", "log_loss"),
+    ],
+)
+def test_one_pass_over_chunks_gives_the_gradient_of_all_rows(
+    digits, monkeypatch, activation, output_activation, loss
+):
+    X, n_units = digits / 16, 5
+    problem = Problem(
+        Architecture(64, n_units, activation, output_activation, loss, "kl", "float64"),
+        Coefficients(0.1, 3.0, 1e-3),
+        Scaling(X.mean(axis=0), 1.0, output_activation == "linear"),
+    )
+    whole = full_batch.FullBatchObjective(X, problem, 10)
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 8 * 64 * 70)
+    chunks = full_batch.FullBatchObjective(X, problem, 10)
+    vector = np.random.RandomState(0).normal(size=2 * 64 * n_units + n_units + 64)
+    (losses, gradient), (of_all, expected) = chunks(vector), whole(vector)
+    assert_allclose(losses, of_all, rtol=1e-12)
+    assert_allclose(gradient, expected, rtol=1e-12, atol=1e-12)
