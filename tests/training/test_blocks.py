@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -15,6 +16,7 @@ from sksparse_ae._engine import streams
 from sksparse_ae._network import reading
 from sksparse_ae._network.blocks import Blocks
 from sksparse_ae._training.monitor import Monitor
+from sksparse_ae.model_selection import train_together
 
 # Trainings that are short on purpose stop at max_iter and explain little.
 pytestmark = [
@@ -238,6 +240,24 @@ def test_an_error_names_the_block(digits, wholes, spoil, message, fits):
 def test_blocks_with_too_few_rows_are_named(digits):
     with pytest.raises(ValueError, match=r"Found 1 sample\(s\) in 2 blocks"):
         few().fit([digits[:1], digits[:0]])
+
+
+def test_fits_to_the_same_blocks_are_trained_together(digits, tmp_path):
+    estimators = [few(rho=rho) for rho in (0.05, 0.1)]
+    others = saved(digits / 2, tmp_path)
+    calls = [delayed(clone(e).fit)(parts_of(digits)) for e in estimators]
+    calls.append(delayed(clone(estimators[0]).fit)(others))
+    with train_together():
+        fits = Parallel()(calls)
+    for fitted, alone in zip(
+        fits,
+        [
+            *(clone(e).fit(digits) for e in estimators),
+            clone(estimators[0]).fit(digits / 2),
+        ],
+        strict=True,
+    ):
+        assert_allclose(fitted.coefs_[0], alone.coefs_[0], rtol=1e-3, atol=1e-5)
 
 
 def test_a_list_of_rows_is_still_one_array(digits):
