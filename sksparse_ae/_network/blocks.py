@@ -38,7 +38,9 @@ def opened(block: Any) -> Any:
             block = block.copy()
             block.sum_duplicates()
         return block
-    return block if isinstance(block, np.ndarray) else np.asarray(block)
+    if hasattr(block, "sparse"):  # a frame of sparse columns alone
+        return block.sparse.to_coo().tocsr()
+    return np.asarray(block)
 
 
 class Blocks:

@@ -75,11 +75,12 @@ def _validated_blocks(
     if isinstance(source, Blocks):
         return source
     lengths: list[int] = []
-    n_columns, kind = 0, (np.dtype(np.float64).name, False)
+    n_columns, kind = 0, None
     for number in range(len(source)):
         try:
             block = source[number]
-            block = opened(block) if is_path(block) else block
+            # The names of a frame's columns are checked, too.
+            block = block if hasattr(block, "columns") else opened(block)
             with strict_validation():
                 # Of any dtype of numbers: they are cast where they are read.
                 checked = validate_data(
@@ -94,20 +95,23 @@ def _validated_blocks(
         # As for one array: float32 stays, and all other numbers become float64.
         is_single = checked.dtype == np.float32
         own = "float32" if is_single else "float64", sparse.issparse(checked)
-        if number == 0:
-            kind, n_columns = own, checked.shape[1]
+        lengths.append(checked.shape[0])
+        n_columns = checked.shape[1]
+        if not lengths[-1]:
+            continue  # of a block without rows the kind is nothing
+        kind = kind or own
         if own != kind:
             raise ValueError(
                 f"{_name_of(source, number)} is {_kind(*own)}, and the first block is "
                 f"{_kind(*kind)}. Convert the blocks to one kind."
             )
-        lengths.append(checked.shape[0])
     if sum(lengths) < least:
         raise ValueError(
             f"Found {sum(lengths)} sample(s) in {len(lengths)} blocks while a minimum "
             f"of {least} is required."
         )
-    return Blocks(source, lengths, n_columns, np.dtype(kind[0]))
+    dtype, _ = kind or ("float64", False)
+    return Blocks(source, lengths, n_columns, np.dtype(dtype))
 
 
 def _name_of(source: Any, number: int) -> str:

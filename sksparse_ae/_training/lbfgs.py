@@ -138,8 +138,10 @@ class LBFGS:
         point = self._point + length * direction
         losses, gradient = self._objective(point)
         gradient = gradient.astype(np.float64)
-        value = losses.objective if math.isfinite(losses.objective) else math.inf
-        return Trial(point, losses, gradient, length, value, gradient @ direction)
+        value, slope = losses.objective, float(gradient @ direction)
+        if not math.isfinite(value + slope):
+            value = math.inf
+        return Trial(point, losses, gradient, length, value, slope)
 
     def _line_search(self) -> "Trial | None":
         """Return a step that meets the strong Wolfe conditions, or None.

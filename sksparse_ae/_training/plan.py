@@ -137,15 +137,14 @@ def make_plan(
     follows = partial and earlier and earlier.continuation
     if earlier and follows:
         moments, earlier = _moments_of_stream(moments, earlier)
+    # A stream is scaled by all of it that has been seen: a first piece may differ.
+    own_scaling = scaling = Scaling.from_moments(
+        moments,
+        scale=estimator.scale == "auto",
+        linear_output=estimator.output_activation == "linear",
+    )
     if earlier and not follows:
         scaling = earlier.problem.scaling
-    else:
-        # A stream is scaled by all of it that has been seen: a first piece may differ.
-        scaling = Scaling.from_moments(
-            moments,
-            scale=estimator.scale == "auto",
-            linear_output=estimator.output_activation == "linear",
-        )
     if earlier:
         rho_hat, weights = earlier.rho_hat, scaling.unfold(earlier.parameters.arrays)
     else:
@@ -153,7 +152,8 @@ def make_plan(
     fitted = FittedSettings.of(estimator)
     problem = Problem(
         Architecture.of(fitted, X.shape[1], X.dtype),
-        coefficients_of(estimator, moments, scaling),
+        # In units of their own: data of another scale are no reason for another decay.
+        coefficients_of(estimator, moments, own_scaling),
         scaling,
     )
     plan = Plan(

@@ -120,6 +120,18 @@ def test_csr_blocks_are_fitted_as_one_csr_matrix(digits, wholes, solver):
     assert_same_fit(few(solver=solver).fit(twice), wholes[solver, True])
 
 
+def test_blocks_of_one_kind_may_be_given_in_many_forms(digits, wholes):
+    first, *others = parts_of(digits)
+    masked = np.ma.masked_array(first, mask=np.zeros(first.shape, bool))
+    empty = np.empty((0, 64), np.float32)
+    whole = wholes["adam", False]
+    assert_same_fit(few().fit([empty, masked, *others]), whole)
+    frame = pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(first))
+    assert_same_fit(
+        few().fit([frame, *map(sparse.csr_matrix, others)]), wholes["adam", True]
+    )
+
+
 @pytest.mark.parametrize(
     "settings",
     [

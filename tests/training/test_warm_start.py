@@ -171,5 +171,6 @@ def test_auto_is_chosen_for_the_settings_of_now(continued):
     fit = earlier.fit if continued == "warm_start" else earlier.partial_fit
     fit(X)
     earlier.set_params(rho=0.2, beta="auto", weight_decay="auto")
-    fit(X)
+    # The units of a warm start are those of the first data.
+    fit(1000 * X if continued == "warm_start" else X)
     assert_allclose((earlier.beta_, earlier.weight_decay_), expected, rtol=1e-12)
