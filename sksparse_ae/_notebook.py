@@ -11,6 +11,9 @@ class FittedSummaryMixin:
     front end calls.
     """
 
+    # What mypy is to ignore: a mixin's own bases have no such methods. The estimator's
+    # other bases have them.
+
     def _repr_html_inner(self) -> str:
         return super()._repr_html_inner() + _summary(self)  # type: ignore[misc]
 

@@ -711,7 +711,7 @@ class SparseAutoencoderTransformer(
         check_is_fitted(self)
         return validated(self, X, reset=False)
 
-    # Not metadata that a meta-estimator could route.
+    # Not metadata that a meta-estimator could route; scikit-learn reads this name.
     __metadata_request__transform = {"out": UNUSED}  # noqa: RUF012
 
     def transform(self, X, out=None):

@@ -197,8 +197,9 @@ def latest_programs(n_kept: int) -> Callable[[Callable[..., Any]], Any]:
             with lock:
                 return kept(*key)
 
-        one_at_a_time.cache_info = kept.cache_info  # type: ignore[attr-defined]
-        one_at_a_time.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+        vars(one_at_a_time).update(
+            cache_info=kept.cache_info, cache_clear=kept.cache_clear
+        )
         return one_at_a_time
 
     return decorate

@@ -121,11 +121,9 @@ class Coordinates(NamedTuple):
         W1, b1, W2, b2 = (
             np.asarray(w, dtype=np.float64) for w in in_kernel_layout(weights)
         )
-        if self.axes is not None:
+        if self.axes is not None and self.spread is not None:
             W1 = self.axes @ W1
-            # The spread comes with the axes.
-            W2 = (W2 * self.spread) @ self.axes.T  # type: ignore[operator]
-            b2 = (b2 * self.spread) @ self.axes.T  # type: ignore[operator]
+            W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
     def decoder_kernel(self, W2: np.ndarray) -> np.ndarray:

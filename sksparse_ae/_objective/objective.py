@@ -1,10 +1,9 @@
 """The objective: a loss, a penalty on activations, and weight decay, as one value."""
 
-import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from .activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .activations import ACTIVATIONS
 from .losses import LOSSES
 from .penalties import PENALTIES, straight_through, weight_penalty
 
@@ -36,11 +35,6 @@ class Losses(NamedTuple):
         names = "reconstruction", "weight_decay", "sparsity"
         return {name: getattr(self, name) for name in names}
 
-    @classmethod
-    def unknown(cls) -> Self:
-        """Return what stands for losses that nobody has computed."""
-        return cls(*[math.nan] * 4)
-
 
 class DataTerms(NamedTuple):
     """The objective of some rows but for the weight decay, as tensors.
@@ -70,7 +64,6 @@ class Objective:
 
     def __init__(self, architecture: Any) -> None:
         self.activation = ACTIVATIONS[architecture.activation]
-        self.output_activation = OUTPUT_ACTIVATIONS[architecture.output_activation]
         self.loss = LOSSES[architecture.loss]
         self.penalty = PENALTIES[architecture.penalty]
 
