@@ -882,7 +882,8 @@ class SparseAutoencoderTransformer(
         X = self._validate(X)
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
-            losses, _ = evaluate(X, self._parameters.astype(X.dtype), self._problem)
+            network = self._parameters.astype(X.dtype)
+            losses = evaluate(X, network, self._problem).losses
         for term, name in (("sparsity", "beta"), ("weight_decay", "weight_decay")):
             value = getattr(losses, term)
             if math.isfinite(losses.reconstruction) > math.isfinite(value):

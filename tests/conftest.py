@@ -52,7 +52,7 @@ def compiling(monkeypatch):
     """Return a function that decides whether trainings compile."""
 
     def decide(answer):
-        for module in ("minibatch", "full_batch"):
+        for module in ("minibatch", "chunking"):
             name = f"sksparse_ae._engine.{module}.worth_compiling"
             monkeypatch.setattr(name, lambda *_: answer)
 

@@ -14,6 +14,7 @@ from .._network.coordinates import Coordinates
 from .._network.scaling import Scaling
 from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
+from .chunking import worth_compiling
 from .optimizers import OptimizerSpec
 from .programs import (
     Program,
@@ -21,7 +22,6 @@ from .programs import (
     even_batches,
     latest_programs,
     values_of,
-    worth_compiling,
 )
 from .streams import EpochStream
 

@@ -14,9 +14,11 @@ from keras import ops
 from .._network.coordinates import in_kernel_layout
 from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
+from .._network.remote import RemoteRows
 from .._objective.objective import Coefficients, Losses
+from .chunking import Chunking, block_sums, whole_block
 from .network import Network
-from .programs import as_graph, latest_programs, worth_compiling
+from .programs import as_graph, latest_programs
 from .streams import ChunkedRows
 
 # An evaluation of all rows returns, besides the gradient, the fields of ``Losses``.
@@ -112,6 +114,25 @@ class FullBatchProgram:
         )
         return _joined(*gradients, tape.gradient(sparsity, means), sparsity, decay)
 
+    def sums(self, chunking: Chunking, chunks: Any, vector: np.ndarray) -> np.ndarray:
+        """Return what ``chunk`` gives of several chunks, added up in float64."""
+        dtype = chunking.problem.architecture.dtype
+        _, chunk, _ = self.graphs[chunking.compiled]
+        of_chunk = chunk.get_concrete_function(
+            tf.TensorSpec([self.size], dtype), *self.specs_of_rows(chunking)
+        )
+        point, total = tf.constant(vector, dtype), np.zeros(())
+        for rows in chunks:
+            total = total + of_chunk(point, *rows).numpy().astype(np.float64)
+        return total
+
+    @staticmethod
+    def specs_of_rows(chunking: Chunking) -> Any:
+        """Return the specs of what ``ChunkedRows`` yields."""
+        architecture, n_rows = chunking.problem.architecture, chunking.chunk_rows
+        shapes = [n_rows, architecture.n_features], [architecture.n_features], [n_rows]
+        return [tf.TensorSpec(shape, architecture.dtype) for shape in shapes]
+
     @contextlib.contextmanager
     def _at(self, vector: Any) -> Iterator[list[Any]]:
         """Yield the weights of a vector; the network has them within the block."""
@@ -130,6 +151,11 @@ def _joined(*tensors: Any) -> Any:
     return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
 
 
+def program_of(chunking: Chunking) -> FullBatchProgram:
+    """Return the program that sums up chunks."""
+    return full_batch_program(chunking.problem.architecture, chunking.chunk_rows)
+
+
 @latest_programs(16)
 def full_batch_program(architecture: Architecture, chunk_rows: int) -> FullBatchProgram:
     """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
@@ -139,62 +165,73 @@ def full_batch_program(architecture: Architecture, chunk_rows: int) -> FullBatch
 class FullBatchObjective:
     """The objective over all rows as a function of one flat vector.
 
-    It computes in the dtype of ``X``, the data as given, in one pass over the rows.
-    ``max_iter`` counts only for the decision whether to compile.
+    It computes in the dtype of ``X``, the data as given, in one pass over the rows, and
+    where they are. ``max_iter`` counts only for the decision whether to compile.
     """
 
     def __init__(self, X: Rows, problem: Problem, max_iter: int) -> None:
-        self._rows = ChunkedRows(X, problem.scaling)
-        architecture = problem.architecture._replace(dtype=X.dtype.name)
-        self.program = full_batch_program(architecture, self._rows.chunk_rows)
+        chunking = Chunking.of(X, problem, max_iter)
+        self.program = program_of(chunking)
+        architecture, coefficients, _ = problem
+        self._n_units = architecture.n_components
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
-        self._offset = self._constant(problem.scaling.reconstruction_offset)
-        self._coefficients = Coefficients(*map(self._constant, problem.coefficients))
-        n_features, self._n_units = architecture.n_features, architecture.n_components
-        n_rows = self._rows.chunk_rows
-        n_values = min(X.shape[0], n_rows) * (n_features + self._n_units)
-        compiled = worth_compiling(max_iter * len(self._rows), n_values)
-        whole, chunk, penalties = self.program.graphs[compiled]
+        self._coefficients = Coefficients(*map(self._constant, coefficients))
         # The graphs are looked up once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=X.dtype)
-        vector, coefficients = spec([self.program.size]), Coefficients(*[spec([])] * 3)
-        rows = spec([n_rows, n_features]), spec([n_features]), spec([n_rows])
-        if len(self._rows) == 1:
-            self._whole = whole.get_concrete_function(vector, *rows, coefficients)
-        else:
-            self._chunk = chunk.get_concrete_function(vector, *rows)
-            self._penalties = penalties.get_concrete_function(
-                vector, spec([self._n_units]), coefficients
+        of_coefficients = Coefficients(*[spec([])] * 3)
+        _, _, penalties = self.program.graphs[chunking.compiled]
+        self._penalties = penalties.get_concrete_function(
+            spec([self.program.size]), spec([self._n_units]), of_coefficients
+        )
+        self._whole: Any = None
+        if isinstance(X, RemoteRows):
+            self._sums = functools.partial(_sums_elsewhere, X, chunking)
+            return
+        rows = ChunkedRows(X, chunking)
+        self._sums = functools.partial(self.program.sums, chunking, rows)
+        if len(rows) == 1:
+            (self._chunk,) = rows
+            whole, _, _ = self.program.graphs[chunking.compiled]
+            self._whole = whole.get_concrete_function(
+                spec([self.program.size]),
+                *self.program.specs_of_rows(chunking),
+                of_coefficients,
             )
 
     def __call__(self, vector: np.ndarray) -> tuple[Losses, np.ndarray]:
         """Return the Losses and the gradient, an array of the data's dtype."""
         point = self._constant(vector)
-        if len(self._rows) > 1:
-            losses, gradient = self._of_chunks(point)
+        if self._whole is None:
+            losses, gradient = self._with_penalties(point, self._sums(vector))
             return losses, gradient.astype(point.dtype.as_numpy_dtype)
-        ((X, row_weights),) = self._rows
-        result = self._whole(point, X, self._offset, row_weights, self._coefficients)
+        result = self._whole(point, *self._chunk, self._coefficients)
         gradient, terms = np.split(result.numpy(), [-N_TERMS])
         return Losses(*terms.astype(np.float64).tolist()), gradient
 
-    def _of_chunks(self, point: Any) -> tuple[Losses, np.ndarray]:
-        total: Any = 0.0
-        for X, row_weights in self._rows:
-            result = self._chunk(point, X, self._offset, row_weights)
-            total = total + result.numpy().astype(np.float64)
+    def _with_penalties(
+        self, point: Any, sums: np.ndarray
+    ) -> tuple[Losses, np.ndarray]:
+        """Return the Losses and the gradient from what ``chunk`` gave of all rows."""
         size, n_units = self.program.size, self._n_units
         gradient, of_means, means, (reconstruction, squared) = np.split(
-            total, [size, total.size - 2 - n_units, total.size - 2]
+            sums, [size, sums.size - 2 - n_units, sums.size - 2]
         )
         result = self._penalties(point, self._constant(means), self._coefficients)
         of_decay, slopes, (sparsity, decay) = np.split(
             result.numpy().astype(np.float64), [size, size + n_units]
         )
-        gradient += of_decay
+        gradient = gradient + of_decay
         # W1, in the kernel layout, and b1: the slope of the penalty times each mean's.
         of_kernel = of_means[:-n_units].reshape(n_units, -1)
         gradient[: of_kernel.size] += (slopes[:, None] * of_kernel).ravel()
         gradient[of_kernel.size :][:n_units] += slopes * of_means[-n_units:]
         terms = map(float, (reconstruction, sparsity, squared, decay))
         return Losses(*terms), gradient
+
+
+def _sums_elsewhere(X: RemoteRows, chunking: Chunking, vector: np.ndarray) -> Any:
+    # A block is read in chunks of its own.
+    vector = vector.astype(X.dtype)
+    return X.reduced(
+        whole_block, functools.partial(block_sums, chunking, vector), np.add
+    )

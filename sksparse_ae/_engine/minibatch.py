@@ -12,6 +12,7 @@ from .._network.coordinates import Coordinates
 from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
 from .._objective.objective import Coefficients, Losses
+from .chunking import worth_compiling
 from .network import Network
 from .optimizers import OptimizerSpec, unit_axes
 from .programs import (
@@ -21,7 +22,6 @@ from .programs import (
     even_batches,
     latest_programs,
     values_of,
-    worth_compiling,
 )
 from .state import State
 from .streams import EpochStream

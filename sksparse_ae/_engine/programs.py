@@ -168,21 +168,6 @@ def as_graph(function: Callable[..., Any], *, compiled: bool) -> Any:
     return tf.function(function, autograph=False, jit_compile=compiled)
 
 
-def worth_compiling(n_calls: float, n_values: int) -> bool:
-    """Say whether XLA saves more time over all calls of a graph than it takes.
-
-    It takes one or two seconds to compile, and leaves 6 MB in the process. A call then
-    takes 0.15 ms less, and 20 ns less for each of ``n_values``, the outputs of both
-    layers for the rows of one call. One fit need gain a quarter of a second only: in
-    folds and searches it has others of its shape. The answer must not depend on what is
-    compiled already, or results would differ in the last digit with the history of the
-    process.
-
-    ``n_calls`` counts the steps or evaluations that the training may take.
-    """
-    return n_calls * (0.15e-3 + 20e-9 * n_values) >= 0.25
-
-
 def latest_programs(n_kept: int) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that keeps the latest programs that a function makes.
 
@@ -224,12 +209,3 @@ def even_batches(
         return start, least + tf.cast(number < n_larger, tf.int32)
 
     return n_steps, bounds
-
-
-def padded_rows(n_rows: int) -> int:
-    """Round a row count up, so that near counts share one compiled shape.
-
-    Eight sizes to every doubling: at most an eighth of the rows is padding.
-    """
-    step = 1 << max(n_rows.bit_length() - 4, 0)
-    return -(-n_rows // step) * step

@@ -45,7 +45,9 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextlib.contextmanager
-def starting_tensorflow(*, to_train: bool = False) -> Iterator[None]:
+def starting_tensorflow(
+    *, to_train: bool = False, n_threads: int | None = None
+) -> Iterator[None]:
     """Let the body import what needs TensorFlow, to train or only to build a model.
 
     On its first start TensorFlow reports its build, missing GPUs and a library that
@@ -57,6 +59,7 @@ def starting_tensorflow(*, to_train: bool = False) -> Iterator[None]:
 
     On that start TensorFlow is also held to OMP_NUM_THREADS, which it reads for none of
     its pools of threads. joblib sets it in its workers, to their share of the cores.
+    ``n_threads`` comes before that variable.
 
     An ImportError tells of a backend of Keras that is not installed. A RuntimeError
     tells of another backend, of a process forked from one that had imported TensorFlow,
@@ -73,12 +76,12 @@ def starting_tensorflow(*, to_train: bool = False) -> Iterator[None]:
         if "tensorflow" in sys.modules:
             _import_keras()
         elif LOG_LEVEL in os.environ:
-            _import_on_share_of_cores()
+            _import_on_share_of_cores(n_threads)
         else:
             os.environ[LOG_LEVEL] = OWN_LOG_LEVEL
             try:
                 with _messages_dropped():
-                    tensorflow = _import_on_share_of_cores()
+                    tensorflow = _import_on_share_of_cores(n_threads)
                     # Devices are looked for at the first operation, with more messages.
                     tensorflow.config.list_logical_devices()
             finally:
@@ -130,11 +133,11 @@ def _check_mode(tensorflow: ModuleType) -> None:
         )
 
 
-def _import_on_share_of_cores() -> ModuleType:
+def _import_on_share_of_cores(n_threads: int | None) -> ModuleType:
     """Import Keras and TensorFlow, whose threads can be set until it has run."""
     _import_keras()
     tensorflow = importlib.import_module("tensorflow")
-    n_threads = _share_of_cores()
+    n_threads = n_threads or _share_of_cores()
     if n_threads is not None:
         threading_config = tensorflow.config.threading
         for pool, variable in THREAD_POOLS.items():

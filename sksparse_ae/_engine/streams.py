@@ -14,14 +14,8 @@ from .._network import reading
 from .._network.coordinates import Coordinates
 from .._network.reading import Rows
 from .._network.scaling import Scaling
-from .programs import padded_rows
-
-# Rows that one call of a compiled program takes. Data of more than this share one
-# compiled shape, and what a call needs beside them does not grow with the data.
-# Evaluations of all rows of 64 features are slower in chunks of fewer than 10^4 rows:
-# 1.4 times in chunks of 5000. At 784 features they are as fast. A step of 784 -> 196
-# took a twentieth longer with half of this size, and as long with twice as much.
-CHUNK_BYTES = 1 << 24
+from . import chunking
+from .chunking import Chunking, padded_rows
 
 
 class EpochStream:
@@ -62,9 +56,9 @@ class EpochStream:
 
         whole = math.ceil(padded_rows(n_rows) / batch_size) * batch_size
         # A batch of a stream may be larger than a call's rows, which then are padded.
-        enough = max(padded_rows(n_rows), CHUNK_BYTES // (4 * n_features))
+        enough = max(padded_rows(n_rows), chunking.CHUNK_BYTES // (4 * n_features))
         # The rows of every chunk: a multiple of the batch size, or less than a batch.
-        self.chunk_rows = min(rows_of(CHUNK_BYTES), whole, enough)
+        self.chunk_rows = min(rows_of(chunking.CHUNK_BYTES), whole, enough)
         self._block, self._run, self._run_rows = None, None, n_rows
         if reading.is_streamed(X):
             self._run_rows = rows_of(reading.BLOCK_BYTES, X.itemsize)
@@ -181,29 +175,34 @@ class ChunkedRows:
     standardized anew for each pass. The tensors have the dtype of ``X``.
     """
 
-    def __init__(self, X: Rows, scaling: Scaling) -> None:
-        self._X, self._scaling = X, scaling
-        n_rows, n_features = X.shape
-        row_bytes = X.dtype.itemsize * n_features
-        self.chunk_rows = min(padded_rows(n_rows), max(CHUNK_BYTES // row_bytes, 1))
-        is_held = row_bytes * n_rows <= reading.BLOCK_BYTES
-        self._chunks = list(self._read()) if is_held else None
+    def __init__(self, X: Rows, how: Chunking) -> None:
+        self._X, self._how = X, how
+        is_held = X.dtype.itemsize * math.prod(X.shape) <= reading.BLOCK_BYTES
+        self._chunks = list(read_chunks(X, how)) if is_held else None
 
     def __len__(self) -> int:
         """Return the number of chunks."""
-        return math.ceil(self._X.shape[0] / self.chunk_rows)
+        return math.ceil(self._X.shape[0] / self._how.chunk_rows)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Yield each chunk and its rows' weights: 1 / n_samples, or 0 for padding."""
-        return iter(self._chunks) if self._chunks else _one_ahead(self._read())
+    def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield the chunks as ``read_chunks`` does."""
+        if self._chunks is not None:
+            return iter(self._chunks)
+        return _one_ahead(read_chunks(self._X, self._how))
 
-    def _read(self) -> Iterator[tuple[Any, Any]]:
-        n_rows, n_features = self._X.shape
-        data = np.empty((self.chunk_rows, n_features), self._X.dtype)
-        row_weights = np.full(self.chunk_rows, 1 / n_rows, self._X.dtype)
-        for rows in gen_batches(n_rows, self.chunk_rows):
-            n_used = rows.stop - rows.start
-            with np.errstate(all="ignore"):  # which a thread does not inherit
-                self._scaling.standardize(self._X[rows], out=data[:n_used])
-            data[n_used:] = row_weights[n_used:] = 0
-            yield tf.constant(data), tf.constant(row_weights)  # copies
+
+def read_chunks(X: Rows, how: Chunking) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield chunks of rows, the offset to what they reconstruct, and their weights.
+
+    The weight of a row is 1 / n_rows, or 0 for padding.
+    """
+    (n_rows, n_features), scaling = X.shape, how.problem.scaling
+    offset = tf.constant(scaling.reconstruction_offset, X.dtype)
+    data = np.empty((how.chunk_rows, n_features), X.dtype)
+    row_weights = np.full(how.chunk_rows, 1 / how.n_rows, X.dtype)
+    for rows in gen_batches(n_rows, how.chunk_rows):
+        n_used = rows.stop - rows.start
+        with np.errstate(all="ignore"):  # which a thread does not inherit
+            scaling.standardize(X[rows], out=data[:n_used])
+        data[n_used:] = row_weights[n_used:] = 0
+        yield tf.constant(data), offset, tf.constant(row_weights)  # copies

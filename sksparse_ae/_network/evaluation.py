@@ -1,6 +1,6 @@
 """A network over data: the terms of its objective, and what a fit reports of it."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from sklearn.utils import Bunch
 from .._objective.objective import Losses
 from .autoencoder import Parameters
 from .problem import Problem
-from .reading import Rows, dense, row_chunks
+from .reading import Rows, dense, reduced
 from .units import UnitStatistics
 from .validation import NotFinite
 
@@ -23,52 +23,62 @@ class Evaluation(NamedTuple):
 
     losses: Losses
     statistic: np.ndarray  # what the penalty was evaluated at, (n_components,)
+    units: UnitStatistics | None  # None if they were not asked for
 
 
 def evaluate(
-    X: Rows,
-    parameters: Parameters,
-    problem: Problem,
-    on_codes: Callable[[np.ndarray], None] | None = None,
+    X: Rows, parameters: Parameters, problem: Problem, *, of_units: bool = False
 ) -> Evaluation:
-    """Evaluate the objective of a network on the data as given.
-
-    ``on_codes`` is shown the codes of each chunk of rows.
-    """
-    n_samples, n_components = X.shape[0], parameters.b1.shape[0]
-    objective, scaling = problem.architecture.objective, problem.scaling
-    loss, penalty = objective.loss, objective.penalty
-    reconstruction, error, total = 0.0, 0.0, np.zeros(n_components)
-    for rows in row_chunks(X, n_components):
-        codes = parameters.encode(X[rows])
-        total += penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
-        if on_codes is not None:
-            on_codes(codes)
-        expected: Any
-        if loss.takes_inputs:
-            expected, output = dense(X[rows]), parameters.decoder_inputs(codes)
-        else:
-            # Errors are scaled before they are squared, as their squares may leave the
-            # range of the dtype.
-            expected, output = 0, parameters.decode(codes) - dense(X[rows])
-            output /= scaling.scale
-        losses = _sum(loss.of_rows(expected, output, np))
-        reconstruction += losses
-        error += loss.mean_squared_error(expected, output, losses, _sum, np)
-    statistic = penalty.statistic(total / n_samples, objective.activation)
+    """Evaluate the objective of a network on the data as given."""
+    objective, n_samples = problem.architecture.objective, X.shape[0]
+    reconstruction, error, total, units = reduced(
+        X,
+        partial(_sums, parameters, problem, of_units),
+        _joined_sums,
+        len(parameters.b1),
+    )
+    statistic = objective.penalty.statistic(total / n_samples, objective.activation)
     # The weight decay is that of the same network in the training's units.
-    W1, _, W2, _ = scaling.unfold(parameters.arrays)
+    W1, _, W2, _ = problem.scaling.unfold(parameters.arrays)
+    sparsity = objective.penalty.value(statistic, problem.coefficients, np)
     terms = Losses(
         reconstruction=float(reconstruction / n_samples),
-        sparsity=float(penalty.value(statistic, problem.coefficients, np)),
+        sparsity=float(sparsity),
         squared_error=float(error / n_samples),
         weight_decay=float(objective.decay((W1, W2), problem.coefficients, np)),
     )
-    return Evaluation(terms, statistic)
+    return Evaluation(terms, statistic, units)
+
+
+def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> tuple:
+    """Return the sums over rows of losses, squared errors and what is penalised."""
+    objective = problem.architecture.objective
+    loss, penalty = objective.loss, objective.penalty
+    codes = parameters.encode(X)
+    expected: Any
+    if loss.takes_inputs:
+        expected, output = dense(X), parameters.decoder_inputs(codes)
+    else:
+        # Errors are scaled before they are squared, as their squares may leave the
+        # range of the dtype.
+        expected, output = 0, parameters.decode(codes) - dense(X)
+        output /= problem.scaling.scale
+    losses = _sum(loss.of_rows(expected, output, np))
+    error = loss.mean_squared_error(expected, output, losses, _sum, np)
+    total = penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
+    units = UnitStatistics(codes, parameters.activation) if of_units else None
+    return losses, error, total, units
 
 
 def _sum(values: np.ndarray) -> Any:
     return values.sum(dtype=np.float64)
+
+
+def _joined_sums(one: tuple, other: tuple) -> tuple:
+    *sums, units = one
+    *others, other_units = other
+    joined = units and units.joined_with(other_units)
+    return *(a + b for a, b in zip(sums, others, strict=True)), joined
 
 
 class Recent(NamedTuple):
@@ -88,10 +98,10 @@ def _joined(
 ) -> tuple[Losses, Recent]:
     """Let samples of earlier calls count with those of a call that has too few.
 
-    ``units`` and ``evaluation`` are of the call. ``units`` takes in the earlier units,
-    and what is returned tells of all these samples.
+    ``units`` are those of the evaluation, and take in the earlier ones. What is
+    returned tells of all these samples.
     """
-    losses, statistic = evaluation
+    losses, statistic, _ = evaluation
     if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
         n_own = units.n_samples
         share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
@@ -125,8 +135,8 @@ def fitted_attributes(
             f"range of {X.dtype} in the units of the data."
         )
     _, coefficients, scaling = problem
-    units = UnitStatistics(len(parameters.b1), parameters.activation)
-    evaluation = evaluate(X, parameters, problem, units.update)
+    evaluation = evaluate(X, parameters, problem, of_units=True)
+    units: Any = evaluation.units
     losses, recent = _joined(recent, units, evaluation, problem)
     if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")

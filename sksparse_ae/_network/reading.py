@@ -1,14 +1,16 @@
 """Reading of rows as dense arrays, in small chunks."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from .blocks import Blocks, is_mapped
+from .remote import RemoteRows
 
-# An ndarray, a CSR matrix or Blocks: mypy knows no types of SciPy.
+# An ndarray, a CSR matrix, Blocks or RemoteRows: mypy knows no types of SciPy.
 Rows: TypeAlias = Any
 
 # A training holds data of at most this size as one float32 block, and streams larger
@@ -22,14 +24,16 @@ CHUNK_VALUES = 1 << 20
 
 def dense(X: Rows) -> np.ndarray:
     """Return ``X`` as an array."""
-    return X.toarray() if sparse.issparse(X) else X
+    return X.toarray() if sparse.issparse(X) or isinstance(X, RemoteRows) else X
 
 
 def is_streamed(X: Rows) -> bool:
     """Return whether the rows are read from files, and more than a training holds."""
     if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
         return False
-    return not X.is_in_memory if isinstance(X, Blocks) else is_mapped(X)
+    if isinstance(X, Blocks):
+        return not X.is_in_memory
+    return isinstance(X, RemoteRows) or is_mapped(X)
 
 
 def part(X: Rows, start: int, stop: int) -> Rows:
@@ -37,25 +41,50 @@ def part(X: Rows, start: int, stop: int) -> Rows:
     return X.part(start, stop) if isinstance(X, Blocks) else X[start:stop]
 
 
-def stored(X: Rows) -> Iterator[np.ndarray]:
-    """Yield the values that ``X`` holds, in pieces; zeros of CSR rows are left out."""
-    if isinstance(X, Blocks):
-        for rows in row_chunks(X):
-            yield from stored(X[rows])
-    else:
-        yield X.data if sparse.issparse(X) else X
+def reduced(
+    X: Rows,
+    of_rows: Callable[[Any], Any],
+    joined: Callable[[Any, Any], Any],
+    n_columns: int = 0,
+) -> Any:
+    """Return what ``of_rows`` finds in all rows, joined from chunk to chunk.
+
+    The chunks leave room for temporaries of ``n_columns``. Rows that lie elsewhere are
+    read there, so ``of_rows`` and ``joined`` must be what pickle can send.
+    """
+    if isinstance(X, RemoteRows):
+        return X.reduced(
+            functools.partial(reduced, n_columns=n_columns), of_rows, joined
+        )
+    chunks = row_chunks(X, n_columns)
+    return functools.reduce(joined, (of_rows(X[rows]) for rows in chunks))
+
+
+def stored(X: Rows) -> np.ndarray:
+    """Return the values that ``X`` holds; zeros of CSR rows are left out."""
+    return X.data if sparse.issparse(X) else X
 
 
 def extent(X: Rows) -> tuple[float, float]:
     """Return the least and the largest value, of which those not stored are 0."""
-    least, largest, n_values = np.inf, -np.inf, 0
-    for values in stored(X):
-        n_values += values.size
-        least = min(least, float(values.min(initial=np.inf)))
-        largest = max(largest, float(values.max(initial=-np.inf)))
-    if n_values < X.shape[0] * X.shape[1]:
-        least, largest = min(least, 0.0), max(largest, 0.0)
+    return reduced(X, _extent, _joined_extents)
+
+
+def _extent(X: Rows) -> tuple[float, float]:
+    values = stored(X)
+    least, largest = (
+        float(values.min(initial=np.inf)),
+        float(values.max(initial=-np.inf)),
+    )
+    if values.size < X.shape[0] * X.shape[1]:
+        return min(least, 0.0), max(largest, 0.0)
     return least, largest
+
+
+def _joined_extents(
+    one: tuple[float, float], other: tuple[float, float]
+) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def largest_magnitude(X: Rows) -> float:
@@ -66,7 +95,8 @@ def largest_magnitude(X: Rows) -> float:
 
 def evenly_spaced(X: Rows, n_rows: int) -> Rows:
     """Return about ``n_rows`` rows, evenly spaced, or twice as many at most."""
-    return X[:: max(X.shape[0] // n_rows, 1)]
+    rows = X[:: max(X.shape[0] // n_rows, 1)]
+    return rows.toarray() if isinstance(rows, RemoteRows) else rows
 
 
 def batches(n_rows: int, n_chunk: int) -> Iterator[slice]:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import norm
 
 from .autoencoder import Parameters
-from .reading import Rows, dense, row_chunks
+from .reading import Rows, dense, reduced, row_chunks
 from .statistics import column_means, explained_share, residual_norm
 from .validation import held_not_finite
 
@@ -30,7 +31,7 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, X: Rows) -> Self:
         """Compute the moments of all rows of ``X``."""
-        n_samples, n_features = X.shape
+        n_samples = X.shape[0]
         offset = column_means(X)
         if not np.isfinite(offset).all():
             raise ValueError(
@@ -38,9 +39,7 @@ class Moments(NamedTuple):
                 or "The values of X are too large: their sum overflows float64. Scale "
                 "the data (StandardScaler, MaxAbsScaler)."
             )
-        norms = np.zeros(n_features)
-        for rows in row_chunks(X):
-            norms = np.hypot(norms, _column_norms(dense(X[rows]) - offset))
+        norms = reduced(X, partial(_column_norms, offset), np.hypot)
         deviations = norms / np.sqrt(n_samples)
         # The mean of a constant column is rounded, so that the column deviates from it.
         constant = deviations <= CONSTANT_COLUMN * np.abs(offset)
@@ -164,14 +163,15 @@ class Scaling(NamedTuple):
         return [W1, b1, W2, b2]
 
 
-def _column_norms(X: np.ndarray) -> np.ndarray:
-    """Return the norm of each column, even if the squares of its values overflow.
+def _column_norms(offset: np.ndarray, X: Rows) -> np.ndarray:
+    """Return the norm of each column less its offset, even if squares overflow.
 
     The norms are exact relative to the largest value of all columns: the norm of a far
     smaller column may come out as 0.
     """
-    largest = np.abs(X).max()
+    deviations = dense(X) - offset
+    largest = np.abs(deviations).max()
     if largest == 0:
         return np.zeros(X.shape[1])
-    X = X / largest
-    return largest * np.sqrt(np.einsum("ij,ij->j", X, X))
+    deviations = deviations / largest
+    return largest * np.sqrt(np.einsum("ij,ij->j", deviations, deviations))

@@ -1,12 +1,13 @@
 """Statistics over rows and weights, in chunks of rows."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .autoencoder import Parameters
-from .reading import Rows, dense, row_chunks
+from .reading import Rows, dense, reduced, row_chunks
 
 
 def squared_errors(
@@ -58,19 +59,21 @@ def of_norm_one(weights: np.ndarray) -> np.ndarray:
 
 def column_means(X: Rows) -> np.ndarray:
     """Return the mean of each column, in float64."""
-    total = np.zeros(X.shape[1])
-    for rows in row_chunks(X):
-        total += np.asarray(X[rows].sum(axis=0, dtype=np.float64)).ravel()
-    return total / X.shape[0]
+    return reduced(X, _column_sums, np.add) / X.shape[0]
+
+
+def _column_sums(X: Rows) -> np.ndarray:
+    return np.asarray(X.sum(axis=0, dtype=np.float64)).ravel()
 
 
 def residual_norm(X: Rows, parameters: Parameters) -> float:
     """Return the root of the summed squared errors, whose squares may overflow."""
-    total = 0.0
-    for rows in row_chunks(X, parameters.b1.shape[0]):
-        residual = parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
-        total = np.hypot(total, norms(residual))
-    return float(total)
+    of_rows = partial(_residual_norm, parameters)
+    return float(reduced(X, of_rows, np.hypot, parameters.b1.shape[0]))
+
+
+def _residual_norm(parameters: Parameters, X: Rows) -> Any:
+    return norms(parameters.reconstruct(X).astype(np.float64) - dense(X))
 
 
 def explained_share(residual: float, deviation: float) -> float:

@@ -1,5 +1,7 @@
 """Statistics and states of the units of a fitted network on data."""
 
+import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import numpy as np
 from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .._objective.penalties import kl_divergence
 from .autoencoder import Parameters
-from .reading import Rows, row_chunks
+from .reading import Rows, reduced
 from .statistics import norms
 
 # The states of units, in the order in which every table and message lists them.
@@ -19,28 +21,23 @@ NEGLIGIBLE_SPREAD = 0.05
 
 
 class UnitStatistics:
-    """Running sums of the activations of each unit, measured on [0, 1]."""
+    """Sums over rows of the activations of each unit, measured on [0, 1]."""
 
-    def __init__(self, n_units: int, activation: str) -> None:
-        self._range = ACTIVATIONS[activation].unit_range
-        self.n_samples: float = 0
-        self._sums = np.zeros((3, n_units))  # values, absolute values, squares
-        self.maximum = np.full(n_units, -np.inf)
-        self.minimum = np.full(n_units, np.inf)
+    def __init__(self, codes: np.ndarray, activation: str) -> None:
+        codes = mean_to_rho_hat(
+            codes.astype(np.float64), ACTIVATIONS[activation].unit_range
+        )
+        self.n_samples: float = len(codes)
+        self.minimum, self.maximum = codes.min(axis=0), codes.max(axis=0)
+        total, absolute = codes.sum(axis=0), np.abs(codes).sum(axis=0)
+        square = np.square(codes, out=codes).sum(axis=0)
+        self._sums = np.array([total, absolute, square])
 
-    def update(self, codes: np.ndarray) -> None:
-        """Add the activations of some rows, of shape (n_rows, n_units)."""
-        codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
-        self.n_samples += len(codes)
-        self._extend(codes.min(axis=0), codes.max(axis=0))
-        total, absolute, square = self._sums
-        total += codes.sum(axis=0)
-        absolute += np.abs(codes).sum(axis=0)
-        square += np.square(codes, out=codes).sum(axis=0)
-
-    def _extend(self, minimum: np.ndarray, maximum: np.ndarray) -> None:
-        self.minimum = np.minimum(self.minimum, minimum)
-        self.maximum = np.maximum(self.maximum, maximum)
+    def joined_with(self, other: "UnitStatistics") -> "UnitStatistics":
+        """Return the statistics of both sets of rows together."""
+        joined = copy.copy(self)
+        joined.take_in(other.table, other.n_samples, 1.0)
+        return joined
 
     @property
     def table(self) -> np.ndarray:
@@ -51,8 +48,9 @@ class UnitStatistics:
         """Add the ``table`` of other statistics, with a share of their samples."""
         *sums, minimum, maximum = table
         self.n_samples += share * n_samples
-        self._sums += share * np.array(sums)
-        self._extend(minimum, maximum)
+        self._sums = self._sums + share * np.array(sums)
+        self.minimum = np.minimum(self.minimum, minimum)
+        self.maximum = np.maximum(self.maximum, maximum)
 
     @property
     def rho_hat(self) -> np.ndarray:
@@ -84,9 +82,9 @@ class UnitStatistics:
 def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
     """Return the table that ``SparseAutoencoderTransformer.unit_report`` documents."""
     n_units = parameters.b1.shape[0]
-    statistics = UnitStatistics(n_units, parameters.activation)
-    for rows in row_chunks(X, n_units):
-        statistics.update(parameters.encode(X[rows]))
+    statistics = reduced(
+        X, partial(_statistics, parameters), UnitStatistics.joined_with, n_units
+    )
     columns = {
         "rho_hat": statistics.rho_hat,
         "std": statistics.std,
@@ -110,6 +108,10 @@ def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
             table[name] = values
         return table
     return pd.DataFrame(columns)
+
+
+def _statistics(parameters: Parameters, X: Rows) -> UnitStatistics:
+    return UnitStatistics(parameters.encode(X), parameters.activation)
 
 
 def hoyer_sparseness(

@@ -3,17 +3,20 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from functools import partial
+from operator import add
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
 from .blocks import Blocks, is_blocks, is_path, opened
-from .reading import Rows, extent, stored
+from .reading import Rows, extent, reduced, stored
+from .remote import RemoteBlocks, RemoteRows
 
 # Scaled data may leave their interval by so much, because a scaler rounds. It may have
 # rounded in float32 before a cast to float64.
@@ -45,21 +48,21 @@ def strict_validation() -> Iterator[None]:
 def validated(
     estimator: Any, X: Any, *, reset: bool, ensure_min_samples: int = 1
 ) -> Rows:
-    """Validate rows for an estimator; return an array, a CSR matrix or Blocks.
+    """Validate rows for an estimator; return an array, a CSR matrix, or Blocks.
 
     Duplicate entries of a sparse matrix are added up in a copy, so that all checks of
     values see the sums.
     """
-    settings = {"accept_sparse": "csr", "reset": reset}
-    if is_blocks(X):
-        return _validated_blocks(estimator, X, settings, ensure_min_samples)
+    if is_blocks(X) or isinstance(X, RemoteBlocks | RemoteRows):
+        return _validated_blocks(estimator, X, reset, ensure_min_samples)
     with strict_validation():
         X = validate_data(
             estimator,
             X,
+            accept_sparse="csr",
             dtype=[np.float64, np.float32],
             ensure_min_samples=ensure_min_samples,
-            **settings,
+            reset=reset,
         )
         if sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()
@@ -68,59 +71,96 @@ def validated(
         return X
 
 
-def _validated_blocks(
-    estimator: Any, source: Any, settings: dict[str, Any], least: int
-) -> Blocks:
+class Found(NamedTuple):
+    """What is found in a block: its head, without rows, and what it holds."""
+
+    head: Any
+    n_rows: int
+    dtype: str  # to compute in
+    is_sparse: bool
+
+    @property
+    def kind(self) -> str:
+        """What the blocks have in common."""
+        return f"{'sparse' if self.is_sparse else 'dense'} {self.dtype}"
+
+
+def _found(block: Any) -> Found:
+    """Check a block as scikit-learn checks arrays, of any dtype of numbers."""
+    # A frame's head keeps the names of its columns.
+    is_frame = hasattr(block, "columns")
+    block = block if is_frame else opened(block)
+    with strict_validation():
+        checked = check_array(
+            block,
+            accept_sparse="csr",
+            dtype="numeric",
+            ensure_min_samples=0,
+            input_name="X",
+        )
+    # They are cast where they are read.
+    head = block[:0] if is_frame else np.empty((0, checked.shape[1]))
+    # As for one array: float32 stays, and all other numbers become float64.
+    dtype = "float32" if checked.dtype == np.float32 else "float64"
+    return Found(head, checked.shape[0], dtype, sparse.issparse(checked))
+
+
+def _found_or_error(number: int, block: Any) -> Found | str:
+    try:
+        return _found(block)
+    except (OSError, ValueError, TypeError) as error:
+        return str(error)
+
+
+def _validated_blocks(estimator: Any, source: Any, reset: bool, least: int) -> Rows:
     """Validate blocks one by one; an error names the block and its number from 0."""
-    if isinstance(source, Blocks):
+    if isinstance(source, Blocks | RemoteRows):
         return source
+    n_blocks = len(source)
+    found: Any
+    if isinstance(source, RemoteBlocks):
+        found = source.map(_found_or_error, range(n_blocks))
+    else:
+        found = (_found_or_error(n, source[n]) for n in range(n_blocks))
     lengths: list[int] = []
-    n_columns, kind = 0, None
-    for number in range(len(source)):
+    kind, dtype, n_columns = "", "float64", 0
+    for number, own in enumerate(found):
+        if isinstance(own, str):
+            raise ValueError(f"{_name_of(source, number)}: {own}")
         try:
-            block = source[number]
-            # The names of a frame's columns are checked, too.
-            block = block if hasattr(block, "columns") else opened(block)
-            with strict_validation():
-                # Of any dtype of numbers: they are cast where they are read.
-                checked = validate_data(
-                    estimator,
-                    block,
-                    dtype="numeric",
-                    ensure_min_samples=0,
-                    **settings | {"reset": settings["reset"] and number == 0},
-                )
-        except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{_name_of(source, number)}: {error}") from error
-        # As for one array: float32 stays, and all other numbers become float64.
-        is_single = checked.dtype == np.float32
-        own = "float32" if is_single else "float64", sparse.issparse(checked)
-        lengths.append(checked.shape[0])
-        n_columns = checked.shape[1]
-        if not lengths[-1]:
-            continue  # of a block without rows the kind is nothing
-        kind = kind or own
-        if own != kind:
-            raise ValueError(
-                f"{_name_of(source, number)} is {_kind(*own)}, and the first block is "
-                f"{_kind(*kind)}. Convert the blocks to one kind."
+            checked = validate_data(
+                estimator,
+                own.head,
+                accept_sparse="csr",
+                reset=reset and number == 0,
+                ensure_min_samples=0,
             )
+        except ValueError as error:
+            raise ValueError(f"{_name_of(source, number)}: {error}") from error
+        lengths.append(own.n_rows)
+        n_columns = checked.shape[1]
+        if not own.n_rows:
+            continue  # of a block without rows the kind is nothing
+        if kind and own.kind != kind:
+            raise ValueError(
+                f"{_name_of(source, number)} is {own.kind}, and the first block is "
+                f"{kind}. Convert the blocks to one kind."
+            )
+        kind = own.kind
+        dtype = own.dtype
     if sum(lengths) < least:
         raise ValueError(
             f"Found {sum(lengths)} sample(s) in {len(lengths)} blocks while a minimum "
             f"of {least} is required."
         )
-    dtype, _ = kind or ("float64", False)
-    return Blocks(source, lengths, n_columns, np.dtype(dtype))
+    rows = RemoteRows if isinstance(source, RemoteBlocks) else Blocks
+    return rows(source, lengths, n_columns, np.dtype(dtype))
 
 
 def _name_of(source: Any, number: int) -> str:
-    path = f" ({source[number]})" if is_path(source[number]) else ""
+    is_named = not isinstance(source, RemoteBlocks) and is_path(source[number])
+    path = f" ({source[number]})" if is_named else ""
     return f"Block {number} of X{path}"
-
-
-def _kind(dtype: str, is_sparse: bool) -> str:
-    return f"{'sparse' if is_sparse else 'dense'} {dtype}"
 
 
 def check_range(X: Rows, loss: str, output_activation: str | None = None) -> None:
@@ -175,13 +215,17 @@ class NotFinite(ValueError):
 def held_not_finite(X: Rows) -> str:
     """Return a message about NaN or infinity in ``X``, or "" if there is none."""
     for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
-        if n_values := sum(np.count_nonzero(is_it(values)) for values in stored(X)):
+        if n_values := reduced(X, partial(_count, is_it), add):
             return (
                 f"X contains {kind}, in {n_values} of its values, which "
                 "assume_finite=True of scikit-learn lets pass. Impute them, or leave "
                 "out their rows."
             )
     return ""
+
+
+def _count(is_it: np.ufunc, X: Rows) -> Any:
+    return np.count_nonzero(is_it(stored(X)))
 
 
 def finite(result: Result, what: str) -> Result:

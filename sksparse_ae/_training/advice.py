@@ -1,5 +1,6 @@
 """What to change in a training whose units carry nothing."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy import sparse
 from .._network.autoencoder import Parameters
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import output_slopes
-from .._network.reading import Rows, dense, evenly_spaced, extent, row_chunks
+from .._network.reading import Rows, dense, evenly_spaced, extent, reduced
 from .._network.scaling import Moments, Scaling, explained_variance
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
@@ -36,6 +37,12 @@ DOMINANT_SHARE, DOMINANT_COLUMNS = 0.95, 3
 # at least so many. The rows of the bundled data sets and of images hold at most 0.15;
 # 1000 x 20 Cauchy values, 0.91.
 ROWS_SHARE, DOMINANT_ROWS, LEAST_ROWS = 0.75, 0.01, 20
+
+# Of so many rows at most the shares are kept, largest first.
+MOST_LISTED = 100_000
+
+# The number of rows, the numbers of those that are listed, and their shares.
+Largest = tuple[int, np.ndarray, np.ndarray]
 
 # A warning is due if more than this share of the values is outside of what the output
 # can give, by more than this share of its interval.
@@ -110,14 +117,12 @@ def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
     n_samples = X.shape[0]
     if n_samples < LEAST_ROWS:
         return None
-    norms = np.empty(n_samples)
-    for rows in row_chunks(X):
-        deviations = (dense(X[rows]) - moments.offset) / moments.norm
-        norms[rows] = np.linalg.norm(deviations, axis=1)
-    order = np.argsort(norms)[::-1]
-    shares = np.cumsum(np.square(norms[order]))
+    most = min(int(max(DOMINANT_ROWS * n_samples, 1)), MOST_LISTED)
+    of_rows, joined = partial(_largest, moments, most), partial(_joined_largest, most)
+    _, order, squares = reduced(X, of_rows, joined)
+    shares = np.cumsum(squares)
     n_rows = 1 + int(np.searchsorted(shares, ROWS_SHARE))
-    if n_rows > max(DOMINANT_ROWS * n_samples, 1):
+    if n_rows > len(shares):
         return None
     remedy = "log1p" if extent(X)[0] >= 0 else "QuantileTransformer"
     return (
@@ -125,6 +130,21 @@ def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
         f"{n_samples} rows, row {order[0]} first, and next to none in the others. "
         f"Leave such rows out if they are broken, or draw them nearer first: {remedy}."
     )
+
+
+def _largest(moments: Moments, n_listed: int, X: Rows) -> Largest:
+    """Return the rows that hold the most of the variance, and the share of each."""
+    deviations = (dense(X) - moments.offset) / moments.norm
+    squares = np.square(np.linalg.norm(deviations, axis=1))
+    order = np.argsort(squares)[::-1][:n_listed]
+    return X.shape[0], order, squares[order]
+
+
+def _joined_largest(n_listed: int, one: Largest, other: Largest) -> Largest:
+    numbers = np.concatenate([one[1], one[0] + other[1]])
+    squares = np.concatenate([one[2], other[2]])
+    order = np.argsort(squares)[::-1][:n_listed]
+    return one[0] + other[0], numbers[order], squares[order]
 
 
 def little_explained(X: Rows, parameters: Parameters) -> str:

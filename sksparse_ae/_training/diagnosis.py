@@ -52,7 +52,8 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
 def _outweighs(name: str, sample: Rows, plan: Plan) -> bool:
     """Say whether a penalty is next to all of the objective at the start."""
     try:
-        losses, _ = evaluate(sample, plan.problem.folded(plan.weights), plan.problem)
+        network = plan.problem.folded(plan.weights)
+        losses = evaluate(sample, network, plan.problem).losses
     except ValueError:  # its codes overflow
         return True
     term = losses.terms["sparsity" if name == "beta" else name]

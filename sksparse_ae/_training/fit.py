@@ -22,6 +22,7 @@ from .._network.blocks import Blocks
 from .._network.evaluation import evaluate, fitted_attributes
 from .._network.initialization import standardized_sample
 from .._network.reading import Rows, is_streamed
+from .._network.remote import RemoteRows
 from .._network.scaling import Moments, Scaling
 from .._network.statistics import explained_share
 from .._objective.objective import Losses
@@ -73,7 +74,7 @@ def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Chec
     versions = [*map(importlib.metadata.version, packages), __version__]
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
-    rows = X.content() if isinstance(X, Blocks) else X
+    rows = X.content() if isinstance(X, Blocks | RemoteRows) else X
     name = fingerprint(versions, values, rows, is_streamed(X), state)
     return Checkpoint(estimator.checkpoint_dir, name)
 
@@ -104,7 +105,7 @@ def _held_out_evaluation(plan: Plan) -> Callable[[Weights], HeldOut]:
     moments = Moments.of(X)
 
     def evaluate_held_out(weights: Weights) -> HeldOut:
-        losses, _ = evaluate(X, problem.folded(weights), problem)
+        losses = evaluate(X, problem.folded(weights), problem).losses
         return HeldOut(losses.objective, _score(losses, moments, problem.scaling))
 
     return evaluate_held_out

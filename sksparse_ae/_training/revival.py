@@ -51,8 +51,7 @@ class Reviver:
         W1, b1, W2, b2 = (np.array(w, dtype=np.float64) for w in weights)
         parameters = Parameters(W1, b1, W2, b2, *self._activations)
         codes = parameters.encode(self._sample)
-        statistics = UnitStatistics(codes.shape[1], self._activations[0])
-        statistics.update(codes)
+        statistics = UnitStatistics(codes, self._activations[0])
         revived = statistics.states(self.rho) != "active"
         n_revived = int(revived.sum())
         if n_revived == 0:

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._engine import full_batch, streams
+from sksparse_ae._engine import chunking, full_batch, streams
 from sksparse_ae._network import reading
 from sksparse_ae._network.coordinates import Coordinates
 from sksparse_ae._network.problem import Architecture, Problem
@@ -46,7 +46,7 @@ FORMATS = ["float32", "float64", "by columns", "csr", "memmap"]
 def small_blocks(monkeypatch):
     """Hold at most 90 rows of digits, and pass a program at most 50."""
     monkeypatch.setattr(reading, "BLOCK_BYTES", 4 * 64 * 90)
-    monkeypatch.setattr(streams, "CHUNK_BYTES", 4 * 64 * 50)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 4 * 64 * 50)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -124,7 +124,7 @@ def test_a_stream_of_pieces_smaller_than_a_batch_takes_no_memory_for_it(digits):
     stream = streams.EpochStream(
         digits, unscaled, FEATURES, 2**30, np.random.RandomState(0), 1
     )
-    assert stream.chunk_rows <= streams.CHUNK_BYTES // (4 * 64)
+    assert stream.chunk_rows <= chunking.CHUNK_BYTES // (4 * 64)
     ((_, n_used),) = stream
     assert n_used == 300
 
@@ -183,7 +183,7 @@ def test_an_error_while_rows_are_prepared_ends_the_training(digits, monkeypatch)
         return standardize(self, X, out)
 
     monkeypatch.setattr(Scaling, "standardize", failing)
-    monkeypatch.setattr(streams, "CHUNK_BYTES", 4 * 64 * 50)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 4 * 64 * 50)
     with pytest.raises(OSError, match="the file is gone"):
         transformer.partial_fit(X)
     assert prepared == [40, 40, 40]
@@ -221,7 +221,7 @@ def test_lbfgs_by_chunks_of_rows_finds_what_it_finds_on_them_at_once(
     X = in_format(digits, kind, tmp_path)
     tolerance = 1e-3 if kind == "float32" else 1e-9
     whole = clone(few).fit(X)
-    monkeypatch.setattr(streams, "CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", X.dtype.itemsize * 64 * 70)
     if not held:
         monkeypatch.setattr(reading, "BLOCK_BYTES", 0)
     rows = []
@@ -267,7 +267,7 @@ def test_one_pass_over_chunks_gives_the_gradient_of_all_rows(
         Scaling(X.mean(axis=0), 1.0, output_activation == "linear"),
     )
     whole = full_batch.FullBatchObjective(X, problem, 10)
-    monkeypatch.setattr(streams, "CHUNK_BYTES", 8 * 64 * 70)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 8 * 64 * 70)
     chunks = full_batch.FullBatchObjective(X, problem, 10)
     vector = np.random.RandomState(0).normal(size=2 * 64 * n_units + n_units + 64)
     (losses, gradient), (of_all, expected) = chunks(vector), whole(vector)

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._engine import streams
+from sksparse_ae._engine import chunking
 from sksparse_ae._network import reading
 from sksparse_ae._network.blocks import Blocks
 from sksparse_ae._training.monitor import Monitor
@@ -167,7 +167,7 @@ def test_partial_fit_takes_blocks_as_one_piece(digits, tmp_path):
 def small_memory(monkeypatch):
     """Hold at most 90 rows of digits in float32, and pass a program at most 50."""
     monkeypatch.setattr(reading, "BLOCK_BYTES", 4 * 64 * 90)
-    monkeypatch.setattr(streams, "CHUNK_BYTES", 4 * 64 * 50)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 4 * 64 * 50)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -376,10 +376,9 @@ def test_states_are_listed_in_one_order(place):
 
 
 def test_states_are_told_by_their_definitions():
-    statistics = UnitStatistics(5, "sigmoid")
     on_off = np.repeat([[1.0], [0.0]], [5, 95], axis=0)
     always = np.full((100, 4), [0.0, 0.9, 0.3, 0.04])
-    statistics.update(np.hstack([on_off, always]))
+    statistics = UnitStatistics(np.hstack([on_off, always]), "sigmoid")
     # The last is just below rho: it has collapsed to it.
     assert statistics.states(0.05).tolist() == [*STATES, "collapsed"]
     assert list(STATE_STYLES) == list(STATES)

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._engine import streams
+from sksparse_ae._engine import chunking
 from sksparse_ae._network import reading
 
 # Trainings that are short on purpose stop at max_iter and explain little.
@@ -82,7 +82,7 @@ def test_lbfgs_by_chunks_of_rows_is_lbfgs_for_every_objective(
     )
     whole = clone(few).fit(X)
     # 300 rows in four chunks of 70 and one of 20, which is padded.
-    monkeypatch.setattr(streams, "CHUNK_BYTES", 8 * 20 * 70)
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 8 * 20 * 70)
     chunks = few.fit(X)
     assert whole.n_iter_ == 10
     for name, curve in whole.loss_terms_.items():

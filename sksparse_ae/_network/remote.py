@@ -1,0 +1,208 @@
+"""Rows in blocks that stay where they are: functions go to them, and sums come back."""
+
+import abc
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+from scipy import sparse
+
+from .blocks import Blocks, opened
+
+# What finds something in the rows of a block, and what joins two such findings.
+Finding = Callable[[Any], Any]
+Joining = Callable[[Any, Any], Any]
+
+
+class RemoteBlocks(abc.ABC):
+    """Blocks of rows that lie elsewhere, such as on the workers of a cluster.
+
+    A subclass says how many blocks there are (``__len__``) and how a function is called
+    on them (``map``). It may offer a ``reduce`` that joins the results nearer to the
+    blocks, in the same tree.
+    """
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+
+    @abc.abstractmethod
+    def map(self, function: Callable[[int, Any], Any], numbers: Iterable[int]) -> list:
+        """Return ``function(number, block)`` for the blocks of these numbers.
+
+        The function can be pickled, has no side effects and may be called again.
+        """
+
+    def reduce(
+        self,
+        function: Callable[[int, Any], Any],
+        joined: Joining,
+        numbers: Sequence[int],
+    ) -> Any:
+        """Join what a function returns for blocks, in the tree of their numbers."""
+        parts = dict(zip(numbers, self.map(function, numbers), strict=True))
+        while len(parts) > 1:
+            parts = joined_pairs(parts, joined)
+        return next(iter(parts.values()))
+
+
+def joined_pairs(parts: dict[int, Any], joined: Joining) -> dict[int, Any]:
+    """Join parts 2 n and 2 n + 1 to part n, where there are both.
+
+    The tree that follows depends on the numbers alone. So sums of floating-point
+    numbers are the same wherever, and in whatever order, they are computed.
+    """
+    pairs: dict[int, Any] = {}
+    for number in sorted(parts):
+        above = number // 2
+        part = parts[number]
+        pairs[above] = joined(pairs[above], part) if above in pairs else part
+    return pairs
+
+
+class RemoteRows:
+    """The rows of RemoteBlocks, numbered through, or some of these rows.
+
+    A slice of rows, or increasing numbers of rows, give RemoteRows again; ``toarray``
+    fetches them. ``reduced`` calls functions where the rows are.
+    """
+
+    ndim = 2
+
+    def __init__(
+        self,
+        source: RemoteBlocks,
+        lengths: Iterable[int],
+        n_columns: int,
+        dtype: np.dtype,
+    ) -> None:
+        self._source, self._n_columns, self.dtype = source, n_columns, dtype
+        self.lengths = list(lengths)
+        self._starts = np.cumsum([0, *self.lengths])
+        self._numbers: Any = range(int(self._starts[-1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return len(self._numbers), self._n_columns
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a value."""
+        return self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, rows: Any) -> "RemoteRows":
+        """Return a slice of rows, or rows by increasing numbers, without reading."""
+        part = object.__new__(RemoteRows)
+        vars(part).update(vars(self))
+        if isinstance(rows, slice) or not isinstance(self._numbers, range):
+            part._numbers = self._numbers[rows]
+        else:
+            numbers = self._numbers
+            part._numbers = numbers.start + numbers.step * np.asarray(rows)
+        return part
+
+    def reduced(self, of_block: Any, of_rows: Any, joined: Joining) -> Any:
+        """Join ``of_block(rows, of_rows, joined)`` over the rows of each block."""
+        selected = self._selected()
+        function = functools.partial(
+            _of_block, of_block, of_rows, joined, selected, self.dtype
+        )
+        return self._source.reduce(function, joined, sorted(selected))
+
+    def _selected(self) -> dict[int, Any]:
+        """Return which rows of each block are meant, of blocks that have any."""
+        selected: dict[int, Any] = {}
+        for number, (start, stop) in enumerate(
+            zip(self._starts[:-1], self._starts[1:], strict=True)
+        ):
+            rows = _within(self._numbers, int(start), int(stop))
+            if rows is not None:
+                selected[number] = rows
+        return selected
+
+    def toarray(self) -> np.ndarray:
+        """Fetch the rows."""
+        if not len(self):
+            return np.empty(self.shape, self.dtype)
+        return self.reduced(_call, _dense, _joined_rows)
+
+    def content(self) -> list[str]:
+        """Return what the blocks hold as hashes, which other processes find too."""
+        hashes = self._source.map(_hash, range(len(self._source)))
+        return [*hashes, joblib.hash(self._numbers)]
+
+    def in_turn(self) -> Blocks:
+        """Return the rows as Blocks, which fetch one block after the other."""
+        return Blocks(_Fetched(self._source), self.lengths, self._n_columns, self.dtype)
+
+
+def _within(numbers: Any, start: int, stop: int) -> Any:
+    """Return which of the rows from start to stop are meant, counted from start.
+
+    None stands for none of them.
+    """
+    if isinstance(numbers, range):
+        first = max(-(-(start - numbers.start) // numbers.step), 0)
+        last = min(-(-(stop - numbers.start) // numbers.step), len(numbers))
+        if first >= last:
+            return None
+        own = numbers[first:last]
+        return slice(own.start - start, own.stop - start, own.step)
+    first, last = np.searchsorted(numbers, [start, stop])
+    return None if first == last else numbers[first:last] - start
+
+
+def _of_block(
+    of_block: Any,
+    of_rows: Finding,
+    joined: Joining,
+    selected: dict[int, Any],
+    dtype: np.dtype,
+    number: int,
+    block: Any,
+) -> Any:
+    rows = opened(block)
+    if selected[number] != slice(0, rows.shape[0], 1):
+        rows = rows[selected[number]]
+    with np.errstate(all="ignore"):
+        return of_block(rows.astype(dtype, copy=False), of_rows, joined)
+
+
+def _call(rows: Any, of_rows: Finding, joined: Joining) -> Any:
+    return of_rows(rows)
+
+
+def _dense(rows: Any) -> np.ndarray:
+    return rows.toarray() if sparse.issparse(rows) else rows
+
+
+def _joined_rows(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.concatenate([one, other])
+
+
+def _hash(number: int, block: Any) -> str:
+    return joblib.hash(opened(block))
+
+
+def _itself(number: int, block: Any) -> Any:
+    return opened(block)
+
+
+class _Fetched(Sequence):
+    """Blocks that lie elsewhere as a sequence; each is fetched when it is asked for."""
+
+    def __init__(self, source: RemoteBlocks) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, number: Any) -> Any:
+        (block,) = self._source.map(_itself, [number])
+        return block
