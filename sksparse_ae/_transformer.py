@@ -33,6 +33,7 @@ from ._export.plain import from_plain, to_plain
 from ._network.autoencoder import Parameters
 from ._network.evaluation import Recent, evaluate
 from ._network.problem import Architecture, Problem
+from ._network.remote import RemoteRows
 from ._network.scaling import Scaling, explained_variance
 from ._network.statistics import of_norm_one, squared_errors
 from ._network.units import unit_table
@@ -652,7 +653,12 @@ class SparseAutoencoderTransformer(
     def _validate_training_data(self, X, continued):
         # One sample has no spread to start from, but can be trained on.
         least = 1 if continued else 2
-        return validated(self, X, reset=not continued, ensure_min_samples=least)
+        X = validated(self, X, reset=not continued, ensure_min_samples=least)
+        if isinstance(X, RemoteRows):
+            X.hold()
+            # Mini-batches are made of one block after the other, here.
+            return X if self.solver == "lbfgs" else X.in_turn()
+        return X
 
     def _warn_of_what_ended(self, X, moments, open_end):
         """Warn once, of the data and the units before the number of iterations."""
@@ -707,9 +713,15 @@ class SparseAutoencoderTransformer(
     def _n_features_out(self):
         return self.coefs_[0].shape[1]
 
-    def _validate(self, X):
+    def _validate(self, X, *, may_be_remote=False):
         check_is_fitted(self)
-        return validated(self, X, reset=False)
+        X = validated(self, X, reset=False)
+        if isinstance(X, RemoteRows) and not may_be_remote:
+            raise TypeError(
+                "What is returned for each row cannot be computed for rows that lie "
+                "elsewhere: call the method there, on each block."
+            )
+        return X
 
     # Not metadata that a meta-estimator could route; scikit-learn reads this name.
     __metadata_request__transform = {"out": UNUSED}  # noqa: RUF012
@@ -845,7 +857,7 @@ class SparseAutoencoderTransformer(
             and 0 if not, and a single sample NaN, with an UndefinedMetricWarning, as in
             :func:`sklearn.metrics.r2_score`.
         """
-        X = self._validate(X)
+        X = self._validate(X, may_be_remote=True)
         if X.shape[0] < 2:
             warnings.warn(
                 "score is not defined on fewer than two samples, which have no "
@@ -879,7 +891,7 @@ class SparseAutoencoderTransformer(
             that `scale` sets, and with the `rho` of the training, `beta_` and
             `weight_decay_`.
         """
-        X = self._validate(X)
+        X = self._validate(X, may_be_remote=True)
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
             network = self._parameters.astype(X.dtype)
@@ -923,7 +935,7 @@ class SparseAutoencoderTransformer(
               of which several are true has collapsed if its mean is within half of
               `rho` from `rho`, and is dead or saturated else.
         """
-        X = self._validate(X)
+        X = self._validate(X, may_be_remote=True)
         rho = self._fitted_settings.rho
         with np.errstate(all="ignore"):
             return unit_table(X, self._parameters.astype(X.dtype), rho)

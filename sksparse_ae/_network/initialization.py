@@ -7,7 +7,7 @@ from numpy.random import RandomState
 
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .autoencoder import Parameters
-from .reading import Rows
+from .reading import Rows, fetched
 from .scaling import Scaling
 
 # Rows that the data-dependent start looks at.
@@ -50,7 +50,7 @@ def standardized_sample(X: Rows, scaling: Scaling, rng: RandomState) -> np.ndarr
     """Return some rows as the training sees them."""
     if X.shape[0] > SAMPLE_ROWS:
         X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-    return scaling.standardize(X, out=np.empty(X.shape))
+    return scaling.standardize(fetched(X), out=np.empty(X.shape))
 
 
 def uniform_weights(

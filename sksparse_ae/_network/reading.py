@@ -27,6 +27,11 @@ def dense(X: Rows) -> np.ndarray:
     return X.toarray() if sparse.issparse(X) or isinstance(X, RemoteRows) else X
 
 
+def fetched(X: Rows) -> Rows:
+    """Return rows of which there are few, here if they lie elsewhere."""
+    return X.toarray() if isinstance(X, RemoteRows) else X
+
+
 def is_streamed(X: Rows) -> bool:
     """Return whether the rows are read from files, and more than a training holds."""
     if 4 * X.shape[0] * X.shape[1] <= BLOCK_BYTES:
@@ -95,8 +100,7 @@ def largest_magnitude(X: Rows) -> float:
 
 def evenly_spaced(X: Rows, n_rows: int) -> Rows:
     """Return about ``n_rows`` rows, evenly spaced, or twice as many at most."""
-    rows = X[:: max(X.shape[0] // n_rows, 1)]
-    return rows.toarray() if isinstance(rows, RemoteRows) else rows
+    return fetched(X[:: max(X.shape[0] // n_rows, 1)])
 
 
 def batches(n_rows: int, n_chunk: int) -> Iterator[slice]:

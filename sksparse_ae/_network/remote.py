@@ -21,7 +21,7 @@ class RemoteBlocks(abc.ABC):
 
     A subclass says how many blocks there are (``__len__``) and how a function is called
     on them (``map``). It may offer a ``reduce`` that joins the results nearer to the
-    blocks, in the same tree.
+    blocks, in the same tree, and may keep blocks at hand when told to ``hold`` them.
     """
 
     @abc.abstractmethod
@@ -34,6 +34,9 @@ class RemoteBlocks(abc.ABC):
 
         The function can be pickled, has no side effects and may be called again.
         """
+
+    def hold(self, n_bytes: int) -> None:  # noqa: B027, there may be nothing to do
+        """Take note that all blocks, of so many bytes, will be read many times."""
 
     def reduce(
         self,
@@ -137,6 +140,10 @@ class RemoteRows:
         hashes = self._source.map(_hash, range(len(self._source)))
         return [*hashes, joblib.hash(self._numbers)]
 
+    def hold(self) -> None:
+        """Say that the rows will be read many times."""
+        self._source.hold(len(self) * self._n_columns * self.itemsize)
+
     def in_turn(self) -> Blocks:
         """Return the rows as Blocks, which fetch one block after the other."""
         return Blocks(_Fetched(self._source), self.lengths, self._n_columns, self.dtype)
@@ -167,9 +174,9 @@ def _of_block(
     number: int,
     block: Any,
 ) -> Any:
-    rows = opened(block)
-    if selected[number] != slice(0, rows.shape[0], 1):
-        rows = rows[selected[number]]
+    rows, own = opened(block), selected[number]
+    if not isinstance(own, slice) or own != slice(0, rows.shape[0], 1):
+        rows = rows[own]
     with np.errstate(all="ignore"):
         return of_block(rows.astype(dtype, copy=False), of_rows, joined)
 

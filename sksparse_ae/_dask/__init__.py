@@ -1,0 +1,1 @@
+"""Rows on a Dask cluster; the only private package that imports Dask."""

@@ -1,0 +1,223 @@
+"""The blocks of a Dask collection, and functions that are called where they are."""
+
+import math
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import dask
+import distributed
+import numpy as np
+from dask.optimization import cull
+from distributed.protocol.pickle import dumps, loads
+
+from .._network.remote import Joining, RemoteBlocks, joined_pairs
+from .clients import memory_of_workers, number_of_workers, result_of
+
+# Tasks of an evaluation for each worker: more even out the work, fewer cost less.
+TASKS_PER_WORKER = 4
+
+# How many results one task joins, a power of two.
+FAN_IN = 8
+
+# The workers hold the blocks during a fit if all take at most this share of their
+# memory.
+HELD_SHARE = 0.4
+
+# Blocks whose recipes take more than this, such as arrays of the client's, are held,
+# too: recipes are sent to whichever worker a block is made by.
+LARGEST_RECIPE = 1 << 16
+
+OfBlock = Callable[[int, Any], Any]
+
+
+class DaskBlocks(RemoteBlocks):
+    """The blocks of a Dask array or dataframe.
+
+    Functions are called by tasks without state, each on a group of neighbouring blocks.
+    So a worker may die, come or go at any time: Dask runs again what was lost. Results
+    are joined in the tree of ``RemoteBlocks``, whatever the groups.
+
+    A block is made anew by each call, unless the workers hold it: see ``hold``.
+    """
+
+    def __init__(self, collection: Any, client: Any) -> None:
+        self._client = client
+        blocks = collection.to_delayed()
+        blocks = list(blocks[:, 0]) if getattr(blocks, "ndim", 1) == 2 else list(blocks)
+        self._blocks, self._n_blocks = blocks, len(blocks)
+        n_workers, n_threads = number_of_workers(client)
+        n_groups = max(TASKS_PER_WORKER * n_workers, n_threads)
+        # A group is a node of the tree: 2 ** level blocks, fewer in the last one.
+        self._level = max(math.ceil(math.log2(self._n_blocks / n_groups)), 0)
+        self._must_hold = bool(distributed.futures_of(collection))
+        if not self._must_hold:
+            recipes = list(_recipes(blocks))
+            self._must_hold = max(map(len, recipes)) > LARGEST_RECIPE
+        if self._must_hold:
+            self._hold()
+        else:
+            groups = [
+                _Recipes(recipes[own.start : own.stop], own.start)
+                for own in self._ranges()
+            ]
+            self._groups = client.map(_given, groups, key=_key("recipes"), pure=False)
+
+    def __len__(self) -> int:
+        return self._n_blocks
+
+    def _ranges(self) -> Iterator[range]:
+        """Yield the numbers of the blocks of each group."""
+        size = 1 << self._level
+        for start in range(0, self._n_blocks, size):
+            yield range(start, min(start + size, self._n_blocks))
+
+    def hold(self, n_bytes: int) -> None:
+        """Let the workers hold the blocks, if they have the memory for so much."""
+        if not self._must_hold and n_bytes <= HELD_SHARE * memory_of_workers(
+            self._client
+        ):
+            self._hold()
+
+    def _hold(self) -> None:
+        self._groups = self._client.compute(
+            [
+                dask.delayed(_Held, pure=False)(
+                    self._blocks[own.start : own.stop], own.start
+                )
+                for own in self._ranges()
+            ]
+        )
+
+    def map(self, function: OfBlock, numbers: Iterable[int]) -> list:
+        """Return ``function(number, block)`` for the blocks of these numbers."""
+        client, groups = self._client, self._of_groups(numbers)
+        job = client.submit(_given, _Job(function, None), key=_key("job"), pure=False)
+        parts = client.map(
+            _on_group,
+            [self._groups[n] for n in groups],
+            list(groups.values()),
+            job=job,
+            key=_key("blocks"),
+            pure=False,
+        )
+        return [result for part in parts for result in result_of(client, part)]
+
+    def reduce(self, function: OfBlock, joined: Joining, numbers: Sequence[int]) -> Any:
+        """Join what a function returns for blocks, in the tree of their numbers."""
+        client, groups = self._client, self._of_groups(numbers)
+        # The function may hold a network: it goes to the cluster once.
+        job = client.submit(_given, _Job(function, joined), key=_key("job"), pure=False)
+        parts = client.map(
+            _sum_of_group,
+            [self._groups[n] for n in groups],
+            list(groups.values()),
+            job=job,
+            level=self._level,
+            key=_key("block-sums"),
+            pure=False,
+        )
+        nodes = dict(zip(groups, parts, strict=True))
+        while len(nodes) > 1:
+            above: dict[int, list] = {}
+            for number in nodes:
+                above.setdefault(number // FAN_IN, []).append(number)
+            sums = client.map(
+                _sum_of_nodes,
+                list(above.values()),
+                [[nodes[n] for n in own] for own in above.values()],
+                job=job,
+                key=_key("sums"),
+                pure=False,
+            )
+            nodes = dict(zip(above, sums, strict=True))
+        (root,) = nodes.values()
+        return result_of(client, root)
+
+    def _of_groups(self, numbers: Iterable[int]) -> dict[int, list[int]]:
+        """Return the numbers that each group has, by the number of the group."""
+        groups: dict[int, list[int]] = {}
+        for number in numbers:
+            groups.setdefault(number >> self._level, []).append(number)
+        return groups
+
+
+def _recipes(blocks: list) -> Iterator[bytes]:
+    """Yield the graph of each block, without the tasks of others, as bytes."""
+    graph = dict(blocks[0].dask)  # one graph has the tasks of all blocks
+    for block in blocks:
+        own, _ = cull(graph, [block.key])
+        yield dumps((own, block.key))
+
+
+def _key(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex}"
+
+
+# What follows runs on the workers.
+
+
+class _Job:
+    """A function of blocks, and what joins its results."""
+
+    def __init__(self, function: OfBlock, joined: Joining | None) -> None:
+        self.function, self.joined = function, joined
+
+
+class _Held:
+    """Neighbouring blocks that a worker holds."""
+
+    def __init__(self, blocks: list, start: int) -> None:
+        self._blocks, self._start = blocks, start
+
+    def block(self, number: int) -> Any:
+        return self._blocks[number - self._start]
+
+    def __sizeof__(self) -> int:
+        # By which Dask keeps to the memory of a worker.
+        return object.__sizeof__(self) + sum(map(dask.sizeof.sizeof, self._blocks))
+
+
+class _Recipes:
+    """How neighbouring blocks are made, each when it is asked for."""
+
+    def __init__(self, recipes: list[bytes], start: int) -> None:
+        self._recipes, self._start = recipes, start
+
+    def block(self, number: int) -> Any:
+        graph, key = loads(self._recipes[number - self._start])
+        return dask.get(graph, key)
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _on_group(group: Any, numbers: list[int], *, job: _Job) -> list:
+    return [job.function(number, group.block(number)) for number in numbers]
+
+
+def _sum_of_group(group: Any, numbers: list[int], *, job: _Job, level: int) -> Any:
+    """Return the node of the tree that a group is; no more than ``level`` are held."""
+    wanted, joined = set(numbers), job.joined
+    assert joined is not None
+
+    def node(level: int, index: int) -> Any:
+        if level == 0:
+            return job.function(index, group.block(index)) if index in wanted else None
+        left = node(level - 1, 2 * index)
+        right = node(level - 1, 2 * index + 1)
+        if left is None or right is None:
+            return right if left is None else left
+        return joined(left, right)
+
+    return node(level, numbers[0] >> level)
+
+
+def _sum_of_nodes(numbers: list[int], nodes: list, *, job: _Job) -> Any:
+    assert job.joined is not None
+    parts = dict(zip(numbers, nodes, strict=True))
+    for _ in range(int(np.log2(FAN_IN))):
+        parts = joined_pairs(parts, job.joined)
+    (node,) = parts.values()
+    return node

@@ -1,0 +1,119 @@
+"""The client of a cluster, and waiting for what it computes."""
+
+import time
+from typing import Any
+
+import dask
+import distributed
+import numpy as np
+from distributed.scheduler import KilledWorker
+
+# Seconds between two looks at whether a cluster still works at what it was asked.
+LOOK = 1.0
+
+
+class ClusterLost(RuntimeError):
+    """The cluster cannot compute what a training waits for."""
+
+
+def client_of(client: Any) -> Any:
+    """Return the client to use: the one given, the default one, or that of a task."""
+    if client is None:
+        try:
+            client = distributed.default_client()
+        except ValueError:
+            client = _ambient_client()
+    if not isinstance(client, distributed.Client):
+        raise TypeError(
+            f"client must be a distributed.Client or None; got {type(client).__name__}."
+        )
+    if client.asynchronous:
+        raise TypeError(
+            "An asynchronous client is not supported, because fit waits for results: "
+            "pass client=Client(...) that was made without asynchronous=True, and call "
+            "fit in a thread (asyncio.to_thread)."
+        )
+    return client
+
+
+def _ambient_client() -> Any:
+    address = dask.config.get("scheduler-address", None)
+    if address is not None:
+        return distributed.get_client(address)
+    try:
+        distributed.get_worker()
+    except ValueError:
+        raise ValueError(
+            "There is no Dask client. Make one before fit, client = "
+            "distributed.Client(...), or pass client=; without a cluster, use "
+            "SparseAutoencoderTransformer."
+        ) from None
+    return distributed.get_client()
+
+
+def patience() -> float:
+    """Return the seconds for which workers, or the scheduler, may be gone."""
+    timeout = dask.config.get("distributed.comm.timeouts.connect")
+    return dask.utils.parse_timedelta(timeout, "s")
+
+
+def number_of_workers(client: Any) -> tuple[int, int]:
+    """Return the numbers of workers and of their threads; wait for the first one."""
+    try:
+        client.wait_for_workers(1, timeout=patience())
+        threads = client.nthreads()
+    except (OSError, TimeoutError, RuntimeError) as error:
+        raise ClusterLost(_advice("has no worker")) from error
+    return len(threads), sum(threads.values())
+
+
+def memory_of_workers(client: Any) -> float:
+    """Return the bytes that all workers may use together; 0 if they have no limit."""
+    limits = [w["memory_limit"] for w in client.scheduler_info()["workers"].values()]
+    # Some releases of Dask tell of five workers at most.
+    n_workers = len(client.nthreads())
+    return float(np.mean(limits)) * n_workers if limits and all(limits) else 0.0
+
+
+def result_of(client: Any, future: Any) -> Any:
+    """Wait for a future, as long as there are workers that may compute it."""
+    deadline = time.monotonic() + patience()
+    while True:
+        try:
+            distributed.wait(future, timeout=LOOK)
+        except TimeoutError:
+            if _has_workers(client):
+                deadline = time.monotonic() + patience()
+            elif time.monotonic() > deadline:
+                raise ClusterLost(_advice("has lost its workers")) from None
+            continue
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ClusterLost(_advice("cannot be reached")) from error
+        break
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ClusterLost(
+            _advice(
+                "has lost several workers at one task, as when a worker has too little "
+                "memory for its blocks (use smaller ones, or more memory)"
+            )
+        ) from error
+    except distributed.CancelledError as error:
+        raise ClusterLost(_advice("cannot be reached")) from error
+
+
+def _has_workers(client: Any) -> bool:
+    if client.status != "running":
+        return False
+    try:
+        return bool(client.nthreads())
+    except (OSError, TimeoutError, RuntimeError):
+        return False
+
+
+def _advice(what: str) -> str:
+    return (
+        f"The Dask cluster {what}. Start it again and call fit again; with "
+        "checkpoint_dir and a random_state, fit continues where it was."
+    )
