@@ -45,7 +45,9 @@ def of_each_block(
     call = {"estimator": dask.delayed(estimator), "method": method, **arguments}
     if is_frame(X):
         dtype = _dtype(np.asarray(X._meta).dtype)
-        meta = _like(X._meta, np.empty((0, len(names or [0])), dtype), names)
+        meta = _like(
+            X._meta, np.empty((0, 1 if names is None else len(names)), dtype), names
+        )
         return X.map_partitions(_of_partition, names=names, meta=meta, **call)
     dtype = _dtype(X.dtype)
     if names is None:
