@@ -6,6 +6,7 @@ from typing import Any
 import dask
 import distributed
 import numpy as np
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 # Seconds between two looks at whether a cluster still works at what it was asked.
@@ -81,26 +82,22 @@ def result_of(client: Any, future: Any) -> Any:
     while True:
         try:
             distributed.wait(future, timeout=LOOK)
+            return future.result()
         except TimeoutError:
-            if _has_workers(client):
-                deadline = time.monotonic() + patience()
-            elif time.monotonic() > deadline:
-                raise ClusterLost(_advice("has lost its workers")) from None
-            continue
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ClusterLost(_advice("cannot be reached")) from error
-        break
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise ClusterLost(
-            _advice(
+            if future.done():  # the task itself has raised it
+                raise
+        except KilledWorker as error:
+            reason = (
                 "has lost several workers at one task, as when a worker has too little "
                 "memory for its blocks (use smaller ones, or more memory)"
             )
-        ) from error
-    except distributed.CancelledError as error:
-        raise ClusterLost(_advice("cannot be reached")) from error
+            raise ClusterLost(_advice(reason)) from error
+        except (distributed.CancelledError, CommClosedError) as error:
+            raise ClusterLost(_advice("cannot be reached any more")) from error
+        if _has_workers(client):
+            deadline = time.monotonic() + patience()
+        elif time.monotonic() > deadline:
+            raise ClusterLost(_advice("has lost its workers"))
 
 
 def _has_workers(client: Any) -> bool:
