@@ -1,5 +1,6 @@
 """The client of a cluster, and waiting for what it computes."""
 
+import contextlib
 import time
 from typing import Any
 
@@ -79,25 +80,23 @@ def memory_of_workers(client: Any) -> float:
 def result_of(client: Any, future: Any) -> Any:
     """Wait for a future, as long as there are workers that may compute it."""
     deadline = time.monotonic() + patience()
-    while True:
-        try:
-            distributed.wait(future, timeout=LOOK)
-            return future.result()
-        except TimeoutError:
-            if future.done():  # the task itself has raised it
-                raise
-        except KilledWorker as error:
-            reason = (
-                "has lost several workers at one task, as when a worker has too little "
-                "memory for its blocks (use smaller ones, or more memory)"
-            )
-            raise ClusterLost(_advice(reason)) from error
-        except (distributed.CancelledError, CommClosedError) as error:
-            raise ClusterLost(_advice("cannot be reached any more")) from error
-        if _has_workers(client):
-            deadline = time.monotonic() + patience()
-        elif time.monotonic() > deadline:
-            raise ClusterLost(_advice("has lost its workers"))
+    try:
+        while not future.done():
+            with contextlib.suppress(TimeoutError):
+                distributed.wait(future, timeout=LOOK)
+            if future.done() or _has_workers(client):
+                deadline = time.monotonic() + patience()
+            elif time.monotonic() > deadline:
+                raise ClusterLost(_advice("has lost its workers"))
+        return future.result()
+    except KilledWorker as error:
+        reason = (
+            "has lost several workers at one task, as when a worker has too little "
+            "memory for its blocks (use smaller ones, or more memory)"
+        )
+        raise ClusterLost(_advice(reason)) from error
+    except (distributed.CancelledError, CommClosedError) as error:
+        raise ClusterLost(_advice("cannot be reached any more")) from error
 
 
 def _has_workers(client: Any) -> bool:
