@@ -60,6 +60,16 @@ def test_a_room_imports_only_those_before_it(room):
     assert found == set()
 
 
+def test_only_one_room_imports_dask():
+    importing = {
+        path.relative_to(ROOT).parts[0]
+        for path in files()
+        for name in imports_of(path)
+        if name.split(".")[0] in ("dask", "distributed")
+    }
+    assert importing == {"_dask"}
+
+
 def test_nothing_below_the_search_names_it():
     below = [path for room in ROOMS[:-1] for path in files(room)]
     assert len(below) > 20

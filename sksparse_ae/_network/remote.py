@@ -19,24 +19,75 @@ Joining = Callable[[Any, Any], Any]
 class RemoteBlocks(abc.ABC):
     """Blocks of rows that lie elsewhere, such as on the workers of a cluster.
 
-    A subclass says how many blocks there are (``__len__``) and how a function is called
-    on them (``map``). It may offer a ``reduce`` that joins the results nearer to the
-    blocks, in the same tree, and may keep blocks at hand when told to ``hold`` them.
+    :class:`~sksparse_ae.SparseAutoencoderTransformer` takes them as `X` in `fit`,
+    `score`, `evaluate_objective` and `unit_report`. A subclass says how many blocks
+    there are, and calls functions on them; the :ref:`user guide <remote_blocks>` has
+    one for Ray and one for Spark.
+
+    A block is what a list of blocks may hold: an array, a CSR matrix, a frame, or the
+    path of a .npy file.
+
+    Examples
+    --------
+    >>> from joblib import Parallel, delayed
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.remote import RemoteBlocks
+    >>> class JoblibBlocks(RemoteBlocks):
+    ...     def __init__(self, blocks):
+    ...         self._blocks = blocks
+    ...
+    ...     def __len__(self):
+    ...         return len(self._blocks)
+    ...
+    ...     def map(self, function, numbers):
+    ...         calls = (delayed(function)(n, self._blocks[n]) for n in numbers)
+    ...         return Parallel(n_jobs=2, backend="threading")(calls)
+    >>> X = load_digits().data
+    >>> autoencoder = SparseAutoencoderTransformer(
+    ...     n_components=20, solver="lbfgs", max_iter=50, tol=0.1, random_state=0
+    ... ).fit(JoblibBlocks([X[:600], X[600:1200], X[1200:]]))
+    >>> bool(autoencoder.score(X) > 0.5)
+    True
     """
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Return the number of blocks."""
+        """Return the number of blocks.
+
+        Returns
+        -------
+        n_blocks : int
+            At least one.
+        """
 
     @abc.abstractmethod
     def map(self, function: Callable[[int, Any], Any], numbers: Iterable[int]) -> list:
-        """Return ``function(number, block)`` for the blocks of these numbers.
+        """Call a function on blocks, where they are.
 
-        The function can be pickled, has no side effects and may be called again.
+        Parameters
+        ----------
+        function : callable
+            Takes the number of a block and the block. It can be pickled, has no side
+            effects and may be called again.
+
+        numbers : iterable of int
+            The blocks to call it on, counted from 0.
+
+        Returns
+        -------
+        results : list
+            What the function returns for each of these blocks, in their order.
         """
 
     def hold(self, n_bytes: int) -> None:  # noqa: B027, there may be nothing to do
-        """Take note that all blocks, of so many bytes, will be read many times."""
+        """Take note that all blocks will be read many times.
+
+        Parameters
+        ----------
+        n_bytes : int
+            The size of all blocks together, as dense arrays.
+        """
 
     def reduce(
         self,
@@ -44,7 +95,28 @@ class RemoteBlocks(abc.ABC):
         joined: Joining,
         numbers: Sequence[int],
     ) -> Any:
-        """Join what a function returns for blocks, in the tree of their numbers."""
+        """Join what a function returns for blocks.
+
+        Override it to join nearer to the blocks, in the same tree: results 2 n and
+        2 n + 1 are joined to result n of the next level, where there are both. Sums of
+        floating-point numbers are then the same wherever they are computed.
+
+        Parameters
+        ----------
+        function : callable
+            As for `map`.
+
+        joined : callable
+            Takes two results and returns another one. It changes neither.
+
+        numbers : sequence of int
+            The blocks, in increasing order.
+
+        Returns
+        -------
+        result : object
+            That of all blocks.
+        """
         parts = dict(zip(numbers, self.map(function, numbers), strict=True))
         while len(parts) > 1:
             parts = joined_pairs(parts, joined)
