@@ -52,10 +52,6 @@ class LocatedAutoencoder:
             X = step.transform(X)
         return X
 
-    def unit_report(self, X: Any) -> Any:
-        """Return the autoencoder's `unit_report` on data of the pipeline."""
-        return self.autoencoder.unit_report(self.transform(X))
-
     def inverse_transform(self, X: Rows) -> np.ndarray:
         """Take data from the autoencoder's space back to the pipeline's input."""
         for step in reversed(self.steps):

@@ -239,6 +239,6 @@ def _use_of_units(located, X):
         return None
     rho_hat = autoencoder.rho_hat_
     if X is not None:
-        rho_hat = np.asarray(located.unit_report(X)["rho_hat"])
+        rho_hat = np.asarray(autoencoder.unit_report(located.transform(X))["rho_hat"])
     low, high = ACTIVATIONS[located.settings.activation].unit_range
     return (high - low) * rho_hat * norms(autoencoder.coefs_[1], axis=1)

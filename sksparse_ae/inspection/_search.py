@@ -248,10 +248,14 @@ class SearchDisplay(DisplayMixin):
         """
         ax = self._axes(ax, FIGURE_WIDTH, 0.8 * FIGURE_WIDTH)
         x, y = _Axis(self.x), _Axis(self.y)
+        chosen = None
+        if self.chosen is not None:
+            chosen = x.place(self.chosen[0]), y.place(self.chosen[1])
+            chosen = None if None in chosen else chosen
         if len(x.values) * len(y.values) == len(self.scores):
-            self._plot_grid(ax, x, y, cmap, values_format)
+            self._plot_grid(ax, x, y, chosen, cmap, values_format)
         else:
-            self._plot_points(ax, x, y, cmap)
+            self._plot_points(ax, x, y, chosen, cmap)
         x_label, y_label = map(_parameter_label, self.names[:2])
         ax.set(xlabel=x_label, ylabel=y_label)
         self.colorbar_ = None
@@ -261,7 +265,7 @@ class SearchDisplay(DisplayMixin):
             )
         return self
 
-    def _plot_grid(self, ax, x, y, cmap, values_format):
+    def _plot_grid(self, ax, x, y, chosen, cmap, values_format):
         grid = np.full((len(y.values), len(x.values)), np.nan)
         grid[y.places, x.places] = self.scores
         self.mappable_ = ax.imshow(grid, cmap=cmap, origin="lower", aspect="auto")
@@ -272,18 +276,11 @@ class SearchDisplay(DisplayMixin):
                 text = format(grid[i, j], values_format)
                 colour = _readable_on(self.mappable_, grid[i, j])
                 ax.text(j, i, text, ha="center", va="center", color=colour)
-        chosen = self._chosen_place(x, y)
         if chosen is not None:
-            left, bottom = chosen[0] - 0.5, chosen[1] - 0.5
-            ax.plot(
-                [left, left + 1, left + 1, left, left],
-                [bottom, bottom, bottom + 1, bottom + 1, bottom],
-                color="#D55E00",
-                linewidth=3,
-                clip_on=False,
-            )
+            frame = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) - 0.5
+            ax.plot(*(frame + chosen).T, color="#D55E00", linewidth=3, clip_on=False)
 
-    def _plot_points(self, ax, x, y, cmap):
+    def _plot_points(self, ax, x, y, chosen, cmap):
         positions = []
         for name, axis in (("x", x), ("y", y)):
             values = np.arange(len(axis.values))
@@ -299,17 +296,9 @@ class SearchDisplay(DisplayMixin):
         self.mappable_ = ax.scatter(
             *points, c=self.scores, cmap=cmap, s=40, edgecolors="0.3"
         )
-        chosen = self._chosen_place(x, y)
         if chosen is not None:
             point = positions[0][chosen[0]], positions[1][chosen[1]]
             ax.scatter(*point, s=130, facecolors="none", edgecolors="#D55E00")
-
-    def _chosen_place(self, x, y):
-        """Return the column and the row of the chosen pair, None if there is none."""
-        if self.chosen is None:
-            return None
-        place = x.place(self.chosen[0]), y.place(self.chosen[1])
-        return None if None in place else place
 
     def frame(self):
         """Return the numbers that are drawn.
