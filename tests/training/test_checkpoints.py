@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
+from _helpers import assert_same_fit
 from joblib import Parallel, delayed
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
@@ -43,15 +44,6 @@ def dying(monkeypatch):
 
     yield die_after
     monkeypatch.setattr(Monitor, "update", update)
-
-
-def assert_same_fit(one, other):
-    for a, b in zip(
-        one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True
-    ):
-        assert_array_equal(a, b)
-    assert one.loss_curve_ == other.loss_curve_
-    assert one.objective_ == other.objective_
 
 
 def read(checkpoint, like=None):
