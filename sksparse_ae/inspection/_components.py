@@ -17,12 +17,6 @@ from ._display import (
     with_transparent_gaps,
 )
 
-ATTRIBUTES = {
-    "maximal_inputs": "components_",
-    "encoder": "components_",
-    "decoder": "coefs_",
-}
-
 
 class ComponentsDisplay(DisplayMixin):
     """The weights of the units as images, side by side.
@@ -140,14 +134,14 @@ class ComponentsDisplay(DisplayMixin):
         display : ComponentsDisplay
             The display, drawn.
         """
-        one_of("kind", kind, ATTRIBUTES)
+        one_of("kind", kind, ("maximal_inputs", "encoder", "decoder"))
         one_of("order", order, ("use", "index"))
-        located = LocatedAutoencoder(estimator, ATTRIBUTES[kind])
-        autoencoder = located.autoencoder
         if kind == "decoder":
-            components = located.directions_on_input(autoencoder.coefs_[1])
+            located = LocatedAutoencoder(estimator, "coefs_")
+            components = located.directions_on_input(located.autoencoder.coefs_[1])
         else:
-            components = located.components_on_input(autoencoder.components_)
+            located = LocatedAutoencoder(estimator, "components_")
+            components = located.components_on_input(located.autoencoder.components_)
         if kind == "maximal_inputs":
             components = of_norm_one(components)
         use = _use_of_units(located, X)
@@ -219,14 +213,8 @@ class ComponentsDisplay(DisplayMixin):
         """
         pd = self._import("pandas", "frame")
         components = np.asarray(self.components)
-        n_units, n_features = components.shape
-        frame = pd.DataFrame(
-            components,
-            columns=feature_columns(self.feature_names, n_features),
-            index=pd.Index(
-                range(n_units) if self.units is None else self.units, name="unit"
-            ),
-        )
+        names = feature_columns(self.feature_names, components.shape[1])
+        frame = pd.DataFrame(components, self.units, names).rename_axis("unit")
         if self.use is not None:
             frame.insert(0, "use", np.asarray(self.use), allow_duplicates=True)
         return frame
