@@ -356,19 +356,19 @@ def _key(value):
     Those that can be in no dict, such as lists and arrays, are told by their text.
     """
     if _is_number(value):  # True is not 1, and NaN is one value
-        return (0, value) if value == value else (2,)
+        return (0, value) if value == value else (1,)
     try:
         hash(value)
     except TypeError:
         value = type(value), str(value)
-    return 1, value
+    return 2, value
 
 
 class _Axis:
     """The distinct values of a parameter, and the place among them of each value.
 
-    Numbers come first, in ascending order. Other values, such as None or an optimizer,
-    follow in the order of their first occurrence.
+    Numbers come first, in ascending order, NaN last of them. Other values, such as None
+    or an optimizer, follow in the order of their first occurrence.
     """
 
     def __init__(self, values):
