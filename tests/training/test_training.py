@@ -145,9 +145,6 @@ def test_same_random_state_gives_the_same_bits(digits, no_convergence_warning):
     assert not np.array_equal(first, other)
 
 
-# ---------------------------------------------------------------- compiled only once
-
-
 # ------------------------------------------------------------- continued trainings
 
 
