@@ -1,14 +1,13 @@
 """The autoencoder inside a pipeline, and the steps before it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from ._network.reading import CHUNK_VALUES, Rows, dense
+from ._network.reading import Rows, dense
 from ._utils.extras import import_extra
 
 # The input is moved by a unit so large, but at most LARGEST_UNIT, that the output of
@@ -53,10 +52,6 @@ class LocatedAutoencoder:
             X = step.transform(X)
         return X
 
-    def unit_report(self, X: Any) -> Any:
-        """Return the autoencoder's `unit_report` on data of the pipeline."""
-        return self.autoencoder.unit_report(self.transform(X))
-
     def inverse_transform(self, X: Rows) -> np.ndarray:
         """Take data from the autoencoder's space back to the pipeline's input."""
         for step in reversed(self.steps):
@@ -88,48 +83,31 @@ class LocatedAutoencoder:
             return weights
         n_features = self.steps[0].n_features_in_
         origin = self._forward(np.zeros((1, n_features)))
-        unit = self._unit_of_input(origin)
-        pulled = np.empty((len(weights), n_features))
-        for rows in gen_batches(n_features, max(CHUNK_VALUES // n_features, 1)):
-            directions = unit * np.eye(n_features)[rows]
-            pulled[:, rows] = weights @ (self._forward(directions) - origin).T
-        probe = np.linspace(-2, 3, n_features)[None]
-        expected = weights @ (self._forward(unit * probe) - origin).T
-        self._check_affine(expected, pulled @ probe.T)
-        return pulled / unit
+        probe = np.linspace(1, 2, n_features)[np.newaxis]
+        unit = 1.0  # a power of two, so that nothing is rounded
+        while unit < LARGEST_UNIT and np.any(
+            np.abs(self._forward(unit * probe) - origin) < LEAST_CHANGE * np.abs(origin)
+        ):
+            unit *= 2.0**10
+        moved = self._moved(
+            lambda X: self._forward(X) @ weights.T, unit * np.eye(n_features)
+        )
+        return moved.T / unit
 
     def directions_on_input(self, directions: np.ndarray) -> np.ndarray:
         """Take directions from the autoencoder's space to the pipeline's input."""
         if not self.steps:
             return directions
-        directions = np.asarray(directions, dtype=np.float64)
-        origin = self.inverse_transform(np.zeros((1, directions.shape[1])))
-        pushed = self.inverse_transform(directions) - origin
-        probe = np.linspace(-2, 3, len(directions))[None]
-        expected = self.inverse_transform(probe @ directions) - origin
-        self._check_affine(expected, probe @ pushed)
-        return pushed
+        return self._moved(self.inverse_transform, np.asarray(directions, np.float64))
 
-    def _unit_of_input(self, origin: np.ndarray) -> float:
-        """Return a power of two that is not lost when it is added to the means."""
-        probe = np.linspace(1, 2, self.steps[0].n_features_in_)[None]
-        unit = 1.0
-        while unit < LARGEST_UNIT:
-            change = np.abs(self._forward(unit * probe) - origin)
-            if (change >= LEAST_CHANGE * np.abs(origin)).all():
-                break
-            unit *= 2.0**10
-        return unit
-
-    def _forward(self, X: np.ndarray) -> np.ndarray:
-        if self.feature_names is not None:
-            pd = import_extra(
-                "pandas", extra="displays", needed_by="A pipeline with feature names"
-            )
-            X = pd.DataFrame(X, columns=self.feature_names)
-        return np.asarray(dense(self.transform(X)))
-
-    def _check_affine(self, expected: np.ndarray, found: np.ndarray) -> None:
+    def _moved(
+        self, function: Callable[[np.ndarray], np.ndarray], directions: np.ndarray
+    ) -> np.ndarray:
+        """Return what each direction adds to the value of an affine function."""
+        origin = function(np.zeros_like(directions[:1]))
+        moved = function(directions) - origin
+        probe = np.linspace(-2, 3, len(directions))[np.newaxis]
+        expected, found = function(probe @ directions) - origin, probe @ moved
         scale = max(np.abs(expected).max(), np.abs(found).max())
         if not np.allclose(found, expected, rtol=0, atol=1e-4 * scale):
             names = ", ".join(type(step).__name__ for step in self.steps)
@@ -138,6 +116,15 @@ class LocatedAutoencoder:
                 "its weights have no picture in the space of the pipeline's input. "
                 "Pass the autoencoder itself, e.g. pipeline[-1]."
             )
+        return moved
+
+    def _forward(self, X: np.ndarray) -> np.ndarray:
+        if self.feature_names is not None:
+            pd = import_extra(
+                "pandas", extra="displays", needed_by="A pipeline with feature names"
+            )
+            X = pd.DataFrame(X, columns=self.feature_names)
+        return np.asarray(dense(self.transform(X)))
 
 
 def flat_steps(estimator: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -663,15 +663,13 @@ class SparseAutoencoderTransformer(
     def _warn_of_what_ended(self, X, moments, open_end):
         """Warn once, of the data and the units before the number of iterations."""
         message, category = open_end, ConvergenceWarning
-        about = warning_about_fit(
-            self, X, self._parameters, self._scaling, moments, open_end is None
-        )
+        about = warning_about_fit(self, X, moments, open_end is None)
         if about is not None:
             if moments.deviation == 0:
                 open_end = None
             message, category = f"{about} {open_end or ''}", UninformativeUnitsWarning
         elif open_end:
-            message += little_explained(X, self._parameters)
+            message += little_explained(self, X)
         if message:
             warnings.warn(message.rstrip(), category, stacklevel=5)
 

@@ -155,7 +155,8 @@ def hoyer_sparseness(estimator, X, y=None):
 
 
 def _unit_column(estimator, X, name):
-    return np.asarray(_located(estimator).unit_report(X)[name])
+    located = _located(estimator)
+    return np.asarray(located.autoencoder.unit_report(located.transform(X))[name])
 
 
 def _is_single(X):

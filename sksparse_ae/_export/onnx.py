@@ -37,16 +37,11 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
     source = "X"
     for name, layer, W, b, activation in layers:
         weights, biases, linear = f"{layer}_W", f"{layer}_b", f"{layer}_linear"
-        initializers += [
-            numpy_helper.from_array(W, weights),
-            numpy_helper.from_array(b, biases),
-        ]
-        nodes += [
-            helper.make_node("Gemm", [source, weights, biases], [linear]),
-            helper.make_node(
-                OUTPUT_ACTIVATIONS[activation].onnx_operator, [linear], [name]
-            ),
-        ]
+        initializers.append(numpy_helper.from_array(W, weights))
+        initializers.append(numpy_helper.from_array(b, biases))
+        operator = OUTPUT_ACTIVATIONS[activation].onnx_operator
+        nodes.append(helper.make_node("Gemm", [source, weights, biases], [linear]))
+        nodes.append(helper.make_node(operator, [linear], [name]))
         outputs.append(rows_of(name, W.shape[1]))
         source = name
     inputs = [rows_of("X", W1.shape[0])]

@@ -46,16 +46,18 @@ def write_report(
     upper = np.ones(len(states))
     if not ACTIVATIONS[settings.activation].is_bounded:
         upper = np.where(measures["maximum"] > 0, measures["maximum"], 1.0)
-    profiles = unit_profiles(X, estimator._parameters.astype(X.dtype), upper)
+    counts, samples, activations = unit_profiles(
+        X, estimator._parameters.astype(X.dtype), upper
+    )
 
     units = [
         {
             **{name: _rounded(values[unit]) for name, values in measures.items()},
             "state": states[unit],
             "upper": _rounded(upper[unit]),
-            "counts": profiles.counts[unit].tolist(),
-            "samples": profiles.samples[unit].tolist(),
-            "activations": [_rounded(a) for a in profiles.activations[unit]],
+            "counts": counts[unit].tolist(),
+            "samples": samples[unit].tolist(),
+            "activations": [_rounded(a) for a in activations[unit]],
         }
         for unit in range(len(states))
     ]
@@ -68,7 +70,7 @@ def write_report(
         for unit, weights in zip(units, learned, strict=True):
             end = np.abs(weights).max() or 1.0
             unit["image"] = encode(weights, -end, end)
-        images = _sample_images(X, np.unique(profiles.samples), encode)
+        images = _sample_images(X, np.unique(samples), encode)
     page |= {
         "estimator": estimator,
         "settings": settings,

@@ -2,7 +2,6 @@
 
 import io
 import re
-from typing import Any
 
 import matplotlib
 import matplotlib.style
@@ -49,26 +48,17 @@ def loss_figure(
         figure, axes = _axes()
         # A line through one point would not be seen.
         marker = "o" if len(loss_curve) < 2 else None
-        curves: list[Any] = [
-            ("objective", loss_curve, ACCENT, "-"),
-            ("held out", validation_curve, SECOND, "--"),
-        ]
-        lines = ["-.", ":", (0, (3, 1, 1, 1))]
-        for (name, curve), *style in zip(loss_terms.items(), TERMS, lines, strict=True):
-            curves.append((name.replace("_", " "), curve, *style))
-        curves = [
-            (label, np.asarray(values), *style)
-            for label, values, *style in curves
-            if np.nan_to_num(values).any()
-        ]
-        for label, values, color, line in curves:
-            steps = np.arange(1, len(values) + 1)
-            axes.plot(
-                steps, values, color=color, linestyle=line, label=label, marker=marker
-            )
-        if not any((values <= 0).any() for _, values, *_ in curves):
+        curves = {"objective": loss_curve, "held out": validation_curve, **loss_terms}
+        lines = "-", "--", "-.", ":", (0, (3, 1, 1, 1))
+        styles = zip((ACCENT, SECOND, *TERMS), lines, strict=True)
+        for (name, values), (color, line) in zip(curves.items(), styles, strict=True):
+            if np.nan_to_num(values).any():
+                steps = np.arange(1, len(values) + 1)
+                (drawn,) = axes.plot(steps, values, color=color, marker=marker)
+                drawn.set(linestyle=line, label=name.replace("_", " "))
+        if not any(np.less_equal(line.get_ydata(), 0).any() for line in axes.lines):
             axes.set_yscale("log")
-        if curves:
+        if axes.lines:
             figure.legend(loc="outside upper left", ncols=3, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel=step.capitalize(), ylabel="Objective")

@@ -1,7 +1,5 @@
 """A histogram of each unit's activations, and the samples that activate it most."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .._network.autoencoder import Parameters
@@ -12,20 +10,14 @@ N_BINS = 24
 N_TOP_SAMPLES = 8
 
 
-class Profiles(NamedTuple):
-    """What the report shows of each unit's activations, one row a unit."""
-
-    # Samples in each of N_BINS equal bins from 0 to the unit's upper end.
-    counts: np.ndarray
-    # The rows that activate the unit most, the strongest first; ties keep their order.
-    samples: np.ndarray
-    activations: np.ndarray  # of these rows, on [0, 1] for tanh units
-
-
-def unit_profiles(X: Rows, parameters: Parameters, upper: np.ndarray) -> Profiles:
+def unit_profiles(
+    X: Rows, parameters: Parameters, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Profile the units in one pass, in memory that does not grow with the samples.
 
-    ``upper`` holds the positive upper end of each unit's histogram.
+    Returned are, one row a unit, the samples in each of ``N_BINS`` equal bins from 0 to
+    the unit's positive end in ``upper``; the rows that activate it most, the strongest
+    first, of equal ones the first; and their activations, on [0, 1] for tanh units.
     """
     n_units = parameters.b1.shape[0]
     activation_range = ACTIVATIONS[parameters.activation].unit_range
@@ -46,7 +38,7 @@ def unit_profiles(X: Rows, parameters: Parameters, upper: np.ndarray) -> Profile
         chosen = _largest(activations, N_TOP_SAMPLES)
         activations = np.take_along_axis(activations, chosen, 0)
         samples = np.take_along_axis(samples, chosen, 0)
-    return Profiles(counts.reshape(n_units, N_BINS), samples.T, activations.T)
+    return counts.reshape(n_units, N_BINS), samples.T, activations.T
 
 
 def _largest(values: np.ndarray, n_largest: int) -> np.ndarray:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .._network.autoencoder import Parameters
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import output_slopes
 from .._network.reading import Rows, dense, evenly_spaced, extent, reduced
-from .._network.scaling import Moments, Scaling, explained_variance
+from .._network.scaling import Moments, explained_variance
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .diagnosis import OUTWEIGHS
@@ -50,12 +49,7 @@ OUTSIDE_SHARE, OUTSIDE_MARGIN = 0.01, 1e-3
 
 
 def warning_about_fit(
-    estimator: Any,
-    X: Rows,
-    parameters: Parameters,
-    scaling: Scaling,
-    moments: Moments,
-    converged: bool,
+    estimator: Any, X: Rows, moments: Moments, converged: bool
 ) -> str | None:
     """Return what to warn of after a training on ``X``: the first that there is."""
     if moments.deviation == 0:
@@ -64,7 +58,7 @@ def warning_about_fit(
         _warning_about_range(estimator, X)
         or _warning_about_rows(X, moments)
         or _warning_about_columns(estimator, moments.deviations)
-        or _warning_about_units(estimator, X, parameters, scaling, converged)
+        or _warning_about_units(estimator, X, converged)
     )
 
 
@@ -147,25 +141,27 @@ def _joined_largest(n_listed: int, one: Largest, other: Largest) -> Largest:
     return one[0] + other[0], numbers[order], squares[order]
 
 
-def little_explained(X: Rows, parameters: Parameters) -> str:
+def little_explained(estimator: Any, X: Rows) -> str:
     """Return a sentence if little of the variance of ``X`` is explained, or nothing."""
-    sample = evenly_spaced(X, SAMPLE_ROWS)
-    score = explained_variance(sample, parameters.astype(X.dtype))
+    score = _score(estimator, X)
     if score >= LEAST_SCORE:
         return ""
     return f" So far {score:.1%} of the variance is explained."
 
 
-def _warning_about_units(
-    estimator: Any, X: Rows, parameters: Parameters, scaling: Scaling, converged: bool
-) -> str | None:
+def _score(estimator: Any, X: Rows) -> float:
+    """Return the share of the variance of a sample of ``X`` that is explained."""
+    parameters = estimator._parameters.astype(X.dtype)
+    return explained_variance(evenly_spaced(X, SAMPLE_ROWS), parameters)
+
+
+def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None:
     """Return what to say of units that carry nothing, or None."""
     states, objective = estimator.unit_states_, estimator.objective_
-    sample = evenly_spaced(X, SAMPLE_ROWS)
     counts = {state: int((states == state).sum()) for state in STATES[1:]}
     n_inactive = sum(counts.values())
     if n_inactive <= TOLERATED_SHARE * len(states):
-        score = explained_variance(sample, parameters.astype(X.dtype))
+        score = _score(estimator, X)
         # At its minimum an absurd beta leaves no divergence but that of rounding.
         dominated = (
             objective.sparsity > objective.reconstruction or estimator.beta_ > OUTWEIGHS
@@ -187,8 +183,7 @@ def _warning_about_units(
             f"together they explain {score:.1%} of the variance of the training set. "
             f"{_alternatives(changes)}"
         )
-    sample = scaling.standardize(sample, out=np.empty(sample.shape))
-    advice = _advice(max(counts, key=counts.__getitem__), estimator, scaling, sample)
+    advice = _advice(max(counts, key=counts.__getitem__), estimator, X)
     return (
         f"{n_inactive} of {len(states)} units are not active on the training set: "
         f"{counts['dead']} dead (never near on), {counts['saturated']} saturated "
@@ -197,17 +192,12 @@ def _warning_about_units(
     )
 
 
-def _advice(state: str, estimator: Any, scaling: Scaling, sample: np.ndarray) -> str:
+def _advice(state: str, estimator: Any, X: Rows) -> str:
     """Say what to change if most of the inactive units are in ``state``."""
-    weight_decay, beta = estimator.weight_decay_, estimator.beta_
-    limit = weight_decay_limit(
-        sample,
-        scaling.reconstruction_offset,
-        estimator.rho,
-        estimator.activation,
-        estimator.output_activation,
-        estimator.loss,
-    )
+    weight_decay, scaling = estimator.weight_decay_, estimator._scaling
+    sample = evenly_spaced(X, SAMPLE_ROWS)
+    sample = scaling.standardize(sample, out=np.empty(sample.shape))
+    limit = weight_decay_limit(sample, scaling.reconstruction_offset, estimator)
     unscaled = not (scaling.linear_output and estimator.scale == "auto")
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
@@ -225,11 +215,13 @@ def _advice(state: str, estimator: Any, scaling: Scaling, sample: np.ndarray) ->
     if state == "collapsed":
         changes = _changes_of_dominant_beta(estimator)
     elif objective.sparsity > objective.reconstruction:
-        changes = [f"Lower beta={beta:.3g}, whose pull overshoots"]
+        changes = [f"Lower beta={estimator.beta_:.3g}, whose pull overshoots"]
         if estimator.solver != "lbfgs":
             changes.insert(0, "Lower learning_rate")
     else:
-        changes = [f"Raise beta={beta:.3g}, which is to bring such units back"]
+        changes = [
+            f"Raise beta={estimator.beta_:.3g}, which is to bring such units back"
+        ]
         if state == "dead":
             changes.append(f"raise rho={estimator.rho:.3g}")
     if estimator.solver != "lbfgs" and not estimator.revive:
@@ -272,14 +264,7 @@ def _alternatives(changes: list[str]) -> str:
     return ", or ".join([first, *(c[0].lower() + c[1:] for c in others)]) + "."
 
 
-def weight_decay_limit(
-    sample: np.ndarray,
-    mean: np.ndarray,
-    rho: float,
-    activation: str,
-    output_activation: str,
-    loss: str,
-) -> float:
+def weight_decay_limit(sample: np.ndarray, mean: np.ndarray, estimator: Any) -> float:
     """Return the weight decay above which weak units vanish.
 
     Near a unit that is constant at rho and has no weights, w1 and w2, the objective is
@@ -294,9 +279,9 @@ def weight_decay_limit(
     The sample holds rows less their mean, and ``mean`` is that of what the output
     reconstructs, both in the units of the training.
     """
-    unit = ACTIVATIONS[activation]
-    unit_slope = unit.slope(unit.value_at(rho))
-    output_slope = output_slopes(mean, output_activation, loss)
+    unit = ACTIVATIONS[estimator.activation]
+    unit_slope = unit.slope(unit.value_at(estimator.rho))
+    output_slope = output_slopes(mean, estimator.output_activation, estimator.loss)
     # The largest singular value, by power iteration: 1 % is more than is needed.
     gain, direction = 0.0, np.sqrt(np.square(sample).mean(axis=0))
     for _ in range(30):

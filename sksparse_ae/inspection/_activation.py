@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .._pipeline import LocatedAutoencoder
-from ._display import DisplayMixin, check_option
-from ._drawing import FIGURE_WIDTH
+from .._utils.options import one_of
+from ._display import FIGURE_WIDTH, DisplayMixin
 
 # The states differ in shape as well as in colour. The palette is safe for colour
 # blindness (M. Okabe and K. Ito, "Color universal design", 2008).
@@ -106,15 +105,14 @@ class ActivationDisplay(DisplayMixin):
         located = LocatedAutoencoder(estimator, "unit_report", "transform", "rho")
         X, autoencoder = located.transform(X), located.autoencoder
         report = autoencoder.unit_report(X)
-        activation, rho = located.settings.activation, located.settings.rho
-        activation = ACTIVATIONS[activation]
+        activation = ACTIVATIONS[located.settings.activation]
         codes = np.asarray(autoencoder.transform(X))
         codes = mean_to_rho_hat(codes, activation.unit_range)
         largest = 1 if activation.is_bounded else (codes.max() or 1)
         counts, edges = np.histogram(codes, bins=n_bins, range=(0, largest))
         display = cls(
             np.asarray(report["rho_hat"]),
-            rho=rho,
+            rho=located.settings.rho,
             counts=counts,
             edges=edges,
             state=np.asarray(report["state"]),
@@ -139,46 +137,33 @@ class ActivationDisplay(DisplayMixin):
         display : ActivationDisplay
             The display itself.
         """
-        check_option("kind", kind, ("both", "rho_hat", "distribution"))
+        one_of("kind", kind, ("both", "rho_hat", "distribution"))
         draw = {"rho_hat": [self._plot_rho_hat], "distribution": [self._plot_counts]}
         draw["both"] = draw["rho_hat"] + draw["distribution"]
-        plt = self._import_pyplot()
         n_axes = len(draw[kind])
-        if ax is None:
-            _, ax = plt.subplots(
-                1,
-                n_axes,
-                figsize=(FIGURE_WIDTH * (1 + 0.6 * (n_axes - 1)), 0.65 * FIGURE_WIDTH),
-                layout="constrained",
-            )
-        axes = np.ravel(np.asarray(ax, dtype=object))
-        if len(axes) != n_axes:
+        if ax is not None and np.size(ax) != n_axes:
             raise ValueError(
-                f"kind={kind!r} needs {n_axes} Axes as ax; got {len(axes)}."
+                f"kind={kind!r} needs {n_axes} Axes as ax; got {np.size(ax)}."
             )
+        width = FIGURE_WIDTH * (1 + 0.6 * (n_axes - 1))
+        axes = np.ravel(self._axes(ax, width, 0.65 * FIGURE_WIDTH, n_axes))
         for draw_on, axis in zip(draw[kind], axes, strict=True):
             draw_on(axis)
             axis.spines[["top", "right"]].set_visible(False)
-        self.ax_ = axes if n_axes > 1 else axes[0]
-        self.figure_ = axes[0].figure
         return self
 
     def _plot_rho_hat(self, ax):
         rho_hat = np.asarray(self.rho_hat)
-        state = np.asarray(self.state) if self.state is not None else None
-        order = np.argsort(rho_hat, kind="stable")
-        rank = np.empty(len(order), dtype=int)
-        rank[order] = np.arange(1, len(order) + 1)
+        rank = 1 + np.argsort(np.argsort(rho_hat, kind="stable"))
         line = ax.axhline(self.rho, color="0.4", linestyle="--", linewidth=1)
         line.set_label(rf"$\rho = {self.rho:g}$")
-        for name in STATES:
-            chosen = state == name if state is not None else np.full(len(rank), True)
+        if self.state is None:
+            ax.scatter(rank, rho_hat, s=14, label="unit", **STATE_STYLES["active"])
+        for name, style in STATE_STYLES.items():
+            chosen = np.asarray(self.state) == name
             if chosen.any():
-                label = f"{name} ({chosen.sum()})" if state is not None else "unit"
-                style = STATE_STYLES[name]
+                label = f"{name} ({chosen.sum()})"
                 ax.scatter(rank[chosen], rho_hat[chosen], s=14, label=label, **style)
-            if state is None:
-                break
         lowest, highest = min(rho_hat.min(), self.rho), max(rho_hat.max(), self.rho)
         if 0 < lowest < highest / 10:
             ax.set_yscale("log")
@@ -211,8 +196,8 @@ class ActivationDisplay(DisplayMixin):
             known, `state`. For "distribution" one row per bin: its edges `left` and
             `right`, `count` and `share`.
         """
-        check_option("kind", kind, ("rho_hat", "distribution"))
-        pd = self._import_pandas()
+        one_of("kind", kind, ("rho_hat", "distribution"))
+        pd = self._import("pandas", "frame")
         if kind == "distribution":
             edges, counts = np.asarray(self.edges), np.asarray(self.counts)
             return pd.DataFrame(

@@ -8,15 +8,14 @@ from .._network.statistics import norms, of_norm_one
 from .._objective.activations import ACTIVATIONS
 from .._pipeline import LocatedAutoencoder
 from .._utils.image_shape import checked_image_shape
-from .._utils.options import count
-from ._display import DisplayMixin, check_option, feature_columns
-from ._drawing import montage, new_axes_for_image, with_transparent_gaps
-
-ATTRIBUTES = {
-    "maximal_inputs": "components_",
-    "encoder": "components_",
-    "decoder": "coefs_",
-}
+from .._utils.options import count, one_of
+from ._display import (
+    FIGURE_WIDTH,
+    DisplayMixin,
+    feature_columns,
+    montage,
+    with_transparent_gaps,
+)
 
 
 class ComponentsDisplay(DisplayMixin):
@@ -135,14 +134,14 @@ class ComponentsDisplay(DisplayMixin):
         display : ComponentsDisplay
             The display, drawn.
         """
-        check_option("kind", kind, ATTRIBUTES)
-        check_option("order", order, ("use", "index"))
-        located = LocatedAutoencoder(estimator, ATTRIBUTES[kind])
-        autoencoder = located.autoencoder
+        one_of("kind", kind, ("maximal_inputs", "encoder", "decoder"))
+        one_of("order", order, ("use", "index"))
         if kind == "decoder":
-            components = located.directions_on_input(autoencoder.coefs_[1])
+            located = LocatedAutoencoder(estimator, "coefs_")
+            components = located.directions_on_input(located.autoencoder.coefs_[1])
         else:
-            components = located.components_on_input(autoencoder.components_)
+            located = LocatedAutoencoder(estimator, "components_")
+            components = located.components_on_input(located.autoencoder.components_)
         if kind == "maximal_inputs":
             components = of_norm_one(components)
         use = _use_of_units(located, X)
@@ -183,7 +182,6 @@ class ComponentsDisplay(DisplayMixin):
         display : ComponentsDisplay
             The display itself.
         """
-        plt = self._import_pyplot()
         components = np.asarray(self.components, dtype=np.float64)
         height, width, *channels = checked_image_shape(
             self.image_shape, components.shape[1]
@@ -197,11 +195,11 @@ class ComponentsDisplay(DisplayMixin):
         picture = montage(images, min(n_columns, len(images)))
         if channels:
             picture = with_transparent_gaps(0.5 + 0.5 * picture)
-        if ax is None:
-            ax = new_axes_for_image(plt, picture.shape)
+        n_rows, n_columns = picture.shape[:2]
+        ax = self._axes(ax, FIGURE_WIDTH, FIGURE_WIDTH * n_rows / n_columns)
         self.image_ = ax.imshow(picture, cmap=cmap, vmin=-1, vmax=1)
         ax.set_axis_off()
-        return self._drawn_on(ax)
+        return self
 
     def frame(self):
         """Return the numbers that are drawn.
@@ -213,19 +211,12 @@ class ComponentsDisplay(DisplayMixin):
             known, then its component, with one column per feature. The column `use`
             comes first even if a feature has that name too.
         """
-        pd = self._import_pandas()
+        pd = self._import("pandas", "frame")
         components = np.asarray(self.components)
-        n_units, n_features = components.shape
-        frame = pd.DataFrame(
-            components,
-            columns=feature_columns(self.feature_names, n_features),
-            index=pd.Index(
-                range(n_units) if self.units is None else self.units, name="unit"
-            ),
-        )
+        names = feature_columns(self.feature_names, components.shape[1])
+        frame = pd.DataFrame(components, self.units, names).rename_axis("unit")
         if self.use is not None:
-            use = np.asarray(self.use)
-            frame.insert(0, "use", use, allow_duplicates=True)
+            frame.insert(0, "use", np.asarray(self.use), allow_duplicates=True)
         return frame
 
 
@@ -236,6 +227,6 @@ def _use_of_units(located, X):
         return None
     rho_hat = autoencoder.rho_hat_
     if X is not None:
-        rho_hat = np.asarray(located.unit_report(X)["rho_hat"])
+        rho_hat = np.asarray(autoencoder.unit_report(located.transform(X))["rho_hat"])
     low, high = ACTIVATIONS[located.settings.activation].unit_range
     return (high - low) * rho_hat * norms(autoencoder.coefs_[1], axis=1)

@@ -1,10 +1,11 @@
 """The display of the objective over the training."""
 
+from itertools import cycle
+
 import numpy as np
 
 from .._pipeline import LocatedAutoencoder
-from ._display import DisplayMixin, named_columns
-from ._drawing import FIGURE_WIDTH, literal
+from ._display import FIGURE_WIDTH, DisplayMixin, literal, named_columns
 
 # Colours of the Okabe-Ito palette. Line styles and markers differ for print in grey.
 CURVE_STYLES = [
@@ -12,9 +13,9 @@ CURVE_STYLES = [
     {"color": "#E69F00", "linestyle": "--"},
 ]
 TERM_STYLES = [
-    {"color": "#009E73", "marker": "o", "linestyle": "-", "linewidth": 1},
-    {"color": "#CC79A7", "marker": "s", "linestyle": "-", "linewidth": 1},
-    {"color": "#D55E00", "marker": "^", "linestyle": "-", "linewidth": 1},
+    {"color": "#009E73", "marker": "o"},
+    {"color": "#CC79A7", "marker": "s"},
+    {"color": "#D55E00", "marker": "^"},
 ]
 
 
@@ -133,12 +134,9 @@ class LossCurveDisplay(DisplayMixin):
         display : LossCurveDisplay
             The display itself.
         """
-        plt = self._import_pyplot()
+        plt = self._import("matplotlib.pyplot", "plot")
         curves, terms = self._curves(), self.terms or {}
-        if ax is None:
-            _, ax = plt.subplots(
-                figsize=(1.2 * FIGURE_WIDTH, 0.65 * FIGURE_WIDTH), layout="constrained"
-            )
+        ax = self._axes(ax, 1.2 * FIGURE_WIDTH, 0.65 * FIGURE_WIDTH)
         ax.set_yscale(yscale)
         iterations = np.arange(1, len(self.loss_curve) + 1)
         self.lines_ = []
@@ -148,18 +146,18 @@ class LossCurveDisplay(DisplayMixin):
             self.lines_ += ax.plot(
                 iterations, curve, label=name, marker=marker, **style
             )
-        for i, (name, values) in enumerate(terms.items()):
-            style = TERM_STYLES[i % len(TERM_STYLES)]
-            name = literal(name.replace("_", " "))
+        for (name, values), style in zip(terms.items(), cycle(TERM_STYLES)):
+            name, linestyle = literal(name.replace("_", " ")), "-"
             if np.ndim(values) == 0:
-                name = f"{name}, at the end: {values:.3g}"
-                style = style | {"linestyle": "none"}
+                name, linestyle = f"{name}, at the end: {values:.3g}", "none"
             values = np.atleast_1d(values)
             self.lines_ += ax.plot(
                 # A training without iterations ends where it starts.
                 iterations[-len(values) :] if len(iterations) else [0],
                 values,
                 label=name,
+                linestyle=linestyle,
+                linewidth=1,
                 markersize=5,
                 markevery=[len(values) - 1],
                 clip_on=False,
@@ -177,7 +175,7 @@ class LossCurveDisplay(DisplayMixin):
         )
         ax.margins(y=0.08)
         ax.spines[["top", "right"]].set_visible(False)
-        return self._drawn_on(ax)
+        return self
 
     def frame(self):
         """Return the numbers of the curves.
@@ -189,7 +187,7 @@ class LossCurveDisplay(DisplayMixin):
             the terms whose curves are known. Terms that are known only at the end are
             in the attribute `terms`.
         """
-        pd = self._import_pandas()
+        pd = self._import("pandas", "frame")
         curves = self._curves()
         curves += [(k, v) for k, v in (self.terms or {}).items() if np.ndim(v) == 1]
         index = pd.RangeIndex(1, len(self.loss_curve) + 1, name="iteration")

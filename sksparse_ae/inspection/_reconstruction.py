@@ -7,12 +7,12 @@ from .._network.reading import dense
 from .._pipeline import LocatedAutoencoder
 from .._utils.image_shape import checked_image_shape
 from .._utils.options import count
-from ._display import DisplayMixin, feature_columns
-from ._drawing import (
+from ._display import (
     FIGURE_WIDTH,
+    DisplayMixin,
+    feature_columns,
     gap_between,
     montage,
-    new_axes_for_image,
     with_transparent_gaps,
 )
 
@@ -81,9 +81,7 @@ class ReconstructionDisplay(DisplayMixin):
     def errors(self):
         """`reconstructions` - `inputs`."""
         # Differences of unsigned integers would wrap around.
-        return np.asarray(self.reconstructions, np.float64) - np.asarray(
-            self.inputs, np.float64
-        )
+        return np.subtract(self.reconstructions, self.inputs, dtype=np.float64)
 
     @classmethod
     def from_estimator(
@@ -157,7 +155,7 @@ class ReconstructionDisplay(DisplayMixin):
         display : ReconstructionDisplay
             The display itself.
         """
-        plt = self._import_pyplot()
+        plt = self._import("matplotlib.pyplot", "plot")
         inputs, errors = np.asarray(self.inputs, np.float64), self.errors
         shape = checked_image_shape(self.image_shape, inputs.shape[1])
         low, high = inputs.min(), inputs.max()
@@ -173,10 +171,9 @@ class ReconstructionDisplay(DisplayMixin):
         picture = with_transparent_gaps(
             montage(np.concatenate([images, errors]), n_columns=len(inputs))
         )
-        if ax is None:
-            ax = new_axes_for_image(
-                plt, picture.shape, width=1.4 * FIGURE_WIDTH, margin=1.25
-            )
+        # The labels beside the images take 1.25 inches.
+        width, (n_rows, n_columns) = 1.4 * FIGURE_WIDTH, picture.shape[:2]
+        ax = self._axes(ax, width, (width - 1.25) * n_rows / n_columns)
         self.image_ = ax.imshow(picture)
         height, gap = shape[0], gap_between(*shape[:2])
         ax.set_yticks(
@@ -194,7 +191,7 @@ class ReconstructionDisplay(DisplayMixin):
                 scale, cax=bar, ticks=[-limit, 0, limit], format="%.2g"
             )
             colorbar.ax.tick_params(labelsize="small")
-        return self._drawn_on(ax)
+        return self
 
     def frame(self):
         """Return the numbers that are drawn.
@@ -205,7 +202,7 @@ class ReconstructionDisplay(DisplayMixin):
             One row per sample and feature: `sample` (its row in `X`), `feature`,
             `input`, `reconstruction` and `error`.
         """
-        pd = self._import_pandas()
+        pd = self._import("pandas", "frame")
         inputs = np.asarray(self.inputs)
         n_samples, n_features = inputs.shape
         names = feature_columns(self.feature_names, n_features)

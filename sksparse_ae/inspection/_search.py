@@ -5,9 +5,9 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.options import one_of
 from .._utils.search_results import score_names
-from ._display import DisplayMixin, check_option, named_columns
-from ._drawing import FIGURE_WIDTH, literal
+from ._display import FIGURE_WIDTH, DisplayMixin, literal, named_columns
 
 # Labels that are not just the name in `cv_results_` with blanks for underscores.
 LABELS = {
@@ -183,46 +183,41 @@ class SearchDisplay(DisplayMixin):
                 best_index = list(cv_results.index).index(best_index)
             # A parameter that a candidate lacks has become NaN in the DataFrame.
             cv_results = {
-                key: np.ma.array(
-                    cv_results[key].to_numpy(), mask=cv_results[key].isna()
-                )
-                for key in cv_results
+                key: np.ma.array(column.to_numpy(), mask=column.isna())
+                for key, column in cv_results.items()
             }
         scores = score_names(cv_results)
         if score is None and len(scores) == 1:
             (score,) = scores
-        check_option("score", score, scores)
-        columns = [
-            _parameter_column(cv_results[_parameter_key(cv_results, name)])
-            for name in (x, y)
-        ]
+        one_of("score", score, scores)
+        columns = [cv_results[_parameter_key(cv_results, name)] for name in (x, y)]
+        # Candidates of some grids in a list may lack a parameter.
+        pairs = {
+            i: pair
+            for i, pair in enumerate(zip(*columns, strict=True))
+            if not any(value is np.ma.masked for value in pair)
+        }
+        if not pairs:
+            raise ValueError(f"No candidate of the search has both {x!r} and {y!r}.")
         mean = np.asarray(cv_results[f"mean_test_{score}"], dtype=np.float64)
         std = np.asarray(cv_results[f"std_test_{score}"], dtype=np.float64)
-        # Candidates of some grids in a list may lack a parameter.
-        known = ~(np.ma.getmaskarray(columns[0]) | np.ma.getmaskarray(columns[1]))
-        if not known.any():
-            raise ValueError(f"No candidate of the search has both {x!r} and {y!r}.")
-        candidates = np.flatnonzero(known)
-        codes = [_codes(column.data[known])[1].tolist() for column in columns]
         # Earlier iterations of a halving search have scored fewer rows.
         iteration = np.asarray(cv_results.get("iter", np.zeros(len(mean))))
         worth = list(zip(iteration, np.nan_to_num(mean, nan=-np.inf), strict=True))
         best = {}
-        for i, pair in zip(candidates, zip(*codes, strict=True), strict=True):
-            if worth[i] > worth[best.setdefault(pair, i)]:
-                best[pair] = i
+        for i, pair in pairs.items():
+            key = tuple(map(_key, pair))
+            if worth[i] > worth[best.setdefault(key, i)]:
+                best[key] = i
         rows = list(best.values())
-        xs, ys = (_as_column([column.data[i] for i in rows]) for column in columns)
-        chosen = None
-        if best_index is not None and known[best_index]:
-            chosen = tuple(column.data[best_index] for column in columns)
+        xs, ys = zip(*(pairs[i] for i in rows), strict=True)
         display = cls(
-            xs,
-            ys,
+            _as_column(xs),
+            _as_column(ys),
             mean[rows],
             std=std[rows],
             names=(*_short_names(x, y), score),
-            chosen=chosen,
+            chosen=pairs.get(best_index),
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -251,17 +246,16 @@ class SearchDisplay(DisplayMixin):
         display : SearchDisplay
             The display itself.
         """
-        plt = self._import_pyplot()
-        if ax is None:
-            _, ax = plt.subplots(
-                figsize=(FIGURE_WIDTH, 0.8 * FIGURE_WIDTH), layout="constrained"
-            )
-        columns, column = _codes(self.x)
-        rows, row = _codes(self.y)
-        if len(columns) * len(rows) == len(self.scores):
-            self._plot_grid(ax, columns, column, rows, row, cmap, values_format)
+        ax = self._axes(ax, FIGURE_WIDTH, 0.8 * FIGURE_WIDTH)
+        x, y = _Axis(self.x), _Axis(self.y)
+        chosen = None
+        if self.chosen is not None:
+            chosen = x.place(self.chosen[0]), y.place(self.chosen[1])
+            chosen = None if None in chosen else chosen
+        if len(x.values) * len(y.values) == len(self.scores):
+            self._plot_grid(ax, x, y, chosen, cmap, values_format)
         else:
-            self._plot_points(ax, columns, column, rows, row, cmap)
+            self._plot_points(ax, x, y, chosen, cmap)
         x_label, y_label = map(_parameter_label, self.names[:2])
         ax.set(xlabel=x_label, ylabel=y_label)
         self.colorbar_ = None
@@ -269,62 +263,42 @@ class SearchDisplay(DisplayMixin):
             self.colorbar_ = ax.figure.colorbar(
                 self.mappable_, ax=ax, label=_label(self.names[2])
             )
-        return self._drawn_on(ax)
+        return self
 
-    def _plot_grid(self, ax, columns, column, rows, row, cmap, values_format):
-        grid = np.full((len(rows), len(columns)), np.nan)
-        grid[row, column] = self.scores
+    def _plot_grid(self, ax, x, y, chosen, cmap, values_format):
+        grid = np.full((len(y.values), len(x.values)), np.nan)
+        grid[y.places, x.places] = self.scores
         self.mappable_ = ax.imshow(grid, cmap=cmap, origin="lower", aspect="auto")
-        ax.set_xticks(range(len(columns)), [_short(value) for value in columns])
-        ax.set_yticks(range(len(rows)), [_short(value) for value in rows])
+        ax.set_xticks(range(len(x.values)), list(map(_short, x.values)))
+        ax.set_yticks(range(len(y.values)), list(map(_short, y.values)))
         if values_format is not None:
-            for i, j in zip(row, column, strict=True):
+            for i, j in zip(y.places, x.places, strict=True):
                 text = format(grid[i, j], values_format)
                 colour = _readable_on(self.mappable_, grid[i, j])
                 ax.text(j, i, text, ha="center", va="center", color=colour)
-        place = self._chosen_place(columns, rows)
-        if place is not None:
-            left, bottom = place[0] - 0.5, place[1] - 0.5
-            ax.plot(
-                [left, left + 1, left + 1, left, left],
-                [bottom, bottom, bottom + 1, bottom + 1, bottom],
-                color="#D55E00",
-                linewidth=3,
-                clip_on=False,
-            )
+        if chosen is not None:
+            frame = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) - 0.5
+            ax.plot(*(frame + chosen).T, color="#D55E00", linewidth=3, clip_on=False)
 
-    def _plot_points(self, ax, columns, column, rows, row, cmap):
-        chosen = self._chosen_place(columns, rows)
-        points, chosen_point = [], []
-        for i, (axis, values, places) in enumerate(
-            (("x", columns, column), ("y", rows, row))
-        ):
-            if all(map(_is_number, values)):
-                values = np.asarray(values)
-                points.append(values[places])
-                chosen_point.append(None if chosen is None else values[chosen[i]])
+    def _plot_points(self, ax, x, y, chosen, cmap):
+        positions = []
+        for name, axis in (("x", x), ("y", y)):
+            values = np.arange(len(axis.values))
+            if all(map(_is_number, axis.values)):
+                values = np.asarray(axis.values)
                 if values.min() > 0 and values.max() / values.min() > 10:
-                    ax.set(**{f"{axis}scale": "log"})
+                    ax.set(**{f"{name}scale": "log"})
             else:
-                points.append(places)
-                chosen_point.append(None if chosen is None else chosen[i])
-                ticks = {f"{axis}ticks": range(len(values))}
-                ax.set(**ticks, **{f"{axis}ticklabels": [_short(v) for v in values]})
+                labels = list(map(_short, axis.values))
+                ax.set(**{f"{name}ticks": values, f"{name}ticklabels": labels})
+            positions.append(values)
+        points = positions[0][x.places], positions[1][y.places]
         self.mappable_ = ax.scatter(
             *points, c=self.scores, cmap=cmap, s=40, edgecolors="0.3"
         )
         if chosen is not None:
-            ax.scatter(*chosen_point, s=130, facecolors="none", edgecolors="#D55E00")
-
-    def _chosen_place(self, columns, rows):
-        """Return the column and the row of the chosen pair, None if there is none."""
-        if self.chosen is None:
-            return None
-        place = tuple(
-            next((i for i, other in enumerate(values) if _same(value, other)), None)
-            for values, value in zip((columns, rows), self.chosen, strict=True)
-        )
-        return None if None in place else place
+            point = positions[0][chosen[0]], positions[1][chosen[1]]
+            ax.scatter(*point, s=130, facecolors="none", edgecolors="#D55E00")
 
     def frame(self):
         """Return the numbers that are drawn.
@@ -335,7 +309,7 @@ class SearchDisplay(DisplayMixin):
             One row per pair of values: the two parameters and the score, under their
             `names`, and then `std` if it is known.
         """
-        pd = self._import_pandas()
+        pd = self._import("pandas", "frame")
         values = self.x, self.y, self.scores
         columns = list(zip(self.names, values, strict=True))
         if self.std is not None:
@@ -376,39 +350,38 @@ def _is_number(value):
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _same(value, other):
-    """Return whether two values of a parameter, of any type, are the same."""
-    if _is_number(value) and _is_number(other):
-        return value == other or (value != value and other != other)
-    if value is other or type(value) is not type(other):
-        return value is other
-    if getattr(value, "shape", None) != getattr(other, "shape", None):
-        return False  # NumPy would broadcast one of them
-    try:
-        return bool(np.all(value == other))
-    except ValueError:  # lists that hold arrays
-        return False
+def _key(value):
+    """Return what tells a value of a parameter, of any type, from others in a dict.
 
-
-def _codes(values):
-    """Return the distinct values, and the position among them of each value.
-
-    Numbers come first, in ascending order. Other values, such as None or an optimizer,
-    follow in the order of their first occurrence.
+    Those that can be in no dict, such as lists and arrays, are told by their text.
     """
-    is_number = np.array([_is_number(value) for value in values])
-    numbers, codes_of_numbers = np.unique(
-        [value for value in values if _is_number(value)], return_inverse=True
-    )
-    other_values, codes = [], np.empty(len(values), dtype=int)
-    codes[is_number] = codes_of_numbers
-    for i in np.flatnonzero(~is_number):
-        places = (n for n, other in enumerate(other_values) if _same(values[i], other))
-        place = next(places, len(other_values))
-        if place == len(other_values):
-            other_values.append(values[i])
-        codes[i] = len(numbers) + place
-    return [*numbers, *other_values], codes
+    if _is_number(value):  # True is not 1, and NaN is one value
+        return (0, value) if value == value else (1,)
+    try:
+        hash(value)
+    except TypeError:
+        value = type(value), str(value)
+    return 2, value
+
+
+class _Axis:
+    """The distinct values of a parameter, and the place among them of each value.
+
+    Numbers come first, in ascending order, NaN last of them. Other values, such as None
+    or an optimizer, follow in the order of their first occurrence.
+    """
+
+    def __init__(self, values):
+        keys = [_key(value) for value in values]
+        distinct = dict(zip(keys, values, strict=True))
+        order = sorted(distinct, key=lambda key: key if key[0] == 0 else key[:1])
+        self.values = [distinct[key] for key in order]
+        self._place_of = {key: place for place, key in enumerate(order)}
+        self.places = [self._place_of[key] for key in keys]
+
+    def place(self, value):
+        """Return the place of a value, None if it is not among them."""
+        return self._place_of.get(_key(value))
 
 
 def _as_column(values):
@@ -416,12 +389,6 @@ def _as_column(values):
     if all(map(_is_number, values)):
         return np.asarray(values)
     return np.fromiter(values, dtype=object, count=len(values))
-
-
-def _parameter_column(values):
-    """Return the values of a parameter as a masked array."""
-    is_array = isinstance(values, np.ndarray)
-    return np.ma.asarray(values if is_array else _as_column(values))
 
 
 def _short(value):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from _helpers import NGS_EXERCISE
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -22,14 +23,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning"
 )
 
-
-NGS_EXERCISE = {
-    "n_components": 25,
-    "rho": 0.01,
-    "beta": 3.0,
-    "weight_decay": 1e-4,
-    "output_activation": "sigmoid",
-}
 
 FEATURES = Coordinates.of_features("sigmoid")
 

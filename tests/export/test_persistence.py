@@ -73,22 +73,20 @@ def test_a_fitted_transformer_is_used_in_a_fresh_process_without_tensorflow(
 ):
     pipeline = make_pipeline(StandardScaler(with_std=False), fitted)
     pipeline[0].fit(digits)
-    for name, estimator in (("alone", fitted), ("pipeline", pipeline)):
-        joblib.dump(estimator, tmp_path / name)
-        np.save(tmp_path / "X.npy", digits)
-        in_fresh_process(
-            "import sys, joblib, numpy as np\n"
-            "estimator = joblib.load(sys.argv[1])\n"
-            "X = np.load(sys.argv[2])\n"
-            "codes = estimator.transform(X)\n"
-            "estimator.inverse_transform(codes)\n"
-            "estimator.score(X)\n"
-            "np.save(sys.argv[3], codes)\n" + NO_TENSORFLOW,
-            tmp_path / name,
-            tmp_path / "X.npy",
-            tmp_path / "codes.npy",
-        )
-        assert_array_equal(np.load(tmp_path / "codes.npy"), estimator.transform(digits))
+    joblib.dump(([fitted, pipeline], digits), tmp_path / "fitted")
+    in_fresh_process(
+        "import sys, joblib, numpy as np\n"
+        "estimators, X = joblib.load(sys.argv[1])\n"
+        "codes = [estimator.transform(X) for estimator in estimators]\n"
+        "for estimator, found in zip(estimators, codes):\n"
+        "    estimator.inverse_transform(found)\n"
+        "    estimator.score(X)\n"
+        "np.save(sys.argv[2], codes)\n" + NO_TENSORFLOW,
+        tmp_path / "fitted",
+        tmp_path / "codes.npy",
+    )
+    expected = [estimator.transform(digits) for estimator in (fitted, pipeline)]
+    assert_array_equal(np.load(tmp_path / "codes.npy"), expected)
 
 
 def test_every_method_but_training_and_to_keras_works_without_tensorflow(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
+from _helpers import assert_same_fit
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -71,15 +72,6 @@ def few(**settings):
     return SparseAutoencoderTransformer(
         **{"n_components": 5, "max_iter": 4, "random_state": 0, **settings}
     )
-
-
-def assert_same_fit(one, other):
-    for a, b in zip(
-        one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True
-    ):
-        assert_array_equal(a, b)
-    assert one.loss_curve_ == other.loss_curve_
-    assert one.objective_ == other.objective_
 
 
 @pytest.fixture(scope="module")

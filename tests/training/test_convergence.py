@@ -179,11 +179,17 @@ def test_averaged_weights_lie_below_the_steps():
 # ------------------------------------------------------------------------ in a stream
 
 
-@pytest.mark.parametrize("size", [100, 500, 1797])
-def test_passes_of_partial_fit_end_where_fit_ends(size):
+@pytest.fixture(scope="module")
+def shuffled():
+    """All digits in random order, and the objective of a fit of eight epochs."""
     X = load_digits().data[np.random.RandomState(1).permutation(1797)]
-    whole = objective(X, max_iter=8)
-    stream = SparseAutoencoderTransformer(random_state=0)
+    return X, objective(X, n_components=100, max_iter=8)
+
+
+@pytest.mark.parametrize("size", [100, 500, 1797])
+def test_passes_of_partial_fit_end_where_fit_ends(shuffled, size):
+    X, whole = shuffled
+    stream = SparseAutoencoderTransformer(100, random_state=0)
     for _ in range(8):
         for start in range(0, len(X), size):
             stream.partial_fit(X[start : start + size])

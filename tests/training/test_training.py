@@ -5,6 +5,7 @@ import copy
 import keras
 import numpy as np
 import pytest
+from _helpers import NGS_EXERCISE
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -26,15 +27,6 @@ from sksparse_ae._utils.threads import single_blas_thread
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning"
 )
-
-NGS_EXERCISE = {
-    "n_components": 25,
-    "rho": 0.01,
-    "beta": 3.0,
-    "weight_decay": 1e-4,
-    "output_activation": "sigmoid",
-}
-
 
 FEATURES = Coordinates.of_features("sigmoid")
 
@@ -151,9 +143,6 @@ def test_same_random_state_gives_the_same_bits(digits, no_convergence_warning):
     )
     assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-
-
-# ---------------------------------------------------------------- compiled only once
 
 
 # ------------------------------------------------------------- continued trainings
