@@ -12,6 +12,7 @@ from .._network.coordinates import Coordinates
 from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
 from .._objective.objective import Coefficients, Losses
+from .._objective.penalties import weight_penalty
 from .network import Network
 from .optimizers import OptimizerSpec, unit_axes
 from .programs import (
@@ -439,8 +440,7 @@ class MiniBatchEngine:
         # therefore computed once in an epoch.
         W1, _, W2, _ = weights
         kernels = W1, self._coordinates.decoder_kernel(W2)
-        objective = self.program.network.objective
-        decay = objective.decay(kernels, self._coefficients[number], np)
+        decay = weight_penalty(kernels, self._coefficients[number].weight_decay, np)
         return Losses(*map(float, [*means, decay]))
 
     def weights(self, number: int = 0) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from keras import ops
 
 from .._network.problem import Architecture
 from .._objective.objective import Coefficients, DataTerms
+from .._objective.penalties import weight_penalty
 
 
 class _Layer(keras.layers.Layer):
@@ -141,4 +142,4 @@ class Network:
         """Return the weight-decay term."""
         decoder = self.decoder.kernel
         kernels = self.encoder.kernel, decoder if spread is None else spread * decoder
-        return self.objective.decay(kernels, coefficients, ops)
+        return weight_penalty(kernels, coefficients.weight_decay, ops)

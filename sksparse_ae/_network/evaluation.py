@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._objective.objective import Losses
+from .._objective.penalties import weight_penalty
 from .autoencoder import Parameters
 from .problem import Problem
 from .reading import Rows, dense, row_chunks
@@ -36,7 +37,8 @@ def evaluate(
     ``on_codes`` is shown the codes of each chunk of rows.
     """
     n_samples, n_components = X.shape[0], parameters.b1.shape[0]
-    objective, scaling = problem.architecture.objective, problem.scaling
+    architecture, coefficients, scaling = problem
+    objective = architecture.objective
     loss, penalty = objective.loss, objective.penalty
     reconstruction, error, total = 0.0, 0.0, np.zeros(n_components)
     for rows in row_chunks(X, n_components):
@@ -60,9 +62,9 @@ def evaluate(
     W1, _, W2, _ = scaling.unfold(parameters.arrays)
     terms = Losses(
         reconstruction=float(reconstruction / n_samples),
-        sparsity=float(penalty.value(statistic, problem.coefficients, np)),
+        sparsity=float(penalty.value(statistic, coefficients, np)),
         squared_error=float(error / n_samples),
-        weight_decay=float(objective.decay((W1, W2), problem.coefficients, np)),
+        weight_decay=float(weight_penalty((W1, W2), coefficients.weight_decay, np)),
     )
     return Evaluation(terms, statistic)
 

@@ -8,11 +8,11 @@ import numpy as np
 class Loss(Protocol):
     """What a loss has to offer; ``LOSSES`` holds one instance of each."""
 
-    interval: tuple[float, float]  # of the data that the loss takes
-    output_activation: str | None  # the only one that it goes with; None for any
+    interval: tuple[float, float] = -np.inf, np.inf  # of the data that the loss takes
+    output_activation: str | None = None  # the only one that it goes with; None for any
     # Whether ``output`` is what the output's activation is applied to, as logits are.
     # Otherwise it is the reconstruction.
-    takes_inputs: bool
+    takes_inputs: bool = False
 
     def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
         """Return the loss of each row of ``X``, (n_samples, n_features)."""
@@ -33,10 +33,6 @@ class Loss(Protocol):
 
 class SquaredError(Loss):
     """Half the squared norm of the error."""
-
-    interval = -np.inf, np.inf
-    output_activation = None
-    takes_inputs = False
 
     def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
         return 0.5 * _sum_of_features(xp.square(output - X), xp)

@@ -1,11 +1,11 @@
 """The objective: a loss, a penalty on activations, and weight decay, as one value."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .activations import ACTIVATIONS
 from .losses import LOSSES
-from .penalties import PENALTIES, straight_through, weight_penalty
+from .penalties import PENALTIES, straight_through
 
 
 class Coefficients(NamedTuple):
@@ -112,7 +112,3 @@ class Objective:
         """Return the statistic of rows whose weights add up to one."""
         mean = self.sum_over_rows(codes, row_weights, xp)
         return self.penalty.statistic(mean, self.activation)
-
-    def decay(self, kernels: Iterable[Any], coefficients: Coefficients, xp: Any) -> Any:
-        """Return the weight-decay term."""
-        return weight_penalty(kernels, coefficients.weight_decay, xp)
