@@ -141,7 +141,10 @@ def run_together(
 
 
 class TogetherBackend(ParallelBackendBase):
-    """A backend of joblib that has ``n_fits`` calls under way: see ``run_together``."""
+    """A backend of joblib that has ``n_fits`` calls under way: see ``run_together``.
+
+    Each Parallel gets one of its own, as it holds what was submitted.
+    """
 
     supports_retrieve_callback = True
     supports_sharedmem = True
@@ -150,33 +153,18 @@ class TogetherBackend(ParallelBackendBase):
     def __init__(self, n_fits: int, **settings: Any) -> None:
         super().__init__(**settings)
         self._n_fits = n_fits
+        self._submitted: Any = None  # the calls of one Parallel, with their callbacks
 
     def effective_n_jobs(self, n_jobs: int) -> int:
         """Return half the calls at once: joblib submits two for each job."""
         return -(-self._n_fits // 2)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
-        """Give each Parallel a backend of its own, as it holds what was submitted."""
-        raise FallbackToBackend(
-            _TurnsBackend(self._n_fits, nesting_level=self.nesting_level)
-        )
-
-    def submit(self, func: Callable, callback: Any = None) -> None:
-        """Refuse: ``configure`` has put another backend in place."""
-        raise NotImplementedError
-
-    apply_async = submit
-
-
-class _TurnsBackend(TogetherBackend):
-    """The backend of one Parallel."""
-
-    def __init__(self, n_fits: int, **settings: Any) -> None:
-        super().__init__(n_fits, **settings)
-        self._submitted: list[tuple[Callable, Callable]] = []
-
-    def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
-        """Return the number of jobs."""
+        """Return the number of jobs, unless a Parallel is to get its own backend."""
+        if self._submitted is None:
+            own = TogetherBackend(self._n_fits, nesting_level=self.nesting_level)
+            own._submitted = []
+            raise FallbackToBackend(own)
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 
