@@ -28,7 +28,7 @@ from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
 from .callbacks import IterationTasks
 from .checkpoint import Checkpoint, fingerprint
-from .executor import suspended
+from .executor import installed
 from .loop import Course, run
 from .monitor import HeldOut, Monitor, Progress, Weights
 from .plan import Continuation, EarlierFit, Plan
@@ -126,7 +126,8 @@ def minimize(
     if plan.earlier:
         monitor.begin_with(plan.weights)
     keeps_state = plan.minibatches and (plan.partial or estimator.warm_start)
-    with contextlib.closing(monitor), suspended() as executor:
+    # A fit within this one, by a callback perhaps, must not wait for others.
+    with contextlib.closing(monitor), installed(None) as executor:
         if executor is not None and _is_shareable(plan, estimator, monitor, checkpoint):
             weights, converged = executor.train(plan, monitor)
             engine = None
