@@ -4,7 +4,6 @@ import contextvars
 import math
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
 
 import numpy as np
 
@@ -32,18 +31,16 @@ def train_all(tasks: list[Task]) -> None:
             _train(group)  # in this thread, which gets Ctrl-C itself
         return
     running: set[threading.Event] = set()
-    device, lock = current_device(), threading.Lock()
+    device = current_device()
 
     def train(group: list[Task]) -> None:
         stop = threading.Event()
-        with lock:
-            running.add(stop)
+        running.add(stop)
         try:
             with np.errstate(all="ignore"), on_device(device):
                 _train(group, stop)
         finally:
-            with lock:
-                running.discard(stop)
+            running.discard(stop)
 
     with ThreadPoolExecutor(n_trainers) as trainers:
         futures = []
@@ -51,18 +48,17 @@ def train_all(tasks: list[Task]) -> None:
             for group in groups:
                 context = contextvars.copy_context()
                 futures.append(trainers.submit(context.run, train, group))
-            while _wait_for(futures, running, lock):
+            while _wait_for(futures, running):
                 pass
         finally:
             # Where anything else ends the wait, Ctrl-C again perhaps, nothing goes on.
             for future in futures:
                 future.cancel()
-            with lock:
-                for stop in running:
-                    stop.set()
+            for stop in running.copy():
+                stop.set()
 
 
-def _wait_for(futures: list[Future], running: set[threading.Event], lock: Any) -> bool:
+def _wait_for(futures: list[Future], running: set[threading.Event]) -> bool:
     """Wait; where Ctrl-C comes, end what is running. Say whether to wait on."""
     try:
         # In short waits: only between two of them does an interrupt reach a thread that
@@ -70,9 +66,8 @@ def _wait_for(futures: list[Future], running: set[threading.Event], lock: Any) -
         while wait(futures, timeout=0.1).not_done:
             pass
     except KeyboardInterrupt:
-        with lock:
-            for stop in running:
-                stop.set()
+        for stop in running.copy():
+            stop.set()
         return True
     return False
 
@@ -98,14 +93,12 @@ def n_at_once(groups: list[list[Task]]) -> int:
     """
     if n_threads() == 1:
         return 1
-    largest = max(map(_held_bytes, groups))
+    largest = 0
+    for group in groups:  # bytes of its rows, weights, averages and moments in Adam
+        minibatches = group[0].training.plan.minibatches
+        n_weights = sum(values.size for values in minibatches.state.weights)
+        n_values = math.prod(minibatches.X.shape) + 4 * len(group) * n_weights
+        largest = max(largest, 4 * n_values)
     limit = min(max(reading.BLOCK_BYTES // largest, 1), AT_ONCE)
     n_rounds = -(-len(groups) // limit)
     return -(-len(groups) // n_rounds)
-
-
-def _held_bytes(group: list[Task]) -> int:
-    """Return the bytes of a group's rows, weights, averages and moments in Adam."""
-    minibatches = group[0].training.plan.minibatches
-    n_weights = sum(values.size for values in minibatches.state.weights)
-    return 4 * (math.prod(minibatches.X.shape) + 4 * len(group) * n_weights)
