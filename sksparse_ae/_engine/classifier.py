@@ -44,10 +44,11 @@ class StackObjective(NamedTuple):
     decays: list[Any]  # of each layer: coefficient of half the sum of squared weights
 
 
-class StackNetwork:
-    """Encoders and a linear last layer, and the objective of their classification."""
+class StackProgram(Program):
+    """Encoders and a linear last layer, Adam, and the epoch over them."""
 
-    def __init__(self, architecture: StackArchitecture) -> None:
+    def __init__(self, architecture: StackArchitecture, batch_size: int) -> None:
+        self.batch_size, self._n_features = batch_size, architecture.n_features
         # Every layer gets a name and starts at zeros. Keras then neither counts it nor
         # draws from its random state.
         dense = functools.partial(
@@ -68,7 +69,9 @@ class StackNetwork:
         for layer in self.layers:
             layer.build((None, n_inputs))
             n_inputs = layer.units
-        self.variables = [v for layer in self.layers for v in layer.trainable_variables]
+        weights = [v for layer in self.layers for v in layer.trainable_variables]
+        spec, _ = OptimizerSpec.from_solver("adam")
+        super().__init__(weights, spec.build_for(weights))
 
     def cross_entropy(
         self, X: Any, targets: Any, row_weights: Any, objective: StackObjective
@@ -97,17 +100,6 @@ class StackNetwork:
             for layer, decay in zip(self.layers, objective.decays, strict=True)
         )
 
-
-class StackProgram(Program):
-    """A network, Adam, and the epoch over them."""
-
-    def __init__(self, architecture: StackArchitecture, batch_size: int) -> None:
-        self.batch_size, self._n_features = batch_size, architecture.n_features
-        self.network = StackNetwork(architecture)
-        spec, _ = OptimizerSpec.from_solver("adam")
-        weights = self.network.variables
-        super().__init__(weights, spec.build_for(weights))
-
     def at(self, weights: list[np.ndarray]) -> keras.StatelessScope:
         """Return a context in which the network has these weights, layer by layer."""
         values = zip(self.weights, weights, strict=True)
@@ -132,10 +124,8 @@ class StackProgram(Program):
             n_valid = tf.cast(n_valid, rows.dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                loss = self.network.cross_entropy(
-                    X, targets, weights[:, 0] * is_row, objective
-                )
-                value = loss / n_valid + self.network.decay(objective)
+                loss = self.cross_entropy(X, targets, weights[:, 0] * is_row, objective)
+                value = loss / n_valid + self.decay(objective)
             self.optimizer.apply(tape.gradient(value, variables), self.weights)
             return number + 1, total + loss
 
@@ -191,7 +181,7 @@ class StackEngine:
             [_tensors(pair) for pair in objective.maps],
             list(_tensors(objective.decays)),
         )
-        n_outputs = sum(layer.units for layer in self._program.network.layers)
+        n_outputs = sum(layer.units for layer in self._program.layers)
         n_steps = max_iter * self._n_samples / batch_size
         chunk = tf.zeros([self._stream.chunk_rows, n_columns])
         self._graph = self._program.graph(
@@ -211,7 +201,7 @@ class StackEngine:
             (loss,) = self._run.call(self._graph, *arguments)
             total += float(loss)
         with self._program.at(self.weights()):
-            decay = float(self._program.network.decay(self._objective))
+            decay = float(self._program.decay(self._objective))
         return [Losses(total / self._n_samples, 0.0, np.nan, decay)]
 
     def rate_now(self, rate: float) -> float:
@@ -230,11 +220,11 @@ class StackEngine:
     ) -> Callable[[list[np.ndarray]], float]:
         """Return a function from weights to the mean cross-entropy of other rows."""
         X, targets, row_weights = _tensors(rows)
-        network = self._program.network
+        program, objective = self._program, self._objective
 
         def mean_cross_entropy(weights: list[np.ndarray]) -> float:
-            with self._program.at(weights):
-                loss = network.cross_entropy(X, targets, row_weights, self._objective)
+            with program.at(weights):
+                loss = program.cross_entropy(X, targets, row_weights, objective)
             return float(loss) / X.shape[0]
 
         return mean_cross_entropy
