@@ -23,6 +23,7 @@ from .programs import (
     values_of,
     worth_compiling,
 )
+from .state import Engine
 from .streams import EpochStream
 
 
@@ -148,15 +149,13 @@ def _tensors(arrays: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(tf.constant(array, dtype=tf.float32) for array in arrays)
 
 
-class StackEngine:
+class StackEngine(Engine):
     """One training of a stack, epoch by epoch.
 
     ``rows`` are inputs (n_samples, n_features), targets (n_samples, n_outputs), and
     weights (n_samples,) with a mean of 1. ``weights``, the kernel and the bias of every
     layer, are those to start from. ``rng`` gives the order of the rows.
     """
-
-    end = None
 
     def __init__(
         self,
@@ -204,16 +203,9 @@ class StackEngine:
             decay = float(self._program.decay(self._objective))
         return [Losses(total / self._n_samples, 0.0, np.nan, decay)]
 
-    def rate_now(self, rate: float) -> float:
-        """Return the rate, which does not fall within an epoch."""
-        return rate
-
     def weights(self, number: int = 0) -> list[np.ndarray]:
         """Return copies of the kernel and the bias of every layer."""
         return values_of(self._run.weights)
-
-    def finish(self) -> None:
-        """Do nothing: Adam has nothing to finish."""
 
     def watching(
         self, rows: tuple[np.ndarray, ...]

@@ -24,7 +24,7 @@ from .programs import (
     values_of,
     worth_compiling,
 )
-from .state import State
+from .state import Engine, State
 from .streams import EpochStream
 
 # The averaged weights are those of about the last tenth of the steps.
@@ -321,15 +321,12 @@ def joint_program(
     return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
 
 
-class MiniBatchEngine:
+class MiniBatchEngine(Engine):
     """One training, or several side by side that take the same batches.
 
     The trainings differ in coefficients, ``falls`` and ``state`` alone. Several are
     trained by Adam.
     """
-
-    # It ends when its epochs do, for no reason of its own.
-    end = None
 
     def __init__(self, trainings: list[MiniBatches]) -> None:
         first, n_models = trainings[0], len(trainings)

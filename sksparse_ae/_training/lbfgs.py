@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
+from .._engine.state import End, Engine
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
-from .loop import End
 from .monitor import Weights
 
 # Steps, with the changes of the gradient, that the Hessian is estimated from. On digits
@@ -59,7 +59,7 @@ def _lowest_of_cubic(one: Trial, other: Trial) -> float:
     return length if 0.1 <= share <= 0.9 else middle
 
 
-class LBFGS:
+class LBFGS(Engine):
     """A minimisation whose epochs are iterations of L-BFGS.
 
     The two-loop recursion, the starting step and the line search are algorithms 7.4,
@@ -78,7 +78,6 @@ class LBFGS:
         self._objective, self._program, self._tol = objective, objective.program, tol
         self._point = self._program.flatten(weights).astype(np.float64)
         self._stop: threading.Event | None = None
-        self.end: End | None = None
         start = self._trial(0.0, np.zeros_like(self._point))
         self._losses, self._gradient = start.losses, start.gradient
         with np.errstate(over="ignore"):
@@ -210,9 +209,6 @@ class LBFGS:
     def weights(self, number: int = 0) -> Weights:
         """Return W1, b1, W2, b2 in the training's units."""
         return self._program.split(self._point)
-
-    def finish(self) -> None:
-        """Do nothing: the weights are what they are."""
 
     def state(self) -> dict:
         """Return what ``restore`` continues from, to the bit."""

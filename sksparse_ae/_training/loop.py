@@ -1,15 +1,15 @@
 """The loop over the epochs of a training, or of several side by side.
 
-It knows no TensorFlow. An engine takes the steps; see ``Engine`` for what it offers.
+It knows no TensorFlow. An Engine takes the steps.
 """
 
 import threading
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
+from .._engine.state import Engine
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .checkpoint import Checkpoint
@@ -19,40 +19,6 @@ from .revival import Reviver
 
 # The weights to return to, should an epoch be lost, are kept at each so many epochs.
 SAFE_EPOCHS = 10
-
-
-class End(NamedTuple):
-    """Why a minimisation ended by itself: what failed, or nothing."""
-
-    failure: str | None = None
-
-
-class Engine(Protocol):
-    """What takes the steps of one model, or of several side by side.
-
-    A Course that trains alone calls further methods, which not every engine has.
-    ``rate_now(rate)`` returns what a rate has fallen to within the epochs. ``state()``,
-    a tree of arrays and numbers, and ``restore(state)`` serve a checkpoint, and a rate
-    that may return to earlier weights. ``replace_units`` serves a Reviver.
-    """
-
-    @property
-    def end(self) -> End | None:
-        """Why a minimisation has ended by itself; None before."""
-
-    def epoch(
-        self, rates: list, stop: threading.Event | None = None
-    ) -> Sequence[Losses | None]:
-        """Take an epoch at the rate of each model; KeyboardInterrupt once told to.
-
-        The losses of a model that has found no step to take are None.
-        """
-
-    def weights(self, number: int = 0) -> Weights:
-        """Return the weights of a model."""
-
-    def finish(self) -> None:
-        """Do what is due after the last epoch."""
 
 
 class Course:
