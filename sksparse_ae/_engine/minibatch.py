@@ -16,7 +16,6 @@ from .._objective.penalties import weight_penalty
 from .network import Network
 from .optimizers import OptimizerSpec, unit_axes
 from .programs import (
-    Graph,
     Program,
     Run,
     even_batches,
@@ -160,32 +159,6 @@ class MiniBatchProgram(Program):
 
         return unit_axes(self._optimizer_spec, variables_of)
 
-    def epoch_graph(
-        self, chunk_rows: int, *, has_spread: bool, compiled: bool
-    ) -> Graph:
-        """Return ``epoch`` for chunks of so many rows as a graph, compiled or not."""
-        architecture = self.network.architecture
-        spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
-        scalar, per_model = spec([]), spec(self._models)
-        per_unit = spec([*self._models, 1] if self._models else [])
-        per_feature = spec([architecture.n_features])
-        pace = Pace(
-            rate=per_model if self._optimizer_spec.takes_rate else None,
-            falls=per_model,
-            n_batches=scalar,
-            share=scalar,
-            spread=per_feature if has_spread else None,
-        )
-        return self.graph(
-            self.epoch,
-            spec([chunk_rows, architecture.n_features]),
-            tf.TensorSpec([], tf.int32),
-            per_feature,
-            Coefficients(per_unit, per_model, per_model),
-            pace,
-            compiled=compiled,
-        )
-
     def epoch(
         self,
         data: Any,
@@ -294,31 +267,22 @@ class MiniBatchProgram(Program):
             mean.assign_add(tf.minimum(share, 1.0) * (variable.value - mean))
 
 
-# Each program has variables for its weights and for what the optimizer keeps of them.
-# So only the latest 16 of one model are kept, and the latest 2 of several.
-@latest_programs(16)
-def minibatch_program(
+def _program(
     architecture: Architecture,
     optimizer: OptimizerSpec,
     batch_size: int,
     follows: bool,
     chunk_rows: int,
+    n_models: int | None = None,
 ) -> MiniBatchProgram:
     """Return the program for chunks of ``chunk_rows``."""
-    return MiniBatchProgram(architecture, optimizer, batch_size, follows)
-
-
-@latest_programs(2)
-def joint_program(
-    architecture: Architecture,
-    optimizer: OptimizerSpec,
-    batch_size: int,
-    follows: bool,
-    chunk_rows: int,
-    n_models: int,
-) -> MiniBatchProgram:
-    """Return the program of several models."""
     return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
+
+
+# Each program has variables for its weights and for what the optimizer keeps of them.
+# So only the latest 16 of one model are kept, and the latest 2 of several.
+minibatch_program = latest_programs(16)(_program)
+joint_program = latest_programs(2)(_program)
 
 
 class MiniBatchEngine(Engine):
@@ -351,16 +315,10 @@ class MiniBatchEngine(Engine):
             self.program = joint_program(*key, n_models)
         else:
             self.program = minibatch_program(*key)
-        longest = max(trainings, key=lambda training: training.max_iter)
-        self._graph = self.program.epoch_graph(
-            self._stream.chunk_rows,
-            has_spread=self._coordinates.spread is not None,
-            compiled=longest.is_worth_compiling(n_models),
-        )
         constant = functools.partial(tf.constant, dtype=tf.float32)
         # Only a linear output has other coordinates than features, and then it is 0.
         offset = first.problem.scaling.reconstruction_offset
-        self._offset = constant(offset[: first.architecture.n_features])
+        offset = constant(offset[: first.architecture.n_features])
         self._coefficients = [training.problem.coefficients for training in trainings]
         coefficients = self._coefficients[0]
         self._falls: Any = first.falls
@@ -368,8 +326,20 @@ class MiniBatchEngine(Engine):
             coefficients = Coefficients(*np.transpose(self._coefficients))
             coefficients = coefficients._replace(rho=coefficients.rho[:, None])
             self._falls = [training.falls for training in trainings]
-        self._tensors = Coefficients(*map(constant, coefficients))
+        self._tensors = offset, Coefficients(*map(constant, coefficients))
         self.n_batches = first.state.n_batches  # in rows over the batch size
+        longest = max(trainings, key=lambda training: training.max_iter)
+        spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
+        self._graph = self.program.graph(
+            self.program.epoch,
+            spec([self._stream.chunk_rows, first.architecture.n_features]),
+            tf.TensorSpec([], tf.int32),
+            *tf.nest.map_structure(
+                lambda tensor: None if tensor is None else spec(tensor.shape),
+                (*self._tensors, self._pace([0.0] * n_models)),
+            ),
+            compiled=longest.is_worth_compiling(n_models),
+        )
         self._run = self._begun([training.state for training in trainings])
         if self._has_models:
             self._run.set_learning_rate(1.0)
@@ -394,6 +364,16 @@ class MiniBatchEngine(Engine):
         """Return what a rate, that of the only training, has fallen to."""
         return float(rate / np.sqrt(1 + self._falls * self.n_batches))
 
+    def _pace(self, rates: list[float] | list[None]) -> Pace:
+        """Return the Pace of the rows to come, as tensors."""
+        training = self._training
+        rate: Any = rates if self._has_models else rates[0]
+        if not training.optimizer.takes_rate:
+            rate = None
+        spread = self._coordinates.spread
+        pace = Pace(rate, self._falls, self.n_batches, training.share, spread)
+        return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
+
     def epoch(
         self, rates: list[float] | list[None], stop: Event | None = None
     ) -> list[Losses]:
@@ -403,20 +383,13 @@ class MiniBatchEngine(Engine):
         the end. If ``stop`` is set, KeyboardInterrupt is raised before the next chunk
         of rows.
         """
-        constant = functools.partial(tf.constant, dtype=tf.float32)
-        rate: Any = rates if self._has_models else rates[0]
-        if not self._training.optimizer.takes_rate:
-            rate = None
-        share, spread = self._training.share, self._coordinates.spread
         total = 0.0
         for data, n_rows in self._stream:
             if stop is not None and stop.is_set():
                 raise KeyboardInterrupt
-            pace = Pace(rate, self._falls, self.n_batches, share, spread)
-            pace = Pace(*(None if value is None else constant(value) for value in pace))
             n_valid = tf.constant(n_rows, dtype=tf.int32)
             (terms,) = self._run.call(
-                self._graph, data, n_valid, self._offset, self._tensors, pace
+                self._graph, data, n_valid, *self._tensors, self._pace(rates)
             )
             total += terms.numpy().astype(np.float64)
             self.n_batches += n_rows / self._training.batch_size
