@@ -180,14 +180,7 @@ def _warning_about_units(
 def _advice(state: str, estimator: Any, scaling: Scaling, sample: np.ndarray) -> str:
     """Say what to change if most of the inactive units are in ``state``."""
     weight_decay, beta = estimator.weight_decay_, estimator.beta_
-    limit = weight_decay_limit(
-        sample,
-        scaling.reconstruction_offset,
-        estimator.rho,
-        estimator.activation,
-        estimator.output_activation,
-        estimator.loss,
-    )
+    limit = weight_decay_limit(sample, scaling, estimator)
     unscaled = not (scaling.linear_output and estimator.scale == "auto")
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
@@ -252,14 +245,7 @@ def _alternatives(changes: list[str]) -> str:
     return ", or ".join([first, *(c[0].lower() + c[1:] for c in others)]) + "."
 
 
-def weight_decay_limit(
-    sample: np.ndarray,
-    mean: np.ndarray,
-    rho: float,
-    activation: str,
-    output_activation: str,
-    loss: str,
-) -> float:
+def weight_decay_limit(sample: np.ndarray, scaling: Scaling, estimator: Any) -> float:
     """Return the weight decay above which weak units vanish.
 
     Near a unit that is constant at rho and has no weights, w1 and w2, the objective is
@@ -271,12 +257,13 @@ def weight_decay_limit(
     out of 0 if lambda is below f' times the largest singular value of G C. It is the
     limit of the first unit; later ones find less of C to explain.
 
-    The sample holds rows less their mean, and ``mean`` is that of what the output
-    reconstructs, both in the units of the training.
+    The sample holds rows less their mean, in the units of the training.
     """
-    unit = ACTIVATIONS[activation]
-    unit_slope = unit.slope(unit.value_at(rho))
-    output_slope = output_slopes(mean, output_activation, loss)
+    unit = ACTIVATIONS[estimator.activation]
+    unit_slope = unit.slope(unit.value_at(estimator.rho))
+    output_slope = output_slopes(
+        scaling.reconstruction_offset, estimator.output_activation, estimator.loss
+    )
     # The largest singular value, by power iteration: 1 % is more than is needed.
     gain, direction = 0.0, np.sqrt(np.square(sample).mean(axis=0))
     for _ in range(30):

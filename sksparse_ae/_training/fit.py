@@ -20,7 +20,6 @@ from sklearn.utils import Bunch
 from .._engine.startup import starting_tensorflow
 from .._network.blocks import Blocks
 from .._network.evaluation import evaluate, fitted_attributes
-from .._network.initialization import standardized_sample
 from .._network.reading import Rows, is_streamed
 from .._network.scaling import Moments, Scaling
 from .._network.statistics import explained_share
@@ -134,7 +133,8 @@ def minimize(
         else:
             reviver = None
             if estimator.revive and plan.minibatches and not plan.partial:
-                reviver = _reviver(plan)
+                # With a copy, a training is as without where nothing is revived.
+                reviver = Reviver(plan.X, plan.problem, copy.deepcopy(plan.rng))
             course, engine = train(plan, monitor, reviver, checkpoint, estimator.tol)
             weights, converged = course.weights, course.converged
     continuation = None
@@ -232,20 +232,6 @@ def _continuation(
 
 def _in_float32(array: np.ndarray | None) -> np.ndarray | None:
     return None if array is None else array.astype(np.float32)
-
-
-def _reviver(plan: Plan) -> Reviver:
-    # A copy, so that the training is the same as without where nothing is revived.
-    rng = copy.deepcopy(plan.rng)
-    architecture, coefficients, scaling = plan.problem
-    return Reviver(
-        standardized_sample(plan.X, scaling, rng),
-        scaling.reconstruction_offset,
-        coefficients.rho,
-        architecture.activation,
-        architecture.output_activation,
-        rng,
-    )
 
 
 def attributes_of(plan: Plan, weights: Weights) -> dict:

@@ -286,7 +286,11 @@ def test_a_unit_grows_out_of_rho_below_the_limit_of_weight_decay_alone(
     X = 0.5 + 0.04 * rng.normal(size=(500, 3)) @ rng.normal(size=(3, 6))
     X = X.clip(0, 1)
     mean, rho = X.mean(axis=0), 0.3
-    limit = weight_decay_limit(X - mean, mean, rho, activation, output_activation, loss)
+    estimator = SparseAutoencoderTransformer(
+        rho=rho, activation=activation, output_activation=output_activation, loss=loss
+    )
+    as_given = Scaling(mean, 1.0, linear_output=False)
+    limit = weight_decay_limit(X - mean, as_given, estimator)
 
     def gain(weight_decay):
         """Return how far the objective falls as the strongest unit begins to grow."""
@@ -333,9 +337,7 @@ def test_weight_decay_well_above_the_limit_leaves_no_unit_and_well_below_leaves_
     estimator = SparseAutoencoderTransformer(**(FEW | {"solver": "lbfgs"}))
     scaling = Scaling.from_moments(Moments.of(digits), scale=True, linear_output=True)
     sample = scaling.standardize(digits, out=np.empty(digits.shape))
-    limit = weight_decay_limit(
-        sample, np.zeros(64), estimator.rho, "sigmoid", "linear", "squared_error"
-    )
+    limit = weight_decay_limit(sample, scaling, estimator)
     warning_of(estimator.set_params(weight_decay=3 * limit), digits)
     assert (estimator.unit_states_ != "active").all()
     estimator.set_params(weight_decay=limit / 30).fit(digits)
