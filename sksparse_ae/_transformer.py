@@ -1,6 +1,7 @@
 """The estimator: parameters, validation and the public methods."""
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -51,8 +52,8 @@ from ._objective.objective import Coefficients
 from ._training.advice import little_explained, warning_about_fit
 from ._training.callbacks import (
     CallbackSupportMixin,
+    IterationTasks,
     fit_context,
-    iteration_tasks,
     with_callbacks,
 )
 from ._training.diagnosis import diagnosis
@@ -606,13 +607,10 @@ class SparseAutoencoderTransformer(
         if self.checkpoint_dir is not None and not partial:
             checkpoint = find_checkpoint(estimator, X, earlier)
         plan = make_plan(estimator, X, earlier, partial=partial)
-        tasks = iteration_tasks(
-            self,
-            context,
-            given,
-            plan.step,
-            lambda weights: attributes_of(plan, weights),
-        )
+        tasks = None
+        if context is not None and hasattr(self, "_skl_callbacks"):
+            evaluated = functools.partial(attributes_of, plan)
+            tasks = IterationTasks(context, self, given, plan.step, evaluated)
         monitor = make_monitor(plan, estimator, tasks)
         try:
             weights, converged, continuation = minimize(
