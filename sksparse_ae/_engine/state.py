@@ -43,7 +43,8 @@ class Engine(Protocol):
         return rate
 
     def finish(self) -> None:
-        """Do what is due after the last epoch."""
+        """Do what is due after the last epoch, if anything is."""
+        return
 
 
 class State(NamedTuple):
