@@ -10,6 +10,7 @@ from scipy.linalg.blas import get_blas_funcs
 from .._engine.state import End, Engine
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
+from .checkpoint import Saved
 from .monitor import Weights
 
 # Steps, with the changes of the gradient, that the Hessian is estimated from. On digits
@@ -59,7 +60,7 @@ def _lowest_of_cubic(one: Trial, other: Trial) -> float:
     return length if 0.1 <= share <= 0.9 else middle
 
 
-class LBFGS(Engine):
+class LBFGS(Engine, Saved):
     """A minimisation whose epochs are iterations of L-BFGS.
 
     The two-loop recursion, the starting step and the line search are algorithms 7.4,
@@ -73,6 +74,17 @@ class LBFGS(Engine):
     The objective is a FullBatchObjective. The minimisation stops where the largest
     component of the gradient is at most ``tol``.
     """
+
+    _saved = (
+        "_point",
+        "_losses",
+        "_gradient",
+        "_steps",
+        "_changes",
+        "_products",
+        "_n_pairs",
+        "_n_kept",
+    )
 
     def __init__(self, objective: Any, weights: Weights, tol: float) -> None:
         self._objective, self._program, self._tol = objective, objective.program, tol
@@ -212,23 +224,9 @@ class LBFGS(Engine):
 
     def state(self) -> dict:
         """Return what ``restore`` continues from, to the bit."""
-        return {
-            "point": self._point,
-            "gradient": self._gradient,
-            "losses": list(self._losses),
-            "steps": self._steps,
-            "changes": self._changes,
-            "products": self._products,
-            "n_pairs": self._n_pairs,
-            "n_kept": self._n_kept,
-            "has_converged": self.end is not None,
-        }
+        return super().state() | {"has_converged": self.end is not None}
 
     def restore(self, state: dict) -> None:
         """Go on from a state of this training."""
-        self._point, self._gradient = state["point"], state["gradient"]
-        self._losses = Losses(*state["losses"])
-        self._steps, self._changes = state["steps"], state["changes"]
-        self._products = state["products"]
-        self._n_pairs, self._n_kept = state["n_pairs"], state["n_kept"]
+        super().restore(state)
         self.end = End() if state["has_converged"] else None

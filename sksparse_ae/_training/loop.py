@@ -130,7 +130,7 @@ class Course:
         elif end is not None:
             self.ended, self.converged = True, end.failure is None
             self.monitor.failure = end.failure
-        elif self.n_iter >= self._rate.limit(self._max_iter):
+        elif self.n_iter >= self._max_iter:
             self.ended, self.converged = True, self.monitor.conclude(self._weights)
         if self.ended and not self._is_alone:
             self.weights = self._weights()

@@ -11,6 +11,7 @@ import numpy as np
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .callbacks import IterationTasks
+from .checkpoint import Saved
 
 # W1, b1, W2, b2, or the kernels and biases of a stack.
 Weights: TypeAlias = list[np.ndarray]
@@ -27,7 +28,7 @@ class HeldOut(NamedTuple):
     score: float | None
 
 
-class Monitor:
+class Monitor(Saved):
     """Record each iteration and notice when the training stops improving.
 
     An iteration has to improve the objective by a share of it, ``tol``. The training
@@ -187,8 +188,7 @@ class Monitor:
                 lambda: self.best_weights or get_weights()
             )
 
-    # What ``state`` consists of, beside the curves.
-    _STATE = (
+    _saved = (
         "_best",
         "_lowest",
         "_n_no_change",
@@ -201,16 +201,13 @@ class Monitor:
     )
 
     def state(self) -> dict:
-        """Return what ``restore`` continues from, as plain values and arrays."""
-        state = {name: getattr(self, name) for name in self._STATE}
-        return state | {
-            "losses": [list(losses) for losses in self.losses],
-            "held_out": [list(held_out) for held_out in self.held_out],
-        }
+        """Return what ``restore`` continues from."""
+        curves = {"losses": [*self.losses], "held_out": [*self.held_out]}
+        return super().state() | curves
 
     def restore(self, state: dict) -> None:
         """Continue from the state of another monitor."""
-        vars(self).update({name: state[name] for name in self._STATE})
+        super().restore(state)
         self.losses = [Losses(*losses) for losses in state["losses"]]
         self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
 

@@ -10,6 +10,7 @@ from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import Problem
 from .._network.reading import Rows, evenly_spaced
 from .._objective.activations import ACTIVATIONS
+from .checkpoint import Saved
 from .monitor import Monitor
 
 # The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
@@ -37,14 +38,13 @@ STALL_FALL = 4
 ANNEALED_SHARE = 0.3
 
 
-class FixedRate:
+class FixedRate(Saved):
     """A rate that stays, or None where there is none to set."""
 
     # Whether an epoch may be lost, after which the training returns to earlier weights.
     may_return = False
 
-    # The attributes that ``state`` consists of.
-    _STATE: tuple[str, ...] = ("rate",)
+    _saved: tuple[str, ...] = ("rate",)
 
     def __init__(self, rate: Any, *, ends_at_plateau: bool = True) -> None:
         self.rate, self._ends = rate, ends_at_plateau
@@ -52,10 +52,6 @@ class FixedRate:
     def at(self, epoch: int) -> Any:
         """Return the rate of an epoch, counted from 0."""
         return self.rate
-
-    def limit(self, max_iter: int) -> int:
-        """Return how many epochs there are at most."""
-        return max_iter
 
     def loses(self, objective: float) -> bool:
         """Say whether an epoch is lost: whether to return to earlier weights."""
@@ -69,14 +65,6 @@ class FixedRate:
         """Say, from what the monitor says after so many epochs, whether to end."""
         return self._ends and monitor.stalled
 
-    def state(self) -> dict:
-        """Return what ``restore`` continues from, as plain values."""
-        return {name: getattr(self, name) for name in self._STATE}
-
-    def restore(self, state: dict) -> None:
-        """Continue from the state of another one."""
-        vars(self).update(state)
-
 
 class AutomaticRate(FixedRate):
     """A rate that falls where epochs show that it is too large.
@@ -85,7 +73,7 @@ class AutomaticRate(FixedRate):
     """
 
     may_return = True
-    _STATE = ("rate", "_lowest", "_n_returns", "_is_lowered")
+    _saved = ("rate", "_lowest", "_n_returns", "_is_lowered")
 
     def __init__(self, rate: float, lowest: float) -> None:
         super().__init__(rate)
@@ -131,7 +119,7 @@ class AnnealedRate(FixedRate):
     then over 30 % of what the training takes altogether.
     """
 
-    _STATE = ("rate", "_hold", "_end")
+    _saved = ("rate", "_hold", "_end")
 
     def __init__(self, rate: float, max_iter: int) -> None:
         super().__init__(rate)
@@ -145,17 +133,13 @@ class AnnealedRate(FixedRate):
         progress = (epoch - self._hold + 1) / (self._end - self._hold + 1)
         return self.rate * (0.505 + 0.495 * math.cos(math.pi * progress))
 
-    def limit(self, max_iter: int) -> int:
-        """Return how many epochs there are at most."""
-        return self._end
-
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
-        """Begin to fall at a plateau, unless that has begun."""
+        """Begin to fall at a plateau, unless that has begun; end when it has fallen."""
         if monitor.stalled and n_epochs < self._hold:
             self._hold = n_epochs
             share = ANNEALED_SHARE / (1 - ANNEALED_SHARE)
             self._end = min(self._hold + math.ceil(share * self._hold), self._end)
-        return False
+        return n_epochs >= self._end
 
 
 def automatic_rate(
