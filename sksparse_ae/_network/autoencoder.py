@@ -74,10 +74,6 @@ class Parameters(NamedTuple):
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
         return _through_layers(X, self._encoder, self._decoder, out=out)
 
-    def decoder_inputs(self, codes: np.ndarray) -> np.ndarray:
-        """Return the input of the output activation in ``decode``."""
-        return _through_layers(codes, (self.W2, self.b2, "linear"))
-
     def mean_rho_hat(self, X: Rows) -> np.ndarray:
         """Return the mean activation of each unit, measured on [0, 1]."""
         return mean_to_rho_hat(

@@ -1,7 +1,8 @@
 """Rows that lie in many blocks: files, arrays and frames, numbered through."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import joblib
@@ -111,18 +112,13 @@ class Blocks:
         return self._numbered(self._first + np.asarray(rows))
 
     def _range(self, start: int, stop: int) -> Any:
-        pieces = []
-        for number in self._numbers(start, stop):
-            first = self._starts[number]
-            rows = slice(max(start - first, 0), stop - first)
-            pieces.append(self._rows(number, rows))
-        return self._joined(pieces)
-
-    def _numbers(self, start: int, stop: int) -> Iterator[int]:
-        """Yield the numbers of the blocks in which rows from start to stop lie."""
-        for number in range(len(self._starts) - 1):
-            if self._starts[number] < stop and self._starts[number + 1] > start:
-                yield number
+        return self._joined(
+            [
+                self._rows(number, slice(max(start - first, 0), stop - first))
+                for number, (first, end) in enumerate(pairwise(self._starts))
+                if first < stop and end > start
+            ]
+        )
 
     def _numbered(self, rows: np.ndarray) -> Any:
         # Block by block, and then back to the order asked for.

@@ -48,7 +48,8 @@ def evaluate(
             on_codes(codes)
         expected: Any
         if loss.takes_inputs:
-            expected, output = dense(X[rows]), parameters.decoder_inputs(codes)
+            linear = parameters._replace(output_activation="linear")
+            expected, output = dense(X[rows]), linear.decode(codes)
         else:
             # Errors are scaled before they are squared, as their squares may leave the
             # range of the dtype.

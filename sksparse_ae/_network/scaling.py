@@ -9,7 +9,7 @@ from scipy.linalg import norm
 
 from .autoencoder import Parameters
 from .reading import Rows, dense, row_chunks
-from .statistics import column_means, explained_share, residual_norm
+from .statistics import explained_share, norms
 from .validation import held_not_finite
 
 # A column is constant if its standard deviation is at most this share of its mean: such
@@ -31,7 +31,10 @@ class Moments(NamedTuple):
     def of(cls, X: Rows) -> Self:
         """Compute the moments of all rows of ``X``."""
         n_samples, n_features = X.shape
-        offset = column_means(X)
+        offset = np.zeros(n_features)
+        for rows in row_chunks(X):
+            offset += np.asarray(X[rows].sum(axis=0, dtype=np.float64)).ravel()
+        offset /= n_samples
         if not np.isfinite(offset).all():
             raise ValueError(
                 held_not_finite(X)
@@ -85,7 +88,11 @@ class Moments(NamedTuple):
 
 def explained_variance(X: Rows, parameters: Parameters) -> float:
     """Return 1 - squared errors over squared deviations from the column means."""
-    return explained_share(residual_norm(X, parameters), Moments.of(X).norm)
+    residual = 0.0
+    for rows in row_chunks(X, parameters.b1.shape[0]):
+        errors = parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
+        residual = float(np.hypot(residual, norms(errors)))  # its square may overflow
+    return explained_share(residual, Moments.of(X).norm)
 
 
 class Scaling(NamedTuple):

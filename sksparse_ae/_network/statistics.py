@@ -17,7 +17,10 @@ def squared_errors(
     ``scale`` is the unit of the errors. They are in the dtype of ``X``, or in float64
     where that dtype does not hold the square of ``scale``.
     """
-    dtype = X.dtype if holds_square(scale, X.dtype) else np.float64
+    limits = np.finfo(X.dtype)
+    low, high = np.sqrt(limits.tiny / limits.eps), np.sqrt(limits.max * limits.eps)
+    # With a range about the square of ``scale``.
+    dtype = X.dtype if float(low) < scale < float(high) else np.float64
     errors = np.empty(X.shape if per_feature else X.shape[0], dtype=dtype)
     for rows in row_chunks(X, parameters.b1.shape[0]):
         residual = parameters.reconstruct(X[rows])
@@ -26,13 +29,6 @@ def squared_errors(
         squared = np.square(residual, out=residual)
         errors[rows] = squared if per_feature else squared.sum(axis=1)
     return errors
-
-
-def holds_square(scale: float, dtype: Any) -> bool:
-    """Say whether a dtype holds the square of a number with a range about it."""
-    limits = np.finfo(dtype)
-    low, high = limits.tiny / limits.eps, limits.max * limits.eps
-    return float(np.sqrt(low)) < scale < float(np.sqrt(high))
 
 
 def norms(values: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -54,23 +50,6 @@ def of_norm_one(weights: np.ndarray) -> np.ndarray:
     norm = norms(weights, axis=1, keepdims=True)
     scaled = np.divide(weights, norm, out=np.zeros(weights.shape), where=norm > 0)
     return scaled.astype(weights.dtype)
-
-
-def column_means(X: Rows) -> np.ndarray:
-    """Return the mean of each column, in float64."""
-    total = np.zeros(X.shape[1])
-    for rows in row_chunks(X):
-        total += np.asarray(X[rows].sum(axis=0, dtype=np.float64)).ravel()
-    return total / X.shape[0]
-
-
-def residual_norm(X: Rows, parameters: Parameters) -> float:
-    """Return the root of the summed squared errors, whose squares may overflow."""
-    total = 0.0
-    for rows in row_chunks(X, parameters.b1.shape[0]):
-        residual = parameters.reconstruct(X[rows]).astype(np.float64) - dense(X[rows])
-        total = np.hypot(total, norms(residual))
-    return float(total)
 
 
 def explained_share(residual: float, deviation: float) -> float:

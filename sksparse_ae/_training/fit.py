@@ -222,16 +222,14 @@ def _continuation(
     if not keeps_state:
         return continuation
     coordinates = minibatches.coordinates
-    return continuation._replace(
-        **engine.state()._asdict(),
-        axes=_in_float32(coordinates.axes),
-        spread=_in_float32(coordinates.spread),
-        random_state=plan.rng,
+    axes, spread = (
+        None if array is None else array.astype(np.float32)
+        for array in (coordinates.axes, coordinates.spread)
     )
-
-
-def _in_float32(array: np.ndarray | None) -> np.ndarray | None:
-    return None if array is None else array.astype(np.float32)
+    state = engine.state()._asdict()
+    return continuation._replace(
+        **state, axes=axes, spread=spread, random_state=plan.rng
+    )
 
 
 def attributes_of(plan: Plan, weights: Weights) -> dict:

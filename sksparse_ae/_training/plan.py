@@ -81,18 +81,6 @@ class EarlierFit(NamedTuple):
     rho_hat: np.ndarray
     continuation: Continuation | None  # None if only the weights were kept
 
-    @property
-    def random_state(self) -> Any:
-        """The random state to go on with; None if the state was not kept."""
-        return self.continuation and self.continuation.random_state
-
-    @property
-    def moments(self) -> Moments:
-        """The moments of all rows that ``partial_fit`` has seen."""
-        seen: Any = self.continuation
-        offset = self.problem.scaling.offset
-        return Moments(offset, seen.deviations, seen.n_samples_seen)
-
 
 class Plan(NamedTuple):
     """What a call of ``fit`` or ``partial_fit`` has decided before its first step."""
@@ -125,8 +113,9 @@ def make_plan(
     estimator: Any, X: Rows, earlier: EarlierFit | None, *, partial: bool
 ) -> Plan:
     """Decide everything that comes before the first step."""
+    past = earlier and earlier.continuation
     # A copy: a training that fails leaves the state to continue from as it was.
-    rng = earlier and copy.deepcopy(earlier.random_state)
+    rng = copy.deepcopy(past and past.random_state)
     rng = rng or check_random_state(estimator.random_state)
     X_held_out = None
     if estimator.early_stopping and not partial:
@@ -134,9 +123,13 @@ def make_plan(
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
     moments = Moments.of(X)
-    follows = partial and earlier and earlier.continuation
-    if earlier and follows:
-        moments, earlier = _moments_of_stream(moments, earlier)
+    follows = partial and past
+    if earlier and past and partial:
+        seen = Moments(
+            earlier.problem.scaling.offset, past.deviations, past.n_samples_seen
+        )
+        moments, starts_afresh = _moments_of_stream(moments, seen)
+        earlier = None if starts_afresh else earlier
     # A stream is scaled by all of it that has been seen: a first piece may differ.
     own_scaling = scaling = Scaling.from_moments(
         moments,
@@ -186,21 +179,18 @@ def hold_out(
     return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
 
 
-def _moments_of_stream(
-    own: Moments, earlier: EarlierFit
-) -> tuple[Moments, EarlierFit | None]:
-    """Return the moments of a stream with another call, and what the call continues.
+def _moments_of_stream(own: Moments, past: Moments) -> tuple[Moments, bool]:
+    """Return the moments of a stream with another call, and whether that starts afresh.
 
     Rows that spread far more than those before are taken in the units of those if they
     are few; if not, training starts afresh.
     """
-    past, moments = earlier.moments, earlier.moments.joined_with(own)
+    moments = past.joined_with(own)
     if moments.deviation <= MOST_GROWTH * past.deviation:
-        return moments, earlier
-    continued: EarlierFit | None = None
-    consequence = "training starts afresh"
+        return moments, False
+    starts_afresh, consequence = True, "training starts afresh"
     if own.n_samples < LEAST_EVIDENCE * past.n_samples:
-        moments, continued = past, earlier
+        moments, starts_afresh = past, False
         consequence = "they are taken in the units of those"
     if own.n_samples < past.n_samples and past.deviation > 0:
         distance = np.linalg.norm(own.offset - past.offset) / math.sqrt(len(own.offset))
@@ -211,7 +201,7 @@ def _moments_of_stream(
             "(StandardScaler), or leave out rows that are broken.",
             stacklevel=6,
         )
-    return moments, continued
+    return moments, starts_afresh
 
 
 def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
