@@ -54,21 +54,15 @@ class Course:
     def begin(self, engine: Any, number: int, n_models: int) -> None:
         """Take the place of a model in an engine; continue from a checkpoint."""
         self._engine, self._number, self._is_alone = engine, number, n_models == 1
-        self.monitor.start()
+        self._may_return = self._is_alone and self._rate.may_return
         # Where an automatic rate proves too large for the data, it returns here.
-        self._safe: Any = None
+        self._safe = engine.state() if self._may_return else None
         self._before: Any = None
-        if self._may_return:
-            self._safe = engine.state()
         if self._checkpoint is not None:
             with self._checkpoint.reading(like=self.state()) as saved:
                 if saved is not None:
                     self.restore(saved)
         self._end_if_due()
-
-    @property
-    def _may_return(self) -> bool:
-        return self._is_alone and self._rate.may_return
 
     @property
     def goes_on(self) -> bool:
@@ -82,12 +76,11 @@ class Course:
 
     def before_epoch(self) -> None:
         """Take note that an epoch begins."""
-        self.monitor.begin_iteration()
-        self._before = None
-        if self._may_return and self.n_iter % SAFE_EPOCHS == 0:
-            self._before = self._engine.state()
-        if self._is_alone and self.rate is not None:
-            self.monitor.note_rate(self._engine.rate_now(self.rate))
+        has_rate = self._is_alone and self.rate is not None
+        rate = self._engine.rate_now(self.rate) if has_rate else None
+        self.monitor.begin_iteration(rate)
+        is_kept = self._may_return and self.n_iter % SAFE_EPOCHS == 0
+        self._before = self._engine.state() if is_kept else None
 
     def after_epoch(self, losses: Losses | None) -> None:
         """Take note of an epoch; None stands for an engine that found no step."""

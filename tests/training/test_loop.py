@@ -116,12 +116,7 @@ class Told:
         self._answers = list(answers)
         self.losses = []
 
-    def start(self):
-        pass
-
-    begin_iteration = start
-
-    def note_rate(self, rate):
+    def begin_iteration(self, rate):
         pass
 
     def update(self, losses, get_weights):

@@ -403,7 +403,7 @@ def test_a_training_that_has_not_moved_is_told_so(digits, settings, remedy):
 def test_a_training_that_is_interrupted_at_once_has_no_curve_to_judge(
     digits, monkeypatch
 ):
-    def interrupted(self):
+    def interrupted(self, rate):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Monitor, "begin_iteration", interrupted)
