@@ -90,13 +90,6 @@ class MiniBatches(NamedTuple):
             return 1.0
         return min(self.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
 
-    def is_worth_compiling(self, n_models: int) -> bool:
-        """Say whether as many models of this shape, in one program, are compiled."""
-        architecture = self.architecture
-        n_outputs = architecture.n_features + architecture.n_components
-        n_steps = self.state.n_batches + self.max_iter * self.batches_per_epoch
-        return worth_compiling(n_steps, n_models * self.batch_size * n_outputs)
-
 
 class MiniBatchProgram(Program):
     """A network, an optimizer, and the epoch over them.
@@ -304,8 +297,9 @@ class MiniBatchEngine(Engine):
             first.rng if first.shuffle else None,
             first.max_iter,
         )
+        architecture = first.architecture
         key = (
-            first.architecture,
+            architecture,
             first.optimizer,
             first.batch_size,
             first.follows,
@@ -315,10 +309,14 @@ class MiniBatchEngine(Engine):
             self.program = joint_program(*key, n_models)
         else:
             self.program = minibatch_program(*key)
+        extra = [
+            [t.statistic, *((t.average or t.weights) if self.program.averages else ())]
+            for t in (training.state for training in trainings)
+        ]
         constant = functools.partial(tf.constant, dtype=tf.float32)
         # Only a linear output has other coordinates than features, and then it is 0.
         offset = first.problem.scaling.reconstruction_offset
-        offset = constant(offset[: first.architecture.n_features])
+        offset = constant(offset[: architecture.n_features])
         self._coefficients = [training.problem.coefficients for training in trainings]
         coefficients = self._coefficients[0]
         self._falls: Any = first.falls
@@ -328,33 +326,30 @@ class MiniBatchEngine(Engine):
             self._falls = [training.falls for training in trainings]
         self._tensors = offset, Coefficients(*map(constant, coefficients))
         self.n_batches = first.state.n_batches  # in rows over the batch size
-        longest = max(trainings, key=lambda training: training.max_iter)
+        n_steps = first.state.n_batches + first.batches_per_epoch * max(
+            training.max_iter for training in trainings
+        )
+        n_values = first.batch_size * (
+            architecture.n_features + architecture.n_components
+        )
         spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
         self._graph = self.program.graph(
             self.program.epoch,
-            spec([self._stream.chunk_rows, first.architecture.n_features]),
+            spec([self._stream.chunk_rows, architecture.n_features]),
             tf.TensorSpec([], tf.int32),
             *tf.nest.map_structure(
                 lambda tensor: None if tensor is None else spec(tensor.shape),
                 (*self._tensors, self._pace([0.0] * n_models)),
             ),
-            compiled=longest.is_worth_compiling(n_models),
+            compiled=worth_compiling(n_steps, n_models * n_values),
         )
-        self._run = self._begun([training.state for training in trainings])
         if self._has_models:
+            weights = [training.state.weights for training in trainings]
+            self._run = Run(self.program, _stacked(weights), None, _stacked(extra))
             self._run.set_learning_rate(1.0)
-
-    def _begun(self, states: list[State]) -> Run:
-        """Return a run that begins with the states of the models."""
-        extra = [
-            [s.statistic, *((s.average or s.weights) if self.program.averages else ())]
-            for s in states
-        ]
-        if self._has_models:
-            weights = [state.weights for state in states]
-            return Run(self.program, _stacked(weights), None, _stacked(extra))
-        (state,) = states
-        return Run(self.program, state.weights, state.optimizer_variables, extra[0])
+        else:
+            kept_values = first.state.optimizer_variables
+            self._run = Run(self.program, first.state.weights, kept_values, extra[0])
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the rate of an optimizer of the user's own that has no schedule."""
@@ -409,7 +404,8 @@ class MiniBatchEngine(Engine):
         # value, a sum, which took a fifth of a step of 576 x 250 weights. The value is
         # therefore computed once in an epoch.
         W1, _, W2, _ = weights
-        kernels = W1, self._coordinates.decoder_kernel(W2)
+        spread = self._coordinates.spread
+        kernels = W1, W2 if spread is None else W2 * spread.astype(W2.dtype)
         decay = weight_penalty(kernels, self._coefficients[number].weight_decay, np)
         return Losses(*map(float, [*means, decay]))
 

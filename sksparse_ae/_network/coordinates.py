@@ -126,10 +126,6 @@ class Coordinates(NamedTuple):
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
-    def decoder_kernel(self, W2: np.ndarray) -> np.ndarray:
-        """Return decoder weights, as a program holds them, without their ``spread``."""
-        return W2 if self.spread is None else W2 * self.spread.astype(W2.dtype)
-
 
 def in_kernel_layout(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return W1, b1, W2, b2 with W1 transposed, as programs hold it, or the reverse."""
