@@ -14,7 +14,7 @@ from .._network.reading import Rows
 from .._objective.objective import Coefficients, Losses
 from .._objective.penalties import weight_penalty
 from .network import Network
-from .optimizers import OptimizerSpec, unit_axes
+from .optimizers import OptimizerSpec
 from .programs import (
     Program,
     Run,
@@ -37,6 +37,9 @@ AVERAGING_WINDOW = 300
 
 # The largest share of it that a batch has at the start.
 LARGEST_SHARE = 0.5
+
+# Two numbers of units, and as many features as neither, to tell the axes of units by.
+PROBED_UNITS, PROBED_FEATURES = (5, 6), 2
 
 
 class Pace(NamedTuple):
@@ -142,15 +145,33 @@ class MiniBatchProgram(Program):
 
     @functools.cached_property
     def unit_axes(self) -> list[list[int]]:
-        """The axes of units of each variable of the optimizer: see ``unit_axes``."""
+        """The axes of units of each variable that the optimizer keeps.
 
-        def variables_of(n_components: int, n_features: int) -> list[Any]:
+        They are those that grow with the number of units, by as many. What a variable
+        is called, and whether there are as many features as units, does not matter. A
+        ValueError tells of a variable that grows in another way: units cannot be told
+        apart in it.
+        """
+
+        def kept_for(n_units: int) -> list[Any]:
             architecture = self.network.architecture._replace(
-                n_features=n_features, n_components=n_components
+                n_features=PROBED_FEATURES, n_components=n_units
             )
-            return Network(architecture).variables
+            variables = Network(architecture).variables
+            return self._optimizer_spec.build_for(variables).variables
 
-        return unit_axes(self._optimizer_spec, variables_of)
+        axes: list[list[int]] = []
+        for variable, larger in zip(*map(kept_for, PROBED_UNITS), strict=True):
+            sizes = list(zip(variable.shape, larger.shape, strict=True))
+            axes.append([axis for axis, (few, many) in enumerate(sizes) if few != many])
+            if any(sizes[axis] != PROBED_UNITS for axis in axes[-1]):
+                raise ValueError(
+                    f"revive=True cannot start units anew in {variable.path}, of shape "
+                    f"{tuple(variable.shape)} for {PROBED_UNITS[0]} units, that the "
+                    "solver keeps: no axis of it is that of the units. Set "
+                    "revive=False."
+                )
+        return axes
 
     def epoch(
         self,

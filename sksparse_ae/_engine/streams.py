@@ -67,7 +67,7 @@ class EpochStream:
         self.chunk_rows = min(rows_of(CHUNK_BYTES), whole, enough)
         self._block, self._run, self._run_rows = None, None, n_rows
         if reading.is_streamed(X):
-            self._run_rows = rows_of(reading.BLOCK_BYTES, X.itemsize)
+            self._run_rows = rows_of(reading.BLOCK_BYTES, X.dtype.itemsize)
             self._run = np.empty((self._run_rows, n_columns), X.dtype)
         elif n_epochs > 1 and 4 * n_rows * n_features <= reading.BLOCK_BYTES:
             self._block = self._standardized_block()
@@ -143,20 +143,21 @@ class EpochStream:
     def _standardized_block(self) -> Any:
         """Return all rows as a variable, filled without another copy of them."""
         # A tensor would need the array beside it.
-        block, at = tf.Variable(tf.zeros([self._X.shape[0], self._n_axes])), 0
-        for X in reading.dense_chunks(self._X, slice(0, self._X.shape[0])):
-            rows = np.empty([len(X), self._n_axes], dtype=np.float32)
-            self._write(X, rows)
+        n_rows, n_columns = self._X.shape
+        block = tf.Variable(tf.zeros([n_rows, self._n_axes]))
+        n_chunk = max(reading.CHUNK_VALUES // n_columns, 1)
+        for rows in reading.batches(n_rows, n_chunk):
+            values = np.empty([rows.stop - rows.start, self._n_axes], dtype=np.float32)
+            self._write(reading.dense(self._X[rows]), values)
             # This assigns in place. Python's assignment to a slice would first read the
             # whole block into a copy.
             tf.raw_ops.ResourceStridedSliceAssign(
                 ref=block.handle,
-                begin=[at],
-                end=[at + len(X)],
+                begin=[rows.start],
+                end=[rows.stop],
                 strides=[1],
-                value=rows,
+                value=values,
             )
-            at += len(X)
         return block
 
 

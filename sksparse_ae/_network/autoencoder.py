@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
+from .._objective.activations import OUTPUT_ACTIVATIONS
 from . import reading
 from .blocks import Blocks
 from .reading import Rows
@@ -73,12 +73,6 @@ class Parameters(NamedTuple):
     def reconstruct(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
         return _through_layers(X, self._encoder, self._decoder, out=out)
-
-    def mean_rho_hat(self, X: Rows) -> np.ndarray:
-        """Return the mean activation of each unit, measured on [0, 1]."""
-        return mean_to_rho_hat(
-            self.encode(X).mean(axis=0), ACTIVATIONS[self.activation].unit_range
-        )
 
 
 def _through_layers(

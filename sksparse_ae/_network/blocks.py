@@ -73,11 +73,6 @@ class Blocks:
         """Numbers of rows and columns."""
         return self._stop - self._first, self._n_columns
 
-    @property
-    def itemsize(self) -> int:
-        """Bytes of a value."""
-        return self.dtype.itemsize
-
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -19,22 +19,16 @@ from .validation import NotFinite
 ENOUGH_SAMPLES = 100
 
 
-class Evaluation(NamedTuple):
-    """What all rows say of a network, in float64."""
-
-    losses: Losses
-    statistic: np.ndarray  # what the penalty was evaluated at, (n_components,)
-
-
 def evaluate(
     X: Rows,
     parameters: Parameters,
     problem: Problem,
     on_codes: Callable[[np.ndarray], None] | None = None,
-) -> Evaluation:
-    """Evaluate the objective of a network on the data as given.
+) -> tuple[Losses, np.ndarray]:
+    """Evaluate the objective of a network on the data as given, in float64.
 
-    ``on_codes`` is shown the codes of each chunk of rows.
+    Returned with it is what the penalty was evaluated at, (n_components,). ``on_codes``
+    is shown the codes of each chunk of rows.
     """
     n_samples, n_components = X.shape[0], parameters.b1.shape[0]
     architecture, coefficients, scaling = problem
@@ -67,7 +61,7 @@ def evaluate(
         squared_error=float(error / n_samples),
         weight_decay=float(weight_penalty((W1, W2), coefficients.weight_decay, np)),
     )
-    return Evaluation(terms, statistic)
+    return terms, statistic
 
 
 def _sum(values: np.ndarray) -> Any:
@@ -86,15 +80,15 @@ class Recent(NamedTuple):
 def _joined(
     earlier: Recent | None,
     units: UnitStatistics,
-    evaluation: Evaluation,
+    losses: Losses,
+    statistic: np.ndarray,
     problem: Problem,
 ) -> tuple[Losses, Recent]:
     """Let samples of earlier calls count with those of a call that has too few.
 
-    ``units`` and ``evaluation`` are of the call. ``units`` takes in the earlier units,
-    and what is returned tells of all these samples.
+    All but ``earlier`` are of the call. ``units`` takes in the earlier units, and what
+    is returned tells of all these samples.
     """
-    losses, statistic = evaluation
     if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
         n_own = units.n_samples
         share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
@@ -129,8 +123,8 @@ def fitted_attributes(
         )
     _, coefficients, scaling = problem
     units = UnitStatistics(len(parameters.b1), parameters.activation)
-    evaluation = evaluate(X, parameters, problem, units.update)
-    losses, recent = _joined(recent, units, evaluation, problem)
+    losses, statistic = evaluate(X, parameters, problem, units.update)
+    losses, recent = _joined(recent, units, losses, statistic, problem)
     if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")
     return {

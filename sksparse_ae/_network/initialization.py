@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
 from .autoencoder import Parameters
 from .reading import Rows
 from .scaling import Scaling
@@ -34,7 +34,9 @@ def starting_weights(
             # Ng's biases are 0 for the data as given, before it is centred.
             weights = scaling.unfold(weights)
     W1, b1, W2, b2 = weights
-    return weights, Parameters(W1, b1, W2, b2, *activations).mean_rho_hat(sample)
+    codes = Parameters(W1, b1, W2, b2, *activations).encode(sample)
+    unit_range = ACTIVATIONS[estimator.activation].unit_range
+    return weights, mean_to_rho_hat(codes.mean(axis=0), unit_range)
 
 
 def standardized_sample(X: Rows, scaling: Scaling, rng: RandomState) -> np.ndarray:

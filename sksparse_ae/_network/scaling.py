@@ -118,11 +118,6 @@ class Scaling(NamedTuple):
         size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
         return cls(moments.offset, size, linear_output)
 
-    def equals(self, other: "Scaling") -> bool:
-        """Return whether another scaling is the same map."""
-        same = self.scale == other.scale and self.linear_output == other.linear_output
-        return same and np.array_equal(self.offset, other.offset)
-
     @property
     def rounding(self) -> float:
         """Largest rounding error of a constant column, in the units of the training."""

@@ -105,8 +105,8 @@ class Plan(NamedTuple):
     def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
         rows = self.X[:: -(-self.X.shape[0] // n_rows)]
-        folded = self.problem.folded(weights)
-        return evaluate(rows, folded, self.problem).losses.objective
+        losses, _ = evaluate(rows, self.problem.folded(weights), self.problem)
+        return losses.objective
 
 
 def make_plan(
@@ -285,7 +285,7 @@ def _starting_state(
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
     state, before, scaling = past.state, earlier.problem.scaling, plan.problem.scaling
-    if scaling.equals(before):
+    if all(np.array_equal(*pair) for pair in zip(scaling, before, strict=True)):
         return state
 
     def restated(weights: Weights) -> Weights:

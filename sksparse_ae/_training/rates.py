@@ -127,7 +127,6 @@ class AnnealedRate(FixedRate):
         self._end = max_iter
 
     def at(self, epoch: int) -> float:
-        """Return the rate of an epoch, counted from 0."""
         if epoch < self._hold:
             return self.rate
         progress = (epoch - self._hold + 1) / (self._end - self._hold + 1)
