@@ -285,7 +285,7 @@ def _starting_state(
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
     state, before, scaling = past.state, earlier.problem.scaling, plan.problem.scaling
-    if all(np.array_equal(*pair) for pair in zip(scaling, before, strict=True)):
+    if scaling.scale == before.scale and (scaling.offset == before.offset).all():
         return state
 
     def restated(weights: Weights) -> Weights:
