@@ -50,12 +50,7 @@ from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from ._objective.losses import LOSSES
 from ._objective.objective import Coefficients
 from ._training.advice import little_explained, warning_about_fit
-from ._training.callbacks import (
-    CallbackSupportMixin,
-    IterationTasks,
-    fit_context,
-    with_callbacks,
-)
+from ._training.callbacks import CallbackSupportMixin, IterationTasks, with_callbacks
 from ._training.diagnosis import diagnosis
 from ._training.fit import (
     CURVES,
@@ -517,7 +512,9 @@ class SparseAutoencoderTransformer(
             If a parameter that is not its default has no effect, such as `batch_size`
             with "lbfgs".
         """
-        context = fit_context(self, self.max_iter)
+        context = None
+        if hasattr(self, "_init_callback_context"):  # scikit-learn has it from 1.9 on
+            context = self._init_callback_context(max_subtasks=self.max_iter)
         # To a callback that scores, the target of an autoencoder is its input.
         given = {"X": X, "y": X if y is None else y}
         if context is not None:

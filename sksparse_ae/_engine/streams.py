@@ -118,18 +118,13 @@ class EpochStream:
         shape = self.chunk_rows, self._n_axes
         chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
         for (source, numbers), chunk in zip(self._parts(), chunks, strict=False):
-            self._fill(chunk, source, numbers)
-            yield chunk, len(numbers)
-
-    def _fill(self, chunk: np.ndarray, source: Rows, numbers: np.ndarray) -> None:
-        """Write the standardized rows of these numbers, and padding."""
-        at = 0
-        with np.errstate(all="ignore"):  # which a thread does not inherit
-            buffer = chunk if self._coordinates.axes is None else None
-            for X in reading.dense_chunks(source, numbers, buffer):
-                self._write(X, chunk[at : at + len(X)])
-                at += len(X)
-        chunk[at:] = 0
+            at, buffer = 0, chunk if self._coordinates.axes is None else None
+            with np.errstate(all="ignore"):  # which a thread does not inherit
+                for X in reading.dense_chunks(source, numbers, buffer):
+                    self._write(X, chunk[at : at + len(X)])
+                    at += len(X)
+            chunk[at:] = 0
+            yield chunk, at
 
     def _write(self, X: np.ndarray, out: np.ndarray) -> None:
         """Write rows, standardized and in the coordinates of the training."""

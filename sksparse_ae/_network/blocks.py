@@ -123,9 +123,7 @@ class Blocks:
             self._rows(number, rows[blocks == number] - self._starts[number])
             for number in np.unique(blocks)
         ]
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return self._joined(pieces)[back]
+        return self._joined(pieces)[np.argsort(order)]
 
     def _rows(self, number: int, rows: Any) -> Any:
         latest = self._latest

@@ -22,13 +22,6 @@ except ImportError:  # scikit-learn < 1.9: no set_callbacks, all else works
         return undisturbed_method
 
 
-def fit_context(estimator: Any, max_iter: int) -> Any:
-    """Open the context of a call of fit; None where there are no callbacks."""
-    if not hasattr(estimator, "_init_callback_context"):
-        return None
-    return estimator._init_callback_context(max_subtasks=max_iter)
-
-
 @dataclasses.dataclass
 class IterationTasks:
     """One task in the context of a fit for each iteration of a solver.
