@@ -19,7 +19,7 @@ from .programs import (
     Program,
     Run,
     even_batches,
-    latest_programs,
+    making_programs,
     values_of,
     worth_compiling,
 )
@@ -139,9 +139,9 @@ class StackProgram(Program):
         return total
 
 
-@latest_programs(8)
+@functools.lru_cache(maxsize=8)
 def stack_program(architecture: StackArchitecture, batch_size: int) -> StackProgram:
-    """Return the program of a shape; the latest 8 are kept."""
+    """Return the program of a shape."""
     return StackProgram(architecture, batch_size)
 
 
@@ -167,7 +167,8 @@ class StackEngine(Engine):
         rng: np.random.RandomState,
         max_iter: int,
     ) -> None:
-        self._program = stack_program(architecture, batch_size)
+        with making_programs:
+            self._program = stack_program(architecture, batch_size)
         self._run = Run(self._program, weights)
         inputs, targets, row_weights = rows
         columns = [inputs, targets, row_weights[:, None]]

@@ -16,7 +16,7 @@ from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
 from .._objective.objective import Coefficients, Losses
 from .network import Network
-from .programs import as_graph, latest_programs, worth_compiling
+from .programs import as_graph, making_programs, worth_compiling
 from .streams import ChunkedRows
 
 # An evaluation of all rows returns, besides the gradient, the fields of ``Losses``.
@@ -130,9 +130,9 @@ def _joined(*tensors: Any) -> Any:
     return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
 
 
-@latest_programs(16)
+@functools.lru_cache(maxsize=16)
 def full_batch_program(architecture: Architecture, chunk_rows: int) -> FullBatchProgram:
-    """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
+    """Return the program for chunks of ``chunk_rows``."""
     return FullBatchProgram(architecture)
 
 
@@ -146,7 +146,8 @@ class FullBatchObjective:
     def __init__(self, X: Rows, problem: Problem, max_iter: int) -> None:
         self._rows = ChunkedRows(X, problem.scaling)
         architecture = problem.architecture._replace(dtype=X.dtype.name)
-        self.program = full_batch_program(architecture, self._rows.chunk_rows)
+        with making_programs:
+            self.program = full_batch_program(architecture, self._rows.chunk_rows)
         self._constant = functools.partial(tf.constant, dtype=X.dtype)
         self._offset = self._constant(problem.scaling.reconstruction_offset)
         self._coefficients = Coefficients(*map(self._constant, problem.coefficients))

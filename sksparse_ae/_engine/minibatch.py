@@ -19,7 +19,7 @@ from .programs import (
     Program,
     Run,
     even_batches,
-    latest_programs,
+    making_programs,
     values_of,
     worth_compiling,
 )
@@ -134,7 +134,6 @@ class MiniBatchProgram(Program):
         return bool(self._average)
 
     def fresh_optimizer_values(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return what the optimizer keeps where a training begins at these weights."""
         if self._optimizer_spec.takes_rate:
             return super().fresh_optimizer_values(weights)
         variables = Network(self.network.architecture).variables
@@ -295,8 +294,8 @@ def _program(
 
 # Each program has variables for its weights and for what the optimizer keeps of them.
 # So only the latest 16 of one model are kept, and the latest 2 of several.
-minibatch_program = latest_programs(16)(_program)
-joint_program = latest_programs(2)(_program)
+minibatch_program = functools.lru_cache(maxsize=16)(_program)
+joint_program = functools.lru_cache(maxsize=2)(_program)
 
 
 class MiniBatchEngine(Engine):
@@ -326,10 +325,11 @@ class MiniBatchEngine(Engine):
             first.follows,
             self._stream.chunk_rows,
         )
-        if self._has_models:
-            self.program = joint_program(*key, n_models)
-        else:
-            self.program = minibatch_program(*key)
+        with making_programs:
+            if self._has_models:
+                self.program = joint_program(*key, n_models)
+            else:
+                self.program = minibatch_program(*key)
         extra = [
             [t.statistic, *((t.average or t.weights) if self.program.averages else ())]
             for t in (training.state for training in trainings)
@@ -395,9 +395,8 @@ class MiniBatchEngine(Engine):
     ) -> list[Losses]:
         """Step through all rows once, from the rate of each training at its start.
 
-        Returned are the losses of each: means over the batches, and the weight decay at
-        the end. If ``stop`` is set, KeyboardInterrupt is raised before the next chunk
-        of rows.
+        The losses are means over the batches, and the weight decay at the end. ``stop``
+        is heeded before each chunk of rows.
         """
         total = 0.0
         for data, n_rows in self._stream:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.utils import gen_batches
 
 from .._network import reading
 from .._network.coordinates import Coordinates
@@ -104,7 +103,7 @@ class EpochStream:
             order = np.arange(n_run)
             if self._rng is not None:
                 order = self._rng.permutation(n_run)
-            for rows in gen_batches(n_run, self.chunk_rows):
+            for rows in reading.batches(n_run, self.chunk_rows):
                 yield source, order[rows]
 
     def _standardized_chunks(self) -> Iterator[tuple[np.ndarray, int]]:
@@ -197,7 +196,7 @@ class ChunkedRows:
         n_rows, n_features = self._X.shape
         data = np.empty((self.chunk_rows, n_features), self._X.dtype)
         row_weights = np.full(self.chunk_rows, 1 / n_rows, self._X.dtype)
-        for rows in gen_batches(n_rows, self.chunk_rows):
+        for rows in reading.batches(n_rows, self.chunk_rows):
             n_used = rows.stop - rows.start
             with np.errstate(all="ignore"):  # which a thread does not inherit
                 self._scaling.standardize(self._X[rows], out=data[:n_used])

@@ -89,7 +89,6 @@ class LBFGS(Engine, Saved):
     def __init__(self, objective: Any, weights: Weights, tol: float) -> None:
         self._objective, self._program, self._tol = objective, objective.program, tol
         self._point = self._program.flatten(weights).astype(np.float64)
-        self._stop: threading.Event | None = None
         start = self._trial(0.0, np.zeros_like(self._point))
         self._losses, self._gradient = start.losses, start.gradient
         with np.errstate(over="ignore"):
@@ -105,13 +104,13 @@ class LBFGS(Engine, Saved):
         self._products = np.ones(N_CORRECTIONS)  # of each step with its change
         self._n_pairs = self._n_kept = 0
         self._axpy = get_blas_funcs("axpy", (self._point,))
-        self._end_at_minimum()
+        if np.abs(self._gradient).max() <= self._tol:
+            self.end = End()
 
     def epoch(
         self, rates: Any = None, stop: threading.Event | None = None
     ) -> list[Losses | None]:
         """Take a step; return its Losses in a list, as engines of epochs do."""
-        self._stop = stop
         found = self._line_search()
         if found is None and self._n_kept:
             # The estimate of the Hessian is at fault, or rounding: begin it afresh.
@@ -133,19 +132,13 @@ class LBFGS(Engine, Saved):
             self._n_kept = min(self._n_kept + 1, N_CORRECTIONS)
         before, after = self._losses.objective, found.losses.objective
         self._point, self._losses, self._gradient = found[:3]
-        if before - after <= LEAST_GAIN * max(abs(before), abs(after), 1.0):
+        has_stalled = before - after <= LEAST_GAIN * max(abs(before), abs(after), 1.0)
+        if has_stalled or np.abs(self._gradient).max() <= self._tol:
             self.end = End()
-        self._end_at_minimum()
         return [self._losses]
-
-    def _end_at_minimum(self) -> None:
-        if np.abs(self._gradient).max() <= self._tol:
-            self.end = End()
 
     def _trial(self, length: float, direction: np.ndarray) -> "Trial":
         """Evaluate a step of a length along a direction."""
-        if self._stop is not None and self._stop.is_set():
-            raise KeyboardInterrupt
         point = self._point + length * direction
         losses, gradient = self._objective(point)
         gradient = gradient.astype(np.float64)

@@ -39,7 +39,8 @@ class Course:
         reviver: Reviver | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.monitor, self._rate, self._max_iter = monitor, rate, max_iter
+        self.monitor, self._max_iter = monitor, max_iter
+        self._rate: Any = rate
         self._reviver, self._checkpoint = reviver, checkpoint
         generators = rng, None if reviver is None else reviver.rng
         self._generators = [g for g in generators if g is not None]
@@ -87,7 +88,7 @@ class Course:
         if losses is None:
             self._end_if_due()
             return
-        if self._rate.loses(losses.objective):
+        if self._rate.may_return and self._rate.loses(losses.objective):
             if self._is_alone:
                 self._engine.restore(self._safe)
             self.is_lost = not self._is_alone

@@ -231,10 +231,9 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         )
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
-    elif optimizer.takes_rate:
-        rate = FixedRate(float(estimator.learning_rate))
     else:
-        rate = FixedRate(own_rate)
+        given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
+        rate = FixedRate(given)
     n_rows = most = X.shape[0]
     if partial:
         n_seen = plan.moments.n_samples

@@ -53,14 +53,6 @@ class FixedRate(Saved):
         """Return the rate of an epoch, counted from 0."""
         return self.rate
 
-    def loses(self, objective: float) -> bool:
-        """Say whether an epoch is lost: whether to return to earlier weights."""
-        return False
-
-    def is_lowest(self, objective: float) -> bool:
-        """Say whether the weights before this epoch are ones to return to."""
-        return False
-
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
         """Say, from what the monitor says after so many epochs, whether to end."""
         return self._ends and monitor.stalled
