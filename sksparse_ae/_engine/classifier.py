@@ -1,7 +1,7 @@
 """A stack of encoders below a logistic regression, trained as one network."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -145,8 +145,9 @@ def stack_program(architecture: StackArchitecture, batch_size: int) -> StackProg
     return StackProgram(architecture, batch_size)
 
 
-def _tensors(arrays: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(tf.constant(array, dtype=tf.float32) for array in arrays)
+def _tensors(arrays: Any) -> Any:
+    """Return a structure of arrays as one of tensors."""
+    return tf.nest.map_structure(lambda a: tf.constant(a, dtype=tf.float32), arrays)
 
 
 class StackEngine(Engine):
@@ -177,10 +178,7 @@ class StackEngine(Engine):
         no_scaling = Scaling(np.zeros(n_columns), 1.0, linear_output=False)
         no_axes = Coordinates(None, None, 0.0)
         self._stream = EpochStream(data, no_scaling, no_axes, batch_size, rng, max_iter)
-        self._objective = StackObjective(
-            [_tensors(pair) for pair in objective.maps],
-            list(_tensors(objective.decays)),
-        )
+        self._objective = _tensors(objective)
         n_outputs = sum(layer.units for layer in self._program.layers)
         n_steps = max_iter * self._n_samples / batch_size
         chunk = tf.zeros([self._stream.chunk_rows, n_columns])

@@ -77,10 +77,8 @@ class FullBatchProgram:
         gradient is that of the mean, which adds up over the rows, times one number for
         each unit, which is known when all rows have been read, once.
 
-        Returns
-        -------
-        The gradient of the reconstruction term, those of the means in W1 and b1, the
-        means, the reconstruction term and the squared error.
+        Returned are the gradient of the reconstruction term, those of the means in W1
+        and b1, the means, the reconstruction term and the squared error.
         """
         network = self._network
         with self._at(vector) as weights, _tape(persistent=True) as tape:
@@ -97,9 +95,8 @@ class FullBatchProgram:
     def penalties(self, vector: Any, means: Any, coefficients: Coefficients) -> Any:
         """Return what the penalties add to what ``chunk`` has summed.
 
-        Returns
-        -------
-        The gradient of the weight decay, that of the penalty in the means, and both.
+        It is the gradient of the weight decay, that of the penalty in the means, and
+        both.
         """
         objective = self._network.objective
         with self._at(vector) as weights, _tape(persistent=True) as tape:

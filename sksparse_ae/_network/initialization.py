@@ -43,7 +43,7 @@ def standardized_sample(X: Rows, scaling: Scaling, rng: RandomState) -> np.ndarr
     """Return some rows as the training sees them."""
     if X.shape[0] > SAMPLE_ROWS:
         X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-    return scaling.standardize(X, out=np.empty(X.shape))
+    return scaling.standardize(X)
 
 
 def uniform_weights(

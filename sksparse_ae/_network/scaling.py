@@ -128,8 +128,9 @@ class Scaling(NamedTuple):
         """Offset from the training's rows to the rows that the output reconstructs."""
         return np.zeros_like(self.offset) if self.linear_output else self.offset
 
-    def standardize(self, X: Rows, out: np.ndarray) -> np.ndarray:
-        """Write (X - offset) / scale to ``out``, in its dtype."""
+    def standardize(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
+        """Write (X - offset) / scale to ``out``, in its dtype, or to a new array."""
+        out = np.empty(X.shape) if out is None else out
         low, high = FLOAT32_RANGE
         fits = low < self.scale < high and np.abs(self.offset).max() < high
         if fits and X.dtype == out.dtype == np.float32:

@@ -167,7 +167,7 @@ def _warning_about_units(
             f"together they explain {score:.1%} of the variance of the training set. "
             f"{_alternatives(changes)}"
         )
-    sample = scaling.standardize(sample, out=np.empty(sample.shape))
+    sample = scaling.standardize(sample)
     advice = _advice(max(counts, key=counts.__getitem__), estimator, scaling, sample)
     return (
         f"{n_inactive} of {len(states)} units are not active on the training set: "

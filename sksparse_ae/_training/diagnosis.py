@@ -23,7 +23,7 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     dtype = X.dtype if estimator.solver == "lbfgs" else np.dtype(np.float32)
     sample = evenly_spaced(X, SAMPLE_ROWS)
     with np.errstate(all="ignore"):
-        rows = scaling.standardize(sample, out=np.empty(sample.shape))
+        rows = scaling.standardize(sample)
         largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
         # Gradients hold squares of the values, and the steps squares of gradients.
         if not largest < np.finfo(dtype).max ** 0.25:

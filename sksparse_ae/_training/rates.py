@@ -147,8 +147,7 @@ def automatic_rate(
     weighed by themselves: a few long rows set its limit.
     """
     architecture, coefficients, scaling = problem
-    rows = evenly_spaced(X, SAMPLE_ROWS)
-    rows = scaling.standardize(rows, out=np.empty(rows.shape))
+    rows = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
     of_bias, objective = 1.0, architecture.objective

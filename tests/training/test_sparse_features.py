@@ -336,7 +336,7 @@ def test_weight_decay_well_above_the_limit_leaves_no_unit_and_well_below_leaves_
 ):
     estimator = SparseAutoencoderTransformer(**(FEW | {"solver": "lbfgs"}))
     scaling = Scaling.from_moments(Moments.of(digits), scale=True, linear_output=True)
-    sample = scaling.standardize(digits, out=np.empty(digits.shape))
+    sample = scaling.standardize(digits)
     limit = weight_decay_limit(sample, scaling, estimator)
     warning_of(estimator.set_params(weight_decay=3 * limit), digits)
     assert (estimator.unit_states_ != "active").all()

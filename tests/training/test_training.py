@@ -590,7 +590,7 @@ def test_a_new_unit_begins_at_rho_and_without_history(
 ):
     X = digits / 16
     scaling = Scaling.from_moments(Moments.of(X), scale=False, linear_output=False)
-    sample = scaling.standardize(X, out=np.empty(X.shape))
+    sample = scaling.standardize(X)
     rng = np.random.RandomState(0)
     few = SparseAutoencoderTransformer(4, rho=0.1, output_activation=output_activation)
     weights = balanced_weights(sample, scaling, few, rng)
