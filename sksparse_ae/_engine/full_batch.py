@@ -68,7 +68,7 @@ class FullBatchProgram:
             terms = self._network.data_terms(X, offset, row_weights, coefficients)
             decay = self._network.decay(coefficients)
             objective = terms.total + decay
-        return _joined(*tape.gradient(objective, weights), *terms.reported, decay)
+        return _joined(*tape.gradient(objective, weights), *terms[:3], decay)
 
     def chunk(self, vector: Any, X: Any, offset: Any, row_weights: Any) -> Any:
         """Return what some of the rows add to the objective and its gradient.

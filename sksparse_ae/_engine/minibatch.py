@@ -182,7 +182,7 @@ class MiniBatchProgram(Program):
     ) -> Any:
         """Step through the first ``n_rows`` rows in order.
 
-        Returned are ``DataTerms.reported`` of their batches, summed over the rows: a
+        Returned are the first three ``DataTerms`` of their batches, summed over the rows: a
         tensor of shape (3,) or (3, n_models). Rows of ``data`` from ``n_rows`` on are
         padding.
 
@@ -242,7 +242,7 @@ class MiniBatchProgram(Program):
                 self._statistic.assign(terms.own_statistic)
             n_batches += part
             self._note_average(part, n_batches)
-            return number + 1, n_batches, total + n_valid * tf.stack(terms.reported)
+            return number + 1, n_batches, total + n_valid * tf.stack(terms[:3])
 
         _, _, total = tf.while_loop(
             lambda number, n_batches, total: number < n_steps,
@@ -409,12 +409,13 @@ class MiniBatchEngine(Engine):
             total += terms.numpy().astype(np.float64)
             self.n_batches += n_rows / self._training.batch_size
         means = total / self._training.X.shape[0]
-        if not self._has_models:
-            return [self._losses(means, values_of(self._run.weights), 0)]
-        weights = zip(*values_of(self._run.weights), strict=True)
+        weights = values_of(self._run.weights)
+        models = zip(*weights, strict=True) if self._has_models else [weights]
         return [
-            self._losses(means[:, number], arrays, number)
-            for number, arrays in enumerate(weights)
+            self._losses(own, arrays, number)
+            for number, (own, arrays) in enumerate(
+                zip(means.reshape(3, -1).T, models, strict=True)
+            )
         ]
 
     def _losses(
@@ -453,10 +454,7 @@ class MiniBatchEngine(Engine):
         """Return a copy of the training's state."""
         run = self._run
         statistic, *average = values_of(run.extra)
-        weights, kept_values = (
-            values_of(run.weights),
-            values_of(run.optimizer_variables),
-        )
+        weights, kept_values = map(values_of, (run.weights, run.optimizer_variables))
         return State(weights, statistic, average or None, kept_values, self.n_batches)
 
     def restore(self, state: State) -> None:

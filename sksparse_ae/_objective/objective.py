@@ -39,7 +39,8 @@ class Losses(NamedTuple):
 class DataTerms(NamedTuple):
     """The objective of some rows but for the weight decay, as tensors.
 
-    The first three have the shape () or (n_models,), the others (..., n_components).
+    The first three, with which ``Losses`` begins too, have the shape () or (n_models,),
+    the others (..., n_components).
     """
 
     reconstruction: Any
@@ -52,11 +53,6 @@ class DataTerms(NamedTuple):
     def total(self) -> Any:
         """The sum of the two terms."""
         return self.reconstruction + self.sparsity
-
-    @property
-    def reported(self) -> tuple[Any, Any, Any]:
-        """The first three, in the order in which ``Losses`` begins."""
-        return self[:3]
 
 
 class Objective:

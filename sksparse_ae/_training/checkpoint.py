@@ -121,24 +121,23 @@ def _in_form(value: Any, like: Any, name: str) -> Any:
     values. Where the other tree has nothing yet, None or an empty list, nothing is
     known.
     """
+    if hasattr(like, "_asdict"):  # JSON makes a list of a NamedTuple
+        value = dict(zip(like._fields, value, strict=True))
+        return type(like)(**_in_form(value, like._asdict(), name))
     if isinstance(like, dict):
         if not isinstance(value, dict) or value.keys() != like.keys():
             raise ValueError(f"{name} should have the keys {sorted(like)}.")
         return {
             key: _in_form(value[key], like[key], f"{name}[{key!r}]") for key in like
         }
-    if isinstance(like, list | tuple):  # every tuple is a NamedTuple
+    if isinstance(like, list):
         if not isinstance(value, list):
             raise ValueError(f"{name} should be a list.")
-        keys = getattr(like, "_fields", range(len(like)))
-        if isinstance(like, tuple) or any(isinstance(x, np.ndarray) for x in like):
+        if any(isinstance(item, np.ndarray) for item in like):
             if len(value) != len(like):
                 raise ValueError(f"{name} should have {len(like)} items.")
-            items = [
-                _in_form(own, item, f"{name}[{key!r}]")
-                for own, item, key in zip(value, like, keys, strict=True)
-            ]
-            return items if isinstance(like, list) else type(like)(*items)
+            pairs = enumerate(zip(value, like, strict=True))
+            return [_in_form(own, item, f"{name}[{i}]") for i, (own, item) in pairs]
     elif isinstance(like, np.ndarray):
         form = like.shape, like.dtype.kind
         if not isinstance(value, np.ndarray) or (value.shape, value.dtype.kind) != form:

@@ -56,11 +56,9 @@ NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
 
 def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
     """Return where this training is saved, under a name that is its own."""
-    values = {
-        name: repr(value) if name == "solver" else value
-        for name, value in estimator.get_params().items()
-        if name not in NOT_OF_THE_TRAINING
-    }
+    values = estimator.get_params()
+    for name in NOT_OF_THE_TRAINING:
+        del values[name]
     if not isinstance(estimator.solver, str):
         with starting_tensorflow(to_train=True):
             from .._engine.optimizers import OptimizerSpec
