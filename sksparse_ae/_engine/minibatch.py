@@ -182,9 +182,9 @@ class MiniBatchProgram(Program):
     ) -> Any:
         """Step through the first ``n_rows`` rows in order.
 
-        Returned are the first three ``DataTerms`` of their batches, summed over the rows: a
-        tensor of shape (3,) or (3, n_models). Rows of ``data`` from ``n_rows`` on are
-        padding.
+        Returned are the first three ``DataTerms`` of their batches, summed over the
+        rows: a tensor of shape (3,) or (3, n_models). Rows of ``data`` from ``n_rows``
+        on are padding.
 
         The rows are split into batches whose sizes differ by one row at most. Every row
         has the same say in a step: its gradient over the batch size.
