@@ -128,11 +128,6 @@ class MiniBatchProgram(Program):
         extra = [self._statistic, *self._average]
         super().__init__(weights, optimizer_spec.build_for(weights), extra)
 
-    @property
-    def averages(self) -> bool:
-        """Whether the program averages the weights."""
-        return bool(self._average)
-
     def fresh_optimizer_values(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         if self._optimizer_spec.takes_rate:
             return super().fresh_optimizer_values(weights)
@@ -330,10 +325,6 @@ class MiniBatchEngine(Engine):
                 self.program = joint_program(*key, n_models)
             else:
                 self.program = minibatch_program(*key)
-        extra = [
-            [t.statistic, *((t.average or t.weights) if self.program.averages else ())]
-            for t in (training.state for training in trainings)
-        ]
         constant = functools.partial(tf.constant, dtype=tf.float32)
         # Only a linear output has other coordinates than features, and then it is 0.
         offset = first.problem.scaling.reconstruction_offset
@@ -364,13 +355,19 @@ class MiniBatchEngine(Engine):
             ),
             compiled=worth_compiling(n_steps, n_models * n_values),
         )
+        averages = first.optimizer.takes_rate
+        states = [training.state for training in trainings]
+        weights = [state.weights for state in states]
+        extra = [
+            [state.statistic, *((state.average or state.weights) if averages else ())]
+            for state in states
+        ]
         if self._has_models:
-            weights = [training.state.weights for training in trainings]
             self._run = Run(self.program, _stacked(weights), None, _stacked(extra))
             self._run.set_learning_rate(1.0)
         else:
-            kept_values = first.state.optimizer_variables
-            self._run = Run(self.program, first.state.weights, kept_values, extra[0])
+            kept_values = states[0].optimizer_variables
+            self._run = Run(self.program, weights[0], kept_values, extra[0])
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the rate of an optimizer of the user's own that has no schedule."""

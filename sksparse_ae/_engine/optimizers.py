@@ -73,11 +73,6 @@ class OptimizerSpec(NamedTuple):
             ) from error
         return spec, rate
 
-    @property
-    def is_sgd(self) -> bool:
-        """Whether it is Keras' SGD."""
-        return self.optimizer_class is keras.optimizers.SGD
-
     def build(self) -> Any:
         """Return a new optimizer of this description."""
         return self.optimizer_class.from_config(json.loads(self.config))

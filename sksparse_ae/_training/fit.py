@@ -50,15 +50,12 @@ PARTIALLY_EVALUATED_ROWS = 5_000
 # thread takes for these.
 SINGLE_THREAD_PRODUCTS = 5e9
 
-# Parameters that do not change what a training computes.
-NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
-
 
 def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
     """Return where this training is saved, under a name that is its own."""
     values = estimator.get_params()
-    for name in NOT_OF_THE_TRAINING:
-        del values[name]
+    for name in ("verbose", "checkpoint_dir"):  # they change nothing of the training
+        values.pop(name, None)
     if not isinstance(estimator.solver, str):
         with starting_tensorflow(to_train=True):
             from .._engine.optimizers import OptimizerSpec

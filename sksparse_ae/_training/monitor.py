@@ -229,19 +229,17 @@ class Progress:
             self._shown = now
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, end: str = "") -> None:
         n_done, objective = self._last
         rate = "" if self._rate is None else f", learning rate {self._rate:.2g}"
         elapsed = time.perf_counter() - self._start
         sys.stderr.write(
             f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
-            f"objective {objective:.6g}{rate}, {elapsed:.1f} s"
+            f"objective {objective:.6g}{rate}, {elapsed:.1f} s{end}"
         )
         sys.stderr.flush()
 
     def close(self) -> None:
         """Show the last iteration and end the line."""
         if self._shown > -math.inf:
-            self._write()
-            sys.stderr.write("\n")
-            sys.stderr.flush()
+            self._write(end="\n")

@@ -225,9 +225,10 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         past = None
     coordinates = _coordinates(plan, estimator, past)
     automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
+    is_sgd = estimator.solver == "sgd"
     if automatic:
         start = (past and past.rate) or automatic_rate(
-            X, problem, coordinates, is_sgd=optimizer.is_sgd
+            X, problem, coordinates, is_sgd=is_sgd
         )
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
@@ -248,7 +249,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         batch_size=min(rows_of_a_batch(estimator.batch_size, n_rows), most),
         follows=estimator.rho_hat == "running",
         shuffle=estimator.shuffle,
-        falls=0.0 if optimizer.is_sgd or not automatic else ADAM_FALLS,
+        falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
         rng=plan.rng,
         max_iter=plan.max_iter,
         state=_starting_state(plan, coordinates, past, rho_hat),
