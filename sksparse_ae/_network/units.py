@@ -24,57 +24,47 @@ class UnitStatistics:
     def __init__(self, n_units: int, activation: str) -> None:
         self._range = ACTIVATIONS[activation].unit_range
         self.n_samples: float = 0
-        self._sums = np.zeros((3, n_units))  # values, absolute values, squares
-        self.maximum = np.full(n_units, -np.inf)
-        self.minimum = np.full(n_units, np.inf)
+        # Sums of values, of absolute values and of squares; least and largest values.
+        self.table = np.zeros((5, n_units))
+        self.table[3:] = [[np.inf], [-np.inf]]
 
     def update(self, codes: np.ndarray) -> None:
         """Add the activations of some rows, of shape (n_rows, n_units)."""
         codes = mean_to_rho_hat(codes.astype(np.float64), self._range)
-        self.n_samples += len(codes)
-        self._extend(codes.min(axis=0), codes.max(axis=0))
-        total, absolute, square = self._sums
-        total += codes.sum(axis=0)
-        absolute += np.abs(codes).sum(axis=0)
-        square += np.square(codes, out=codes).sum(axis=0)
-
-    def _extend(self, minimum: np.ndarray, maximum: np.ndarray) -> None:
-        self.minimum = np.minimum(self.minimum, minimum)
-        self.maximum = np.maximum(self.maximum, maximum)
-
-    @property
-    def table(self) -> np.ndarray:
-        """All sums and extremes as one array, for ``take_in``."""
-        return np.vstack([self._sums, self.minimum, self.maximum])
+        extremes = codes.min(axis=0), codes.max(axis=0)
+        sums = codes.sum(axis=0), np.abs(codes).sum(axis=0)
+        squares = np.square(codes, out=codes).sum(axis=0)
+        self.take_in(np.array([*sums, squares, *extremes]), len(codes), share=1)
 
     def take_in(self, table: np.ndarray, n_samples: float, share: float) -> None:
         """Add the ``table`` of other statistics, with a share of their samples."""
-        *sums, minimum, maximum = table
         self.n_samples += share * n_samples
-        self._sums += share * np.array(sums)
-        self._extend(minimum, maximum)
+        self.table[:3] += share * table[:3]
+        np.minimum(self.table[3], table[3], out=self.table[3])
+        np.maximum(self.table[4], table[4], out=self.table[4])
 
     @property
     def rho_hat(self) -> np.ndarray:
         """Mean activation."""
-        return self._sums[0] / self.n_samples
+        return self.table[0] / self.n_samples
 
     @property
     def std(self) -> np.ndarray:
         """Standard deviation over the samples."""
-        variance = self._sums[2] / self.n_samples - self.rho_hat**2
+        variance = self.table[2] / self.n_samples - self.rho_hat**2
         return np.sqrt(np.maximum(variance, 0))
 
     @property
     def sparseness(self) -> np.ndarray:
         """Hoyer's lifetime sparseness."""
-        return hoyer_sparseness(self._sums[1], self._sums[2], self.n_samples)
+        return hoyer_sparseness(self.table[1], self.table[2], self.n_samples)
 
     def states(self, rho: float) -> np.ndarray:
         """Return the state of each unit, one of ``STATES``."""
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
-        dead, saturated = self.maximum < rho, self.minimum > 0.5
+        least, largest = self.table[3:]
+        dead, saturated = largest < rho, least > 0.5
         # A unit that is constant just below rho has collapsed to it, not died.
         elsewhere = ~(constant & at_rho)
         found = [dead & elsewhere, saturated & elsewhere, constant]
@@ -91,7 +81,7 @@ def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
         "rho_hat": statistics.rho_hat,
         "std": statistics.std,
         "kl": kl_divergence(rho, statistics.rho_hat, np),
-        "maximum": statistics.maximum,
+        "maximum": statistics.table[-1],
         "sparseness": statistics.sparseness,
         "encoder_norm": norms(parameters.W1, axis=0),
         "decoder_norm": norms(parameters.W2, axis=1),
