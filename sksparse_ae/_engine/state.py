@@ -9,12 +9,6 @@ import numpy as np
 from .._objective.objective import Losses
 
 
-class End(NamedTuple):
-    """Why a minimisation ended by itself: what failed, or nothing."""
-
-    failure: str | None = None
-
-
 class Engine(Protocol):
     """What takes the steps of one model, or of several side by side.
 
@@ -24,8 +18,8 @@ class Engine(Protocol):
     a Reviver.
     """
 
-    # Why a minimisation has ended by itself; None before.
-    end: End | None = None
+    # Why a minimisation has ended by itself: what failed, or "". None before.
+    end: str | None = None
 
     def epoch(
         self, rates: list, stop: threading.Event | None = None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
-from .._engine.state import End, Engine
+from .._engine.state import Engine
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .checkpoint import Saved
@@ -84,6 +84,7 @@ class LBFGS(Engine, Saved):
         "_products",
         "_n_pairs",
         "_n_kept",
+        "end",
     )
 
     def __init__(self, objective: Any, weights: Weights, tol: float) -> None:
@@ -105,7 +106,7 @@ class LBFGS(Engine, Saved):
         self._n_pairs = self._n_kept = 0
         self._axpy = get_blas_funcs("axpy", (self._point,))
         if np.abs(self._gradient).max() <= self._tol:
-            self.end = End()
+            self.end = ""
 
     def epoch(
         self, rates: Any = None, stop: threading.Event | None = None
@@ -117,7 +118,7 @@ class LBFGS(Engine, Saved):
             self._n_kept = 0
             found = self._line_search()
         if found is None:
-            self.end = End(
+            self.end = (
                 "L-BFGS ended early: no step along the gradient lowers the objective."
             )
             return [None]
@@ -134,7 +135,7 @@ class LBFGS(Engine, Saved):
         self._point, self._losses, self._gradient = found[:3]
         has_stalled = before - after <= LEAST_GAIN * max(abs(before), abs(after), 1.0)
         if has_stalled or np.abs(self._gradient).max() <= self._tol:
-            self.end = End()
+            self.end = ""
         return [self._losses]
 
     def _trial(self, length: float, direction: np.ndarray) -> "Trial":
@@ -214,12 +215,3 @@ class LBFGS(Engine, Saved):
     def weights(self, number: int = 0) -> Weights:
         """Return W1, b1, W2, b2 in the training's units."""
         return self._program.split(self._point)
-
-    def state(self) -> dict:
-        """Return what ``restore`` continues from, to the bit."""
-        return super().state() | {"has_converged": self.end is not None}
-
-    def restore(self, state: dict) -> None:
-        """Go on from a state of this training."""
-        super().restore(state)
-        self.end = End() if state["has_converged"] else None

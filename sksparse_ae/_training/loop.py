@@ -122,8 +122,8 @@ class Course:
         if self.ended:
             pass
         elif end is not None:
-            self.ended, self.converged = True, end.failure is None
-            self.monitor.failure = end.failure
+            self.ended, self.converged = True, not end
+            self.monitor.failure = end or None
         elif self.n_iter >= self._max_iter:
             self.ended, self.converged = True, self.monitor.conclude(self._weights)
         if self.ended and not self._is_alone:
