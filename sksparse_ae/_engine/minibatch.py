@@ -86,13 +86,6 @@ class MiniBatches(NamedTuple):
         """Batches of an epoch, in rows over the batch size."""
         return self.X.shape[0] / self.batch_size
 
-    @property
-    def share(self) -> float:
-        """The share of the running mean that a batch has at the start."""
-        if not self.follows:
-            return 1.0
-        return min(self.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
-
 
 class MiniBatchProgram(Program):
     """A network, an optimizer, and the epoch over them.
@@ -379,12 +372,14 @@ class MiniBatchEngine(Engine):
 
     def _pace(self, rates: list[float] | list[None]) -> Pace:
         """Return the Pace of the rows to come, as tensors."""
-        training = self._training
         rate: Any = rates if self._has_models else rates[0]
-        if not training.optimizer.takes_rate:
+        if not self._training.optimizer.takes_rate:
             rate = None
+        share = min(self._training.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
+        if not self._training.follows:
+            share = 1.0
         spread = self._coordinates.spread
-        pace = Pace(rate, self._falls, self.n_batches, training.share, spread)
+        pace = Pace(rate, self._falls, self.n_batches, share, spread)
         return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
 
     def epoch(

@@ -109,11 +109,10 @@ def _unconfigured(solver: Any, copy: Any) -> list[str]:
     names = []
     # These attributes keep what exclude_from_weight_decay() was told.
     attributes = "_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"
-    excluded, excluded_by_copy = (
-        [getattr(optimizer, name, None) or None for name in attributes]
-        for optimizer in (solver, copy)
-    )
-    if excluded != excluded_by_copy:
+    if any(
+        (getattr(solver, n, ()) or ()) != (getattr(copy, n, ()) or ())
+        for n in attributes
+    ):
         names.append("exclude_from_weight_decay")
     simple = str, bool, Real, type(None)
     names += [

@@ -98,7 +98,8 @@ def train_jointly(
     plans = [training.plan for training in trainings]
     starts = [(copy.deepcopy(t.plan.rng), t.monitor.state()) for t in trainings]
     courses = [
-        Course(monitor, plan.new_rate(), plan.max_iter) for plan, monitor in trainings
+        Course(monitor, copy.copy(plan.rate), plan.max_iter)
+        for plan, monitor in trainings
     ]
     run(courses, MiniBatchEngine([plan.minibatches for plan in plans]), stop)
     results: list[Trained] = []

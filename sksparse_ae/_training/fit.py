@@ -153,7 +153,7 @@ def train(
     """
     course = Course(
         monitor,
-        plan.new_rate(),
+        copy.copy(plan.rate),
         plan.max_iter,
         rng=plan.minibatches and plan.rng,
         reviver=reviver,

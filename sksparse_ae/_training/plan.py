@@ -61,11 +61,6 @@ class Continuation(NamedTuple):
     spread: np.ndarray | None = None
     random_state: np.random.RandomState | None = None
 
-    @property
-    def state(self) -> State:
-        """The state of the training."""
-        return State(*(getattr(self, name) for name in State._fields))
-
     def without_weights(self) -> "Continuation":
         """Return it without the state, for weights that come from elsewhere."""
         given: Any = self[: self._fields.index("weights")]
@@ -96,11 +91,7 @@ class Plan(NamedTuple):
     step: str  # what the monitor is told of: "epoch" or "iteration"
     max_iter: int
     minibatches: Any  # MiniBatches, or None for "lbfgs"
-    rate: FixedRate  # at its start; see ``new_rate``
-
-    def new_rate(self) -> FixedRate:
-        """Return the rate of a training that begins."""
-        return copy.copy(self.rate)
+    rate: FixedRate  # at its start: each training goes on with a copy
 
     def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
@@ -284,7 +275,8 @@ def _starting_state(
     if earlier is None or past is None or past.weights is None:
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
-    state, before, scaling = past.state, earlier.problem.scaling, plan.problem.scaling
+    state = State(*(getattr(past, name) for name in State._fields))
+    before, scaling = earlier.problem.scaling, plan.problem.scaling
     if scaling.scale == before.scale and (scaling.offset == before.offset).all():
         return state
 
