@@ -1,5 +1,6 @@
 """Rows that lie in many blocks: files, arrays and frames, numbered through."""
 
+import copy
 import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -85,8 +86,7 @@ class Blocks:
 
     def part(self, start: int, stop: int) -> "Blocks":
         """Return a range of rows, none of which is read."""
-        part = object.__new__(Blocks)
-        vars(part).update(vars(self))
+        part = copy.copy(self)
         part._first, part._stop = self._first + start, self._first + stop
         return part
 

@@ -119,7 +119,6 @@ def minimize(
     """
     if plan.earlier:
         monitor.begin_with(plan.weights)
-    keeps_state = plan.minibatches and (plan.partial or estimator.warm_start)
     # A fit within this one, by a callback perhaps, must not wait for others.
     with contextlib.closing(monitor), installed(None) as executor:
         if executor is not None and _is_shareable(plan, estimator, monitor, checkpoint):
@@ -134,6 +133,7 @@ def minimize(
             weights, converged = course.weights, course.converged
     continuation = None
     if plan.minibatches:
+        keeps_state = plan.partial or estimator.warm_start
         continuation = _continuation(plan, monitor, engine, keeps_state)
     return monitor.best_weights or weights, converged, continuation
 
