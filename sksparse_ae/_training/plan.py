@@ -90,8 +90,8 @@ class Plan(NamedTuple):
     partial: bool  # one epoch of ``partial_fit``
     step: str  # what the monitor is told of: "epoch" or "iteration"
     max_iter: int
-    minibatches: Any  # MiniBatches, or None for "lbfgs"
     rate: FixedRate  # at its start: each training goes on with a copy
+    minibatches: Any = None  # MiniBatches, or None for "lbfgs"
 
     def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
@@ -151,7 +151,6 @@ def make_plan(
         partial=partial,
         step=fitted.step,
         max_iter=1 if partial else int(estimator.max_iter),
-        minibatches=None,
         rate=FixedRate(None, ends_at_plateau=estimator.early_stopping),
     )
     if estimator.solver == "lbfgs":
