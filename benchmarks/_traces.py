@@ -117,7 +117,7 @@ def follow_ours(transformer, X, trace):
     end = IterationTasks.end
 
     def recorded_end(tasks, get_weights):
-        stop = trace.record(lambda: weights_of(tasks._fitted_attributes(get_weights())))
+        stop = trace.record(lambda: weights_of(tasks.fitted_attributes(get_weights())))
         return end(tasks, get_weights) or stop
 
     transformer.set_callbacks(Idle())

@@ -1,6 +1,7 @@
 """The estimator: parameters, validation and the public methods."""
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -50,12 +51,7 @@ from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from ._objective.losses import LOSSES
 from ._objective.objective import Coefficients
 from ._training.advice import little_explained, warning_about_fit
-from ._training.callbacks import (
-    CallbackSupportMixin,
-    fit_context,
-    iteration_tasks,
-    with_callbacks,
-)
+from ._training.callbacks import CallbackSupportMixin, IterationTasks, with_callbacks
 from ._training.diagnosis import diagnosis
 from ._training.fit import (
     CURVES,
@@ -517,7 +513,9 @@ class SparseAutoencoderTransformer(
             If a parameter that is not its default has no effect, such as `batch_size`
             with "lbfgs".
         """
-        context = fit_context(self, self.max_iter)
+        context = None
+        if hasattr(self, "_init_callback_context"):  # scikit-learn has it from 1.9 on
+            context = self._init_callback_context(max_subtasks=self.max_iter)
         # To a callback that scores, the target of an autoencoder is its input.
         given = {"X": X, "y": X if y is None else y}
         if context is not None:
@@ -607,13 +605,10 @@ class SparseAutoencoderTransformer(
         if self.checkpoint_dir is not None and not partial:
             checkpoint = find_checkpoint(estimator, X, earlier)
         plan = make_plan(estimator, X, earlier, partial=partial)
-        tasks = iteration_tasks(
-            self,
-            context,
-            given,
-            plan.step,
-            lambda weights: attributes_of(plan, weights),
-        )
+        tasks = None
+        if context is not None and hasattr(self, "_skl_callbacks"):
+            evaluated = functools.partial(attributes_of, plan)
+            tasks = IterationTasks(context, self, given, plan.step, evaluated)
         monitor = make_monitor(plan, estimator, tasks)
         try:
             weights, converged, continuation = minimize(
@@ -893,7 +888,7 @@ class SparseAutoencoderTransformer(
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
             network = self._parameters.astype(X.dtype)
-            losses = evaluate(X, network, self._problem).losses
+            losses, *_ = evaluate(X, network, self._problem)
         for term, name in (("sparsity", "beta"), ("weight_decay", "weight_decay")):
             value = getattr(losses, term)
             if math.isfinite(losses.reconstruction) > math.isfinite(value):

@@ -1,7 +1,7 @@
 """A stack of encoders below a logistic regression, trained as one network."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -20,9 +20,10 @@ from .programs import (
     Program,
     Run,
     even_batches,
-    latest_programs,
+    making_programs,
     values_of,
 )
+from .state import Engine
 from .streams import EpochStream
 
 
@@ -44,10 +45,11 @@ class StackObjective(NamedTuple):
     decays: list[Any]  # of each layer: coefficient of half the sum of squared weights
 
 
-class StackNetwork:
-    """Encoders and a linear last layer, and the objective of their classification."""
+class StackProgram(Program):
+    """Encoders and a linear last layer, Adam, and the epoch over them."""
 
-    def __init__(self, architecture: StackArchitecture) -> None:
+    def __init__(self, architecture: StackArchitecture, batch_size: int) -> None:
+        self.batch_size, self._n_features = batch_size, architecture.n_features
         # Every layer gets a name and starts at zeros. Keras then neither counts it nor
         # draws from its random state.
         dense = functools.partial(
@@ -68,7 +70,9 @@ class StackNetwork:
         for layer in self.layers:
             layer.build((None, n_inputs))
             n_inputs = layer.units
-        self.variables = [v for layer in self.layers for v in layer.trainable_variables]
+        weights = [v for layer in self.layers for v in layer.trainable_variables]
+        spec, _ = OptimizerSpec.from_solver("adam")
+        super().__init__(weights, spec.build_for(weights))
 
     def cross_entropy(
         self, X: Any, targets: Any, row_weights: Any, objective: StackObjective
@@ -97,17 +101,6 @@ class StackNetwork:
             for layer, decay in zip(self.layers, objective.decays, strict=True)
         )
 
-
-class StackProgram(Program):
-    """A network, Adam, and the epoch over them."""
-
-    def __init__(self, architecture: StackArchitecture, batch_size: int) -> None:
-        self.batch_size, self._n_features = batch_size, architecture.n_features
-        self.network = StackNetwork(architecture)
-        spec, _ = OptimizerSpec.from_solver("adam")
-        weights = self.network.variables
-        super().__init__(weights, spec.build_for(weights))
-
     def at(self, weights: list[np.ndarray]) -> keras.StatelessScope:
         """Return a context in which the network has these weights, layer by layer."""
         values = zip(self.weights, weights, strict=True)
@@ -132,10 +125,8 @@ class StackProgram(Program):
             n_valid = tf.cast(n_valid, rows.dtype)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                loss = self.network.cross_entropy(
-                    X, targets, weights[:, 0] * is_row, objective
-                )
-                value = loss / n_valid + self.network.decay(objective)
+                loss = self.cross_entropy(X, targets, weights[:, 0] * is_row, objective)
+                value = loss / n_valid + self.decay(objective)
             self.optimizer.apply(tape.gradient(value, variables), self.weights)
             return number + 1, total + loss
 
@@ -148,25 +139,24 @@ class StackProgram(Program):
         return total
 
 
-@latest_programs(8)
+@functools.lru_cache(maxsize=8)
 def stack_program(architecture: StackArchitecture, batch_size: int) -> StackProgram:
-    """Return the program of a shape; the latest 8 are kept."""
+    """Return the program of a shape."""
     return StackProgram(architecture, batch_size)
 
 
-def _tensors(arrays: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(tf.constant(array, dtype=tf.float32) for array in arrays)
+def _tensors(arrays: Any) -> Any:
+    """Return a structure of arrays as one of tensors."""
+    return tf.nest.map_structure(lambda a: tf.constant(a, dtype=tf.float32), arrays)
 
 
-class StackEngine:
+class StackEngine(Engine):
     """One training of a stack, epoch by epoch.
 
     ``rows`` are inputs (n_samples, n_features), targets (n_samples, n_outputs), and
     weights (n_samples,) with a mean of 1. ``weights``, the kernel and the bias of every
     layer, are those to start from. ``rng`` gives the order of the rows.
     """
-
-    end = None
 
     def __init__(
         self,
@@ -178,7 +168,8 @@ class StackEngine:
         rng: np.random.RandomState,
         max_iter: int,
     ) -> None:
-        self._program = stack_program(architecture, batch_size)
+        with making_programs:
+            self._program = stack_program(architecture, batch_size)
         self._run = Run(self._program, weights)
         inputs, targets, row_weights = rows
         columns = [inputs, targets, row_weights[:, None]]
@@ -187,11 +178,8 @@ class StackEngine:
         no_scaling = Scaling(np.zeros(n_columns), 1.0, linear_output=False)
         no_axes = Coordinates(None, None, 0.0)
         self._stream = EpochStream(data, no_scaling, no_axes, batch_size, rng, max_iter)
-        self._objective = StackObjective(
-            [_tensors(pair) for pair in objective.maps],
-            list(_tensors(objective.decays)),
-        )
-        n_outputs = sum(layer.units for layer in self._program.network.layers)
+        self._objective = _tensors(objective)
+        n_outputs = sum(layer.units for layer in self._program.layers)
         n_steps = max_iter * self._n_samples / batch_size
         chunk = tf.zeros([self._stream.chunk_rows, n_columns])
         self._graph = self._program.graph(
@@ -211,30 +199,23 @@ class StackEngine:
             (loss,) = self._run.call(self._graph, *arguments)
             total += float(loss)
         with self._program.at(self.weights()):
-            decay = float(self._program.network.decay(self._objective))
+            decay = float(self._program.decay(self._objective))
         return [Losses(total / self._n_samples, 0.0, np.nan, decay)]
-
-    def rate_now(self, rate: float) -> float:
-        """Return the rate, which does not fall within an epoch."""
-        return rate
 
     def weights(self, number: int = 0) -> list[np.ndarray]:
         """Return copies of the kernel and the bias of every layer."""
         return values_of(self._run.weights)
-
-    def finish(self) -> None:
-        """Do nothing: Adam has nothing to finish."""
 
     def watching(
         self, rows: tuple[np.ndarray, ...]
     ) -> Callable[[list[np.ndarray]], float]:
         """Return a function from weights to the mean cross-entropy of other rows."""
         X, targets, row_weights = _tensors(rows)
-        network = self._program.network
+        program, objective = self._program, self._objective
 
         def mean_cross_entropy(weights: list[np.ndarray]) -> float:
-            with self._program.at(weights):
-                loss = network.cross_entropy(X, targets, row_weights, self._objective)
+            with program.at(weights):
+                loss = program.cross_entropy(X, targets, row_weights, objective)
             return float(loss) / X.shape[0]
 
         return mean_cross_entropy

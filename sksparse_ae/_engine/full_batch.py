@@ -18,7 +18,7 @@ from .._network.remote import RemoteRows
 from .._objective.objective import Coefficients, Losses
 from .chunking import Chunking, block_sums, whole_block
 from .network import Network
-from .programs import as_graph, latest_programs
+from .programs import as_graph, making_programs
 from .streams import ChunkedRows
 
 # An evaluation of all rows returns, besides the gradient, the fields of ``Losses``.
@@ -70,7 +70,7 @@ class FullBatchProgram:
             terms = self._network.data_terms(X, offset, row_weights, coefficients)
             decay = self._network.decay(coefficients)
             objective = terms.total + decay
-        return _joined(*tape.gradient(objective, weights), *terms.reported, decay)
+        return _joined(*tape.gradient(objective, weights), *terms[:3], decay)
 
     def chunk(self, vector: Any, X: Any, offset: Any, row_weights: Any) -> Any:
         """Return what some of the rows add to the objective and its gradient.
@@ -79,10 +79,8 @@ class FullBatchProgram:
         gradient is that of the mean, which adds up over the rows, times one number for
         each unit, which is known when all rows have been read, once.
 
-        Returns
-        -------
-        The gradient of the reconstruction term, those of the means in W1 and b1, the
-        means, the reconstruction term and the squared error.
+        Returned are the gradient of the reconstruction term, those of the means in W1
+        and b1, the means, the reconstruction term and the squared error.
         """
         network = self._network
         with self._at(vector) as weights, _tape(persistent=True) as tape:
@@ -99,9 +97,8 @@ class FullBatchProgram:
     def penalties(self, vector: Any, means: Any, coefficients: Coefficients) -> Any:
         """Return what the penalties add to what ``chunk`` has summed.
 
-        Returns
-        -------
-        The gradient of the weight decay, that of the penalty in the means, and both.
+        It is the gradient of the weight decay, that of the penalty in the means, and
+        both.
         """
         objective = self._network.objective
         with self._at(vector) as weights, _tape(persistent=True) as tape:
@@ -153,12 +150,13 @@ def _joined(*tensors: Any) -> Any:
 
 def program_of(chunking: Chunking) -> FullBatchProgram:
     """Return the program that sums up chunks."""
-    return full_batch_program(chunking.problem.architecture, chunking.chunk_rows)
+    with making_programs:
+        return full_batch_program(chunking.problem.architecture, chunking.chunk_rows)
 
 
-@latest_programs(16)
+@functools.lru_cache(maxsize=16)
 def full_batch_program(architecture: Architecture, chunk_rows: int) -> FullBatchProgram:
-    """Return the program for chunks of ``chunk_rows``; the latest 16 are kept."""
+    """Return the program for chunks of ``chunk_rows``."""
     return FullBatchProgram(architecture)
 
 
@@ -178,25 +176,27 @@ class FullBatchObjective:
         self._coefficients = Coefficients(*map(self._constant, coefficients))
         # The graphs are looked up once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=X.dtype)
-        of_coefficients = Coefficients(*[spec([])] * 3)
-        _, _, penalties = self.program.graphs[chunking.compiled]
-        self._penalties = penalties.get_concrete_function(
-            spec([self.program.size]), spec([self._n_units]), of_coefficients
+        vector, of_coefficients = (
+            spec([self.program.size]),
+            Coefficients(*[spec([])] * 3),
         )
+        whole, _, penalties = self.program.graphs[chunking.compiled]
         self._whole: Any = None
         if isinstance(X, RemoteRows):
             self._sums = functools.partial(_sums_elsewhere, X, chunking)
-            return
-        rows = ChunkedRows(X, chunking)
-        self._sums = functools.partial(self.program.sums, chunking, rows)
-        if len(rows) == 1:
-            (self._chunk,) = rows
-            whole, _, _ = self.program.graphs[chunking.compiled]
-            self._whole = whole.get_concrete_function(
-                spec([self.program.size]),
-                *self.program.specs_of_rows(chunking),
-                of_coefficients,
-            )
+        else:
+            rows = ChunkedRows(X, chunking)
+            self._sums = functools.partial(self.program.sums, chunking, rows)
+            if len(rows) == 1:
+                (self._chunk,) = rows
+                specs = self.program.specs_of_rows(chunking)
+                self._whole = whole.get_concrete_function(
+                    vector, *specs, of_coefficients
+                )
+                return
+        self._penalties = penalties.get_concrete_function(
+            vector, spec([self._n_units]), of_coefficients
+        )
 
     def __call__(self, vector: np.ndarray) -> tuple[Losses, np.ndarray]:
         """Return the Losses and the gradient, an array of the data's dtype."""

@@ -12,18 +12,18 @@ from .._network.coordinates import Coordinates
 from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
 from .._objective.objective import Coefficients, Losses
+from .._objective.penalties import weight_penalty
 from .chunking import worth_compiling
 from .network import Network
-from .optimizers import OptimizerSpec, unit_axes
+from .optimizers import OptimizerSpec
 from .programs import (
-    Graph,
     Program,
     Run,
     even_batches,
-    latest_programs,
+    making_programs,
     values_of,
 )
-from .state import State
+from .state import Engine, State
 from .streams import EpochStream
 
 # The averaged weights are those of about the last tenth of the steps.
@@ -37,6 +37,9 @@ AVERAGING_WINDOW = 300
 
 # The largest share of it that a batch has at the start.
 LARGEST_SHARE = 0.5
+
+# Two numbers of units, and as many features as neither, to tell the axes of units by.
+PROBED_UNITS, PROBED_FEATURES = (5, 6), 2
 
 
 class Pace(NamedTuple):
@@ -83,20 +86,6 @@ class MiniBatches(NamedTuple):
         """Batches of an epoch, in rows over the batch size."""
         return self.X.shape[0] / self.batch_size
 
-    @property
-    def share(self) -> float:
-        """The share of the running mean that a batch has at the start."""
-        if not self.follows:
-            return 1.0
-        return min(self.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
-
-    def is_worth_compiling(self, n_models: int) -> bool:
-        """Say whether as many models of this shape, in one program, are compiled."""
-        architecture = self.architecture
-        n_outputs = architecture.n_features + architecture.n_components
-        n_steps = self.state.n_batches + self.max_iter * self.batches_per_epoch
-        return worth_compiling(n_steps, n_models * self.batch_size * n_outputs)
-
 
 class MiniBatchProgram(Program):
     """A network, an optimizer, and the epoch over them.
@@ -132,13 +121,7 @@ class MiniBatchProgram(Program):
         extra = [self._statistic, *self._average]
         super().__init__(weights, optimizer_spec.build_for(weights), extra)
 
-    @property
-    def averages(self) -> bool:
-        """Whether the program averages the weights."""
-        return bool(self._average)
-
     def fresh_optimizer_values(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return what the optimizer keeps where a training begins at these weights."""
         if self._optimizer_spec.takes_rate:
             return super().fresh_optimizer_values(weights)
         variables = Network(self.network.architecture).variables
@@ -149,41 +132,33 @@ class MiniBatchProgram(Program):
 
     @functools.cached_property
     def unit_axes(self) -> list[list[int]]:
-        """The axes of units of each variable of the optimizer: see ``unit_axes``."""
+        """The axes of units of each variable that the optimizer keeps.
 
-        def variables_of(n_components: int, n_features: int) -> list[Any]:
+        They are those that grow with the number of units, by as many. What a variable
+        is called, and whether there are as many features as units, does not matter. A
+        ValueError tells of a variable that grows in another way: units cannot be told
+        apart in it.
+        """
+
+        def kept_for(n_units: int) -> list[Any]:
             architecture = self.network.architecture._replace(
-                n_features=n_features, n_components=n_components
+                n_features=PROBED_FEATURES, n_components=n_units
             )
-            return Network(architecture).variables
+            variables = Network(architecture).variables
+            return self._optimizer_spec.build_for(variables).variables
 
-        return unit_axes(self._optimizer_spec, variables_of)
-
-    def epoch_graph(
-        self, chunk_rows: int, *, has_spread: bool, compiled: bool
-    ) -> Graph:
-        """Return ``epoch`` for chunks of so many rows as a graph, compiled or not."""
-        architecture = self.network.architecture
-        spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
-        scalar, per_model = spec([]), spec(self._models)
-        per_unit = spec([*self._models, 1] if self._models else [])
-        per_feature = spec([architecture.n_features])
-        pace = Pace(
-            rate=per_model if self._optimizer_spec.takes_rate else None,
-            falls=per_model,
-            n_batches=scalar,
-            share=scalar,
-            spread=per_feature if has_spread else None,
-        )
-        return self.graph(
-            self.epoch,
-            spec([chunk_rows, architecture.n_features]),
-            tf.TensorSpec([], tf.int32),
-            per_feature,
-            Coefficients(per_unit, per_model, per_model),
-            pace,
-            compiled=compiled,
-        )
+        axes: list[list[int]] = []
+        for variable, larger in zip(*map(kept_for, PROBED_UNITS), strict=True):
+            sizes = list(zip(variable.shape, larger.shape, strict=True))
+            axes.append([axis for axis, (few, many) in enumerate(sizes) if few != many])
+            if any(sizes[axis] != PROBED_UNITS for axis in axes[-1]):
+                raise ValueError(
+                    f"revive=True cannot start units anew in {variable.path}, of shape "
+                    f"{tuple(variable.shape)} for {PROBED_UNITS[0]} units, that the "
+                    "solver keeps: no axis of it is that of the units. Set "
+                    "revive=False."
+                )
+        return axes
 
     def epoch(
         self,
@@ -195,9 +170,9 @@ class MiniBatchProgram(Program):
     ) -> Any:
         """Step through the first ``n_rows`` rows in order.
 
-        Returned are ``DataTerms.reported`` of their batches, summed over the rows: a
-        tensor of shape (3,) or (3, n_models). Rows of ``data`` from ``n_rows`` on are
-        padding.
+        Returned are the first three ``DataTerms`` of their batches, summed over the
+        rows: a tensor of shape (3,) or (3, n_models). Rows of ``data`` from ``n_rows``
+        on are padding.
 
         The rows are split into batches whose sizes differ by one row at most. Every row
         has the same say in a step: its gradient over the batch size.
@@ -255,7 +230,7 @@ class MiniBatchProgram(Program):
                 self._statistic.assign(terms.own_statistic)
             n_batches += part
             self._note_average(part, n_batches)
-            return number + 1, n_batches, total + n_valid * tf.stack(terms.reported)
+            return number + 1, n_batches, total + n_valid * tf.stack(terms[:3])
 
         _, _, total = tf.while_loop(
             lambda number, n_batches, total: number < n_steps,
@@ -293,42 +268,30 @@ class MiniBatchProgram(Program):
             mean.assign_add(tf.minimum(share, 1.0) * (variable.value - mean))
 
 
-# Each program has variables for its weights and for what the optimizer keeps of them.
-# So only the latest 16 of one model are kept, and the latest 2 of several.
-@latest_programs(16)
-def minibatch_program(
+def _program(
     architecture: Architecture,
     optimizer: OptimizerSpec,
     batch_size: int,
     follows: bool,
     chunk_rows: int,
+    n_models: int | None = None,
 ) -> MiniBatchProgram:
     """Return the program for chunks of ``chunk_rows``."""
-    return MiniBatchProgram(architecture, optimizer, batch_size, follows)
-
-
-@latest_programs(2)
-def joint_program(
-    architecture: Architecture,
-    optimizer: OptimizerSpec,
-    batch_size: int,
-    follows: bool,
-    chunk_rows: int,
-    n_models: int,
-) -> MiniBatchProgram:
-    """Return the program of several models."""
     return MiniBatchProgram(architecture, optimizer, batch_size, follows, n_models)
 
 
-class MiniBatchEngine:
+# Each program has variables for its weights and for what the optimizer keeps of them.
+# So only the latest 16 of one model are kept, and the latest 2 of several.
+minibatch_program = functools.lru_cache(maxsize=16)(_program)
+joint_program = functools.lru_cache(maxsize=2)(_program)
+
+
+class MiniBatchEngine(Engine):
     """One training, or several side by side that take the same batches.
 
     The trainings differ in coefficients, ``falls`` and ``state`` alone. Several are
     trained by Adam.
     """
-
-    # It ends when its epochs do, for no reason of its own.
-    end = None
 
     def __init__(self, trainings: list[MiniBatches]) -> None:
         first, n_models = trainings[0], len(trainings)
@@ -342,27 +305,23 @@ class MiniBatchEngine:
             first.rng if first.shuffle else None,
             first.max_iter,
         )
+        architecture = first.architecture
         key = (
-            first.architecture,
+            architecture,
             first.optimizer,
             first.batch_size,
             first.follows,
             self._stream.chunk_rows,
         )
-        if self._has_models:
-            self.program = joint_program(*key, n_models)
-        else:
-            self.program = minibatch_program(*key)
-        longest = max(trainings, key=lambda training: training.max_iter)
-        self._graph = self.program.epoch_graph(
-            self._stream.chunk_rows,
-            has_spread=self._coordinates.spread is not None,
-            compiled=longest.is_worth_compiling(n_models),
-        )
+        with making_programs:
+            if self._has_models:
+                self.program = joint_program(*key, n_models)
+            else:
+                self.program = minibatch_program(*key)
         constant = functools.partial(tf.constant, dtype=tf.float32)
         # Only a linear output has other coordinates than features, and then it is 0.
         offset = first.problem.scaling.reconstruction_offset
-        self._offset = constant(offset[: first.architecture.n_features])
+        offset = constant(offset[: architecture.n_features])
         self._coefficients = [training.problem.coefficients for training in trainings]
         coefficients = self._coefficients[0]
         self._falls: Any = first.falls
@@ -370,23 +329,38 @@ class MiniBatchEngine:
             coefficients = Coefficients(*np.transpose(self._coefficients))
             coefficients = coefficients._replace(rho=coefficients.rho[:, None])
             self._falls = [training.falls for training in trainings]
-        self._tensors = Coefficients(*map(constant, coefficients))
+        self._tensors = offset, Coefficients(*map(constant, coefficients))
         self.n_batches = first.state.n_batches  # in rows over the batch size
-        self._run = self._begun([training.state for training in trainings])
-        if self._has_models:
-            self._run.set_learning_rate(1.0)
-
-    def _begun(self, states: list[State]) -> Run:
-        """Return a run that begins with the states of the models."""
+        n_steps = first.state.n_batches + first.batches_per_epoch * max(
+            training.max_iter for training in trainings
+        )
+        n_values = first.batch_size * (
+            architecture.n_features + architecture.n_components
+        )
+        spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
+        self._graph = self.program.graph(
+            self.program.epoch,
+            spec([self._stream.chunk_rows, architecture.n_features]),
+            tf.TensorSpec([], tf.int32),
+            *tf.nest.map_structure(
+                lambda tensor: None if tensor is None else spec(tensor.shape),
+                (*self._tensors, self._pace([0.0] * n_models)),
+            ),
+            compiled=worth_compiling(n_steps, n_models * n_values),
+        )
+        averages = first.optimizer.takes_rate
+        states = [training.state for training in trainings]
+        weights = [state.weights for state in states]
         extra = [
-            [s.statistic, *((s.average or s.weights) if self.program.averages else ())]
-            for s in states
+            [state.statistic, *((state.average or state.weights) if averages else ())]
+            for state in states
         ]
         if self._has_models:
-            weights = [state.weights for state in states]
-            return Run(self.program, _stacked(weights), None, _stacked(extra))
-        (state,) = states
-        return Run(self.program, state.weights, state.optimizer_variables, extra[0])
+            self._run = Run(self.program, _stacked(weights), None, _stacked(extra))
+            self._run.set_learning_rate(1.0)
+        else:
+            kept_values = states[0].optimizer_variables
+            self._run = Run(self.program, weights[0], kept_values, extra[0])
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the rate of an optimizer of the user's own that has no schedule."""
@@ -396,39 +370,44 @@ class MiniBatchEngine:
         """Return what a rate, that of the only training, has fallen to."""
         return float(rate / np.sqrt(1 + self._falls * self.n_batches))
 
+    def _pace(self, rates: list[float] | list[None]) -> Pace:
+        """Return the Pace of the rows to come, as tensors."""
+        rate: Any = rates if self._has_models else rates[0]
+        if not self._training.optimizer.takes_rate:
+            rate = None
+        share = min(self._training.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
+        if not self._training.follows:
+            share = 1.0
+        spread = self._coordinates.spread
+        pace = Pace(rate, self._falls, self.n_batches, share, spread)
+        return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
+
     def epoch(
         self, rates: list[float] | list[None], stop: Event | None = None
     ) -> list[Losses]:
         """Step through all rows once, from the rate of each training at its start.
 
-        Returned are the losses of each: means over the batches, and the weight decay at
-        the end. If ``stop`` is set, KeyboardInterrupt is raised before the next chunk
-        of rows.
+        The losses are means over the batches, and the weight decay at the end. ``stop``
+        is heeded before each chunk of rows.
         """
-        constant = functools.partial(tf.constant, dtype=tf.float32)
-        rate: Any = rates if self._has_models else rates[0]
-        if not self._training.optimizer.takes_rate:
-            rate = None
-        share, spread = self._training.share, self._coordinates.spread
         total = 0.0
         for data, n_rows in self._stream:
             if stop is not None and stop.is_set():
                 raise KeyboardInterrupt
-            pace = Pace(rate, self._falls, self.n_batches, share, spread)
-            pace = Pace(*(None if value is None else constant(value) for value in pace))
             n_valid = tf.constant(n_rows, dtype=tf.int32)
             (terms,) = self._run.call(
-                self._graph, data, n_valid, self._offset, self._tensors, pace
+                self._graph, data, n_valid, *self._tensors, self._pace(rates)
             )
             total += terms.numpy().astype(np.float64)
             self.n_batches += n_rows / self._training.batch_size
         means = total / self._training.X.shape[0]
-        if not self._has_models:
-            return [self._losses(means, values_of(self._run.weights), 0)]
-        weights = zip(*values_of(self._run.weights), strict=True)
+        weights = values_of(self._run.weights)
+        models = zip(*weights, strict=True) if self._has_models else [weights]
         return [
-            self._losses(means[:, number], arrays, number)
-            for number, arrays in enumerate(weights)
+            self._losses(own, arrays, number)
+            for number, (own, arrays) in enumerate(
+                zip(means.reshape(3, -1).T, models, strict=True)
+            )
         ]
 
     def _losses(
@@ -438,9 +417,9 @@ class MiniBatchEngine:
         # value, a sum, which took a fifth of a step of 576 x 250 weights. The value is
         # therefore computed once in an epoch.
         W1, _, W2, _ = weights
-        kernels = W1, self._coordinates.decoder_kernel(W2)
-        objective = self.program.network.objective
-        decay = objective.decay(kernels, self._coefficients[number], np)
+        spread = self._coordinates.spread
+        kernels = W1, W2 if spread is None else W2 * spread.astype(W2.dtype)
+        decay = weight_penalty(kernels, self._coefficients[number].weight_decay, np)
         return Losses(*map(float, [*means, decay]))
 
     def weights(self, number: int = 0) -> list[np.ndarray]:
@@ -467,10 +446,7 @@ class MiniBatchEngine:
         """Return a copy of the training's state."""
         run = self._run
         statistic, *average = values_of(run.extra)
-        weights, kept_values = (
-            values_of(run.weights),
-            values_of(run.optimizer_variables),
-        )
+        weights, kept_values = map(values_of, (run.weights, run.optimizer_variables))
         return State(weights, statistic, average or None, kept_values, self.n_batches)
 
     def restore(self, state: State) -> None:

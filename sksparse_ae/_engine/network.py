@@ -8,6 +8,7 @@ from keras import ops
 
 from .._network.problem import Architecture
 from .._objective.objective import Coefficients, DataTerms
+from .._objective.penalties import weight_penalty
 
 
 class _Layer(keras.layers.Layer):
@@ -19,6 +20,7 @@ class _Layer(keras.layers.Layer):
 
     def __init__(
         self,
+        kernel_shape: tuple[int, int],
         units: int,
         models: tuple[int, ...],
         activation: str | None,
@@ -27,14 +29,10 @@ class _Layer(keras.layers.Layer):
         super().__init__(**settings)
         self._units, self._models = units, models
         self._activation = keras.activations.get(activation)
-
-    def _add_weights(self, *kernel_shape: int) -> None:
-        self.kernel = self.add_weight(
-            shape=(*self._models, *kernel_shape), initializer="zeros", name="kernel"
-        )
-        self.bias = self.add_weight(
-            shape=(*self._models, self._units), initializer="zeros", name="bias"
-        )
+        shape = *models, *kernel_shape
+        self.kernel = self.add_weight(shape, initializer="zeros", name="kernel")
+        self.bias = self.add_weight((*models, units), initializer="zeros", name="bias")
+        self.built = True
 
 
 class Encoder(_Layer):
@@ -45,9 +43,6 @@ class Encoder(_Layer):
     kernels of several models make one wide product with the rows: narrow products take
     up to twice the time.
     """
-
-    def build(self, input_shape: tuple[Any, ...]) -> None:
-        self._add_weights(self._units, input_shape[-1])
 
     def call(self, X: Any) -> Any:
         kernels = ops.reshape(self.kernel, (-1, X.shape[-1]))
@@ -61,9 +56,6 @@ class Encoder(_Layer):
 
 class Decoder(_Layer):
     """The layer from codes, (*models, n_rows, n_inputs), to what each model gives."""
-
-    def build(self, input_shape: tuple[Any, ...]) -> None:
-        self._add_weights(input_shape[-1], self._units)
 
     def call(self, codes: Any) -> Any:
         bias = self.bias[:, None] if self._models else self.bias
@@ -96,17 +88,20 @@ class Network:
         self.objective = architecture.objective
         self.models: tuple[int, ...] = () if n_models is None else (n_models,)
         n_features, n_components = architecture.n_features, architecture.n_components
+        takes_inputs = self.objective.loss.takes_inputs
+        output_activation = None if takes_inputs else architecture.output_activation
+        shape = n_components, n_features  # of both kernels
         settings: Any = {"models": self.models, "dtype": architecture.dtype}
         self.encoder = Encoder(
-            n_components, activation=architecture.activation, name="encoder", **settings
+            shape,
+            n_components,
+            activation=architecture.activation,
+            name="encoder",
+            **settings,
         )
-        takes_inputs = self.objective.loss.takes_inputs
-        activation = None if takes_inputs else architecture.output_activation
         self.decoder = Decoder(
-            n_features, activation=activation, name="decoder", **settings
+            shape, n_features, activation=output_activation, name="decoder", **settings
         )
-        self.encoder.build((None, n_features))
-        self.decoder.build((*self.models, None, n_components))
         layers = self.encoder, self.decoder
         # W1, b1, W2, b2 in the kernel layout.
         self.variables = [v for layer in layers for v in (layer.kernel, layer.bias)]
@@ -141,4 +136,4 @@ class Network:
         """Return the weight-decay term."""
         decoder = self.decoder.kernel
         kernels = self.encoder.kernel, decoder if spread is None else spread * decoder
-        return self.objective.decay(kernels, coefficients, ops)
+        return weight_penalty(kernels, coefficients.weight_decay, ops)

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections.abc import Callable
 from numbers import Real
 from typing import Any, NamedTuple, Self
 
@@ -74,11 +73,6 @@ class OptimizerSpec(NamedTuple):
             ) from error
         return spec, rate
 
-    @property
-    def is_sgd(self) -> bool:
-        """Whether it is Keras' SGD."""
-        return self.optimizer_class is keras.optimizers.SGD
-
     def build(self) -> Any:
         """Return a new optimizer of this description."""
         return self.optimizer_class.from_config(json.loads(self.config))
@@ -91,40 +85,6 @@ class OptimizerSpec(NamedTuple):
         optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         optimizer.build(variables)
         return optimizer
-
-
-# Two numbers of units, and as many features as neither, to tell the axes of units by.
-PROBED_UNITS, PROBED_FEATURES = (5, 6), 2
-
-
-def unit_axes(
-    spec: OptimizerSpec, variables_of: Callable[[int, int], list[Any]]
-) -> list[list[int]]:
-    """Return, for each variable that an optimizer keeps, the axes of units.
-
-    They are those that grow with the number of units, by as many. What a variable is
-    called, and whether there are as many features as units, does not matter. A
-    ValueError tells of a variable that grows in another way: units cannot be told apart
-    in it.
-
-    ``variables_of`` maps numbers of units and features to the variables of such a
-    network.
-    """
-    fewer, more = (
-        spec.build_for(variables_of(n_units, PROBED_FEATURES)).variables
-        for n_units in PROBED_UNITS
-    )
-    axes: list[list[int]] = []
-    for variable, larger in zip(fewer, more, strict=True):
-        sizes = list(zip(variable.shape, larger.shape, strict=True))
-        axes.append([axis for axis, (few, many) in enumerate(sizes) if few != many])
-        if any(sizes[axis] != PROBED_UNITS for axis in axes[-1]):
-            raise ValueError(
-                f"revive=True cannot start units anew in {variable.path}, of shape "
-                f"{tuple(variable.shape)} for {PROBED_UNITS[0]} units, that the solver "
-                "keeps: no axis of it is that of the units. Set revive=False."
-            )
-    return axes
 
 
 def refuse_unconfigured(solver: Any) -> None:
@@ -149,11 +109,10 @@ def _unconfigured(solver: Any, copy: Any) -> list[str]:
     names = []
     # These attributes keep what exclude_from_weight_decay() was told.
     attributes = "_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"
-    excluded, excluded_by_copy = (
-        [getattr(optimizer, name, None) or None for name in attributes]
-        for optimizer in (solver, copy)
-    )
-    if excluded != excluded_by_copy:
+    if any(
+        (getattr(solver, n, ()) or ()) != (getattr(copy, n, ()) or ())
+        for n in attributes
+    ):
         names.append("exclude_from_weight_decay")
     simple = str, bool, Real, type(None)
     names += [

@@ -67,12 +67,10 @@ def optimizer_from_plain(value: Any) -> Any:
     registered = keras.saving.get_registered_object(name)
     optimizers, schedules = keras.optimizers, keras.optimizers.schedules
     kinds = optimizers.Optimizer, schedules.LearningRateSchedule
-    for place in (optimizers, schedules):
-        found = registered or getattr(place, name, None)
-        if isinstance(found, type) and issubclass(found, kinds):
-            if registered:
-                return registered.from_config(config)
-            return found(**config)
+    own: Any = getattr(optimizers, name, None) or getattr(schedules, name, None)
+    found = registered or own
+    if isinstance(found, type) and issubclass(found, kinds):
+        return registered.from_config(config) if registered else own(**config)
     raise ValueError(
         f"The file asks for an optimizer or a schedule named {name!r}, which is none "
         "of Keras' and not registered by keras.saving.register_keras_serializable."

@@ -1,12 +1,14 @@
 """TensorFlow programs: graphs over variables that every training has of its own."""
 
-import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+
+# One program is made at a time: threads that ask a cache for the same get the same.
+making_programs = threading.RLock()
 
 # It takes the handles of variables and the arguments of the function that was traced,
 # and returns a list of tensors, or None.
@@ -121,7 +123,13 @@ def graph_over(
     traced = as_graph(function, compiled=False).get_concrete_function(*signature)
     places = {id(variable.handle): n for n, variable in enumerate(variables)}
     captured = [places.get(id(tensor), tensor) for tensor in traced.captured_inputs]
-    _refuse_shared_variables(traced, captured)
+    shared = {id(c) for c in captured if not isinstance(c, int)}
+    if names := {v.name for v in traced.graph.variables if id(v.handle) in shared}:
+        raise ValueError(
+            "The solver keeps state in variables that are not among its `variables`: "
+            f"{', '.join(sorted(names))}. Fits would share them; let build() make them "
+            "with add_variable() or add_variable_from_reference()."
+        )
     if not captured and not traced.outputs:  # most optimizers have nothing to finalize
         return lambda handles, *arguments: None
 
@@ -141,18 +149,6 @@ def graph_over(
     return lambda handles, *arguments: graph(handles, _tensors_of(arguments))
 
 
-def _refuse_shared_variables(traced: Any, captured: list[Any]) -> None:
-    """Raise ValueError if a graph has variables that trainings would share."""
-    shared = {id(c) for c in captured if not isinstance(c, int)}
-    names = {v.name for v in traced.graph.variables if id(v.handle) in shared}
-    if names:
-        raise ValueError(
-            "The solver keeps state in variables that are not among its `variables`: "
-            f"{', '.join(sorted(names))}. Fits would share them; let build() make them "
-            "with add_variable() or add_variable_from_reference()."
-        )
-
-
 def _tensors_of(arguments: tuple[Any, ...]) -> list[Any]:
     return [leaf for leaf in tf.nest.flatten(arguments) if leaf is not None]
 
@@ -166,28 +162,6 @@ def as_graph(function: Callable[..., Any], *, compiled: bool) -> Any:
     # Autograph is for control flow in Python, of which there is none here. Its start
     # would cost the first fit of a process more than a second.
     return tf.function(function, autograph=False, jit_compile=compiled)
-
-
-def latest_programs(n_kept: int) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator that keeps the latest programs that a function makes.
-
-    Threads that ask for the same at once get the same; one is made at a time.
-    """
-
-    def decorate(make: Callable[..., Any]) -> Any:
-        lock, kept = threading.RLock(), functools.lru_cache(maxsize=n_kept)(make)
-
-        @functools.wraps(kept)
-        def one_at_a_time(*key: Any) -> Any:
-            with lock:
-                return kept(*key)
-
-        vars(one_at_a_time).update(
-            cache_info=kept.cache_info, cache_clear=kept.cache_clear
-        )
-        return one_at_a_time
-
-    return decorate
 
 
 def even_batches(

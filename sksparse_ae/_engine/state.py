@@ -1,12 +1,48 @@
-"""The state of a training by mini-batches: NumPy arrays and numbers only."""
+"""What an engine offers to the loop over epochs, and the state of one in arrays."""
 
-from typing import NamedTuple
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .._objective.objective import Losses
+
+
+class Engine(Protocol):
+    """What takes the steps of one model, or of several side by side.
+
+    A Course that trains alone calls further methods, which not every engine has.
+    ``state()``, a tree of arrays and numbers, and ``restore(state)`` serve a
+    checkpoint, and a rate that may return to earlier weights. ``replace_units`` serves
+    a Reviver.
+    """
+
+    # Why a minimisation has ended by itself: what failed, or "". None before.
+    end: str | None = None
+
+    def epoch(
+        self, rates: list, stop: threading.Event | None = None
+    ) -> Sequence[Losses | None]:
+        """Take an epoch at the rate of each model; KeyboardInterrupt once told to.
+
+        The losses of a model that has found no step to take are None.
+        """
+
+    def weights(self, number: int = 0) -> list[np.ndarray]:
+        """Return the weights of a model."""
+
+    def rate_now(self, rate: float) -> float:
+        """Return what the rate of the only model has fallen to within the epochs."""
+        return rate
+
+    def finish(self) -> None:
+        """Do what is due after the last epoch, if anything is."""
+        return
+
 
 class State(NamedTuple):
-    """What a training begins with, continues from, saves and ends with.
+    """What a training by mini-batches begins with, continues from, saves and ends with.
 
     Its arrays are as a program holds them, in the kernel layout and in the training's
     ``Coordinates``, and, once a step has been taken, in float32.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.utils import gen_batches
 
 from .._network import reading
 from .._network.coordinates import Coordinates
@@ -61,7 +60,7 @@ class EpochStream:
         self.chunk_rows = min(rows_of(chunking.CHUNK_BYTES), whole, enough)
         self._block, self._run, self._run_rows = None, None, n_rows
         if reading.is_streamed(X):
-            self._run_rows = rows_of(reading.BLOCK_BYTES, X.itemsize)
+            self._run_rows = rows_of(reading.BLOCK_BYTES, X.dtype.itemsize)
             self._run = np.empty((self._run_rows, n_columns), X.dtype)
         elif n_epochs > 1 and 4 * n_rows * n_features <= reading.BLOCK_BYTES:
             self._block = self._standardized_block()
@@ -98,7 +97,7 @@ class EpochStream:
             order = np.arange(n_run)
             if self._rng is not None:
                 order = self._rng.permutation(n_run)
-            for rows in gen_batches(n_run, self.chunk_rows):
+            for rows in reading.batches(n_run, self.chunk_rows):
                 yield source, order[rows]
 
     def _standardized_chunks(self) -> Iterator[tuple[np.ndarray, int]]:
@@ -112,18 +111,13 @@ class EpochStream:
         shape = self.chunk_rows, self._n_axes
         chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
         for (source, numbers), chunk in zip(self._parts(), chunks, strict=False):
-            self._fill(chunk, source, numbers)
-            yield chunk, len(numbers)
-
-    def _fill(self, chunk: np.ndarray, source: Rows, numbers: np.ndarray) -> None:
-        """Write the standardized rows of these numbers, and padding."""
-        at = 0
-        with np.errstate(all="ignore"):  # which a thread does not inherit
-            buffer = chunk if self._coordinates.axes is None else None
-            for X in reading.dense_chunks(source, numbers, buffer):
-                self._write(X, chunk[at : at + len(X)])
-                at += len(X)
-        chunk[at:] = 0
+            at, buffer = 0, chunk if self._coordinates.axes is None else None
+            with np.errstate(all="ignore"):  # which a thread does not inherit
+                for X in reading.dense_chunks(source, numbers, buffer):
+                    self._write(X, chunk[at : at + len(X)])
+                    at += len(X)
+            chunk[at:] = 0
+            yield chunk, at
 
     def _write(self, X: np.ndarray, out: np.ndarray) -> None:
         """Write rows, standardized and in the coordinates of the training."""
@@ -137,20 +131,21 @@ class EpochStream:
     def _standardized_block(self) -> Any:
         """Return all rows as a variable, filled without another copy of them."""
         # A tensor would need the array beside it.
-        block, at = tf.Variable(tf.zeros([self._X.shape[0], self._n_axes])), 0
-        for X in reading.dense_chunks(self._X, slice(0, self._X.shape[0])):
-            rows = np.empty([len(X), self._n_axes], dtype=np.float32)
-            self._write(X, rows)
+        n_rows, n_columns = self._X.shape
+        block = tf.Variable(tf.zeros([n_rows, self._n_axes]))
+        n_chunk = max(reading.CHUNK_VALUES // n_columns, 1)
+        for rows in reading.batches(n_rows, n_chunk):
+            values = np.empty([rows.stop - rows.start, self._n_axes], dtype=np.float32)
+            self._write(reading.dense(self._X[rows]), values)
             # This assigns in place. Python's assignment to a slice would first read the
             # whole block into a copy.
             tf.raw_ops.ResourceStridedSliceAssign(
                 ref=block.handle,
-                begin=[at],
-                end=[at + len(X)],
+                begin=[rows.start],
+                end=[rows.stop],
                 strides=[1],
-                value=rows,
+                value=values,
             )
-            at += len(X)
         return block
 
 
@@ -200,7 +195,7 @@ def read_chunks(X: Rows, how: Chunking) -> Iterator[tuple[Any, Any, Any]]:
     offset = tf.constant(scaling.reconstruction_offset, X.dtype)
     data = np.empty((how.chunk_rows, n_features), X.dtype)
     row_weights = np.full(how.chunk_rows, 1 / how.n_rows, X.dtype)
-    for rows in gen_batches(n_rows, how.chunk_rows):
+    for rows in reading.batches(n_rows, how.chunk_rows):
         n_used = rows.stop - rows.start
         with np.errstate(all="ignore"):  # which a thread does not inherit
             scaling.standardize(X[rows], out=data[:n_used])

@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
+from .._objective.activations import OUTPUT_ACTIVATIONS
 from . import reading
 from .blocks import Blocks
 from .reading import Rows
@@ -54,35 +54,19 @@ class Parameters(NamedTuple):
                 )
         return single
 
-    @property
-    def _encoder(self) -> Layer:
-        return self.W1, self.b1, self.activation
-
-    @property
-    def _decoder(self) -> Layer:
-        return self.W2, self.b2, self.output_activation
-
     def encode(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the activations of the hidden units, (n_rows, n_components)."""
-        return _through_layers(X, self._encoder, out=out)
+        return _through_layers(X, (self.W1, self.b1, self.activation), out=out)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
-        return _through_layers(codes, self._decoder)
+        return _through_layers(codes, (self.W2, self.b2, self.output_activation))
 
     def reconstruct(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
-        return _through_layers(X, self._encoder, self._decoder, out=out)
-
-    def decoder_inputs(self, codes: np.ndarray) -> np.ndarray:
-        """Return the input of the output activation in ``decode``."""
-        return _through_layers(codes, (self.W2, self.b2, "linear"))
-
-    def mean_rho_hat(self, X: Rows) -> np.ndarray:
-        """Return the mean activation of each unit, measured on [0, 1]."""
-        return mean_to_rho_hat(
-            self.encode(X).mean(axis=0), ACTIVATIONS[self.activation].unit_range
-        )
+        encoder = self.W1, self.b1, self.activation
+        decoder = self.W2, self.b2, self.output_activation
+        return _through_layers(X, encoder, decoder, out=out)
 
 
 def _through_layers(

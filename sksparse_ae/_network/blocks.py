@@ -1,7 +1,9 @@
 """Rows that lie in many blocks: files, arrays and frames, numbered through."""
 
+import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import joblib
@@ -72,11 +74,6 @@ class Blocks:
         """Numbers of rows and columns."""
         return self._stop - self._first, self._n_columns
 
-    @property
-    def itemsize(self) -> int:
-        """Bytes of a value."""
-        return self.dtype.itemsize
-
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -89,8 +86,7 @@ class Blocks:
 
     def part(self, start: int, stop: int) -> "Blocks":
         """Return a range of rows, none of which is read."""
-        part = object.__new__(Blocks)
-        vars(part).update(vars(self))
+        part = copy.copy(self)
         part._first, part._stop = self._first + start, self._first + stop
         return part
 
@@ -111,18 +107,13 @@ class Blocks:
         return self._numbered(self._first + np.asarray(rows))
 
     def _range(self, start: int, stop: int) -> Any:
-        pieces = []
-        for number in self._numbers(start, stop):
-            first = self._starts[number]
-            rows = slice(max(start - first, 0), stop - first)
-            pieces.append(self._rows(number, rows))
-        return self._joined(pieces)
-
-    def _numbers(self, start: int, stop: int) -> Iterator[int]:
-        """Yield the numbers of the blocks in which rows from start to stop lie."""
-        for number in range(len(self._starts) - 1):
-            if self._starts[number] < stop and self._starts[number + 1] > start:
-                yield number
+        return self._joined(
+            [
+                self._rows(number, slice(max(start - first, 0), stop - first))
+                for number, (first, end) in enumerate(pairwise(self._starts))
+                if first < stop and end > start
+            ]
+        )
 
     def _numbered(self, rows: np.ndarray) -> Any:
         # Block by block, and then back to the order asked for.
@@ -132,9 +123,7 @@ class Blocks:
             self._rows(number, rows[blocks == number] - self._starts[number])
             for number in np.unique(blocks)
         ]
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return self._joined(pieces)[back]
+        return self._joined(pieces)[np.argsort(order)]
 
     def _rows(self, number: int, rows: Any) -> Any:
         latest = self._latest

@@ -65,13 +65,13 @@ class Coordinates(NamedTuple):
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape
         if n_features <= MOST_AXES:
-            rows = _standardized(X, scaling, max(AXES_ROWS, 4 * n_features))
+            rows = scaling.standardize(evenly_spaced(X, max(AXES_ROWS, 4 * n_features)))
             products = rows.T @ rows / len(rows)
             may_drop = may_drop and len(rows) == n_samples
         elif may_drop and n_samples <= max(
             MOST_AXES, min(FEW_ROWS * n_features, MOST_FEW_ROWS)
         ):
-            rows = _standardized(X, scaling, n_samples)
+            rows = scaling.standardize(X)
             products = rows @ rows.T / n_samples
         else:
             return plain
@@ -126,18 +126,8 @@ class Coordinates(NamedTuple):
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
-    def decoder_kernel(self, W2: np.ndarray) -> np.ndarray:
-        """Return decoder weights, as a program holds them, without their ``spread``."""
-        return W2 if self.spread is None else W2 * self.spread.astype(W2.dtype)
-
 
 def in_kernel_layout(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return W1, b1, W2, b2 with W1 transposed, as programs hold it, or the reverse."""
     W1, *other_arrays = weights
     return [np.ascontiguousarray(np.swapaxes(W1, -1, -2)), *other_arrays]
-
-
-def _standardized(X: Rows, scaling: Scaling, n_rows: int) -> np.ndarray:
-    """Return at most about ``n_rows`` standardized rows of ``X``, evenly spaced."""
-    X = evenly_spaced(X, n_rows)
-    return scaling.standardize(X, out=np.empty(X.shape))

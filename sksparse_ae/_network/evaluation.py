@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._objective.objective import Losses
+from .._objective.penalties import weight_penalty
 from .autoencoder import Parameters
 from .problem import Problem
 from .reading import Rows, dense, reduced
@@ -18,36 +19,30 @@ from .validation import NotFinite
 ENOUGH_SAMPLES = 100
 
 
-class Evaluation(NamedTuple):
-    """What all rows say of a network, in float64."""
-
-    losses: Losses
-    statistic: np.ndarray  # what the penalty was evaluated at, (n_components,)
-    units: UnitStatistics | None  # None if they were not asked for
-
-
 def evaluate(
     X: Rows, parameters: Parameters, problem: Problem, *, of_units: bool = False
-) -> Evaluation:
-    """Evaluate the objective of a network on the data as given."""
-    objective, n_samples = problem.architecture.objective, X.shape[0]
+) -> tuple[Losses, np.ndarray, Any]:
+    """Evaluate the objective of a network on the data as given, in float64.
+
+    Returned with it are what the penalty was evaluated at, (n_components,), and, if
+    asked for, the ``UnitStatistics``.
+    """
+    n_samples, (architecture, coefficients, scaling) = X.shape[0], problem
+    penalty = architecture.objective.penalty
+    of_rows = partial(_sums, parameters, problem, of_units)
     reconstruction, error, total, units = reduced(
-        X,
-        partial(_sums, parameters, problem, of_units),
-        _joined_sums,
-        len(parameters.b1),
+        X, of_rows, _joined_sums, len(parameters.b1)
     )
-    statistic = objective.penalty.statistic(total / n_samples, objective.activation)
+    statistic = penalty.statistic(total / n_samples, architecture.objective.activation)
     # The weight decay is that of the same network in the training's units.
-    W1, _, W2, _ = problem.scaling.unfold(parameters.arrays)
-    sparsity = objective.penalty.value(statistic, problem.coefficients, np)
+    W1, _, W2, _ = scaling.unfold(parameters.arrays)
     terms = Losses(
         reconstruction=float(reconstruction / n_samples),
-        sparsity=float(sparsity),
+        sparsity=float(penalty.value(statistic, coefficients, np)),
         squared_error=float(error / n_samples),
-        weight_decay=float(objective.decay((W1, W2), problem.coefficients, np)),
+        weight_decay=float(weight_penalty((W1, W2), coefficients.weight_decay, np)),
     )
-    return Evaluation(terms, statistic, units)
+    return terms, statistic, units
 
 
 def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> tuple:
@@ -57,7 +52,8 @@ def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> 
     codes = parameters.encode(X)
     expected: Any
     if loss.takes_inputs:
-        expected, output = dense(X), parameters.decoder_inputs(codes)
+        linear = parameters._replace(output_activation="linear")
+        expected, output = dense(X), linear.decode(codes)
     else:
         # Errors are scaled before they are squared, as their squares may leave the
         # range of the dtype.
@@ -93,15 +89,15 @@ class Recent(NamedTuple):
 def _joined(
     earlier: Recent | None,
     units: UnitStatistics,
-    evaluation: Evaluation,
+    losses: Losses,
+    statistic: np.ndarray,
     problem: Problem,
 ) -> tuple[Losses, Recent]:
     """Let samples of earlier calls count with those of a call that has too few.
 
-    ``units`` are those of the evaluation, and take in the earlier ones. What is
-    returned tells of all these samples.
+    All but ``earlier`` are of the call. ``units`` takes in the earlier units, and what
+    is returned tells of all these samples.
     """
-    losses, statistic, _ = evaluation
     if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
         n_own = units.n_samples
         share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
@@ -135,9 +131,8 @@ def fitted_attributes(
             f"range of {X.dtype} in the units of the data."
         )
     _, coefficients, scaling = problem
-    evaluation = evaluate(X, parameters, problem, of_units=True)
-    units: Any = evaluation.units
-    losses, recent = _joined(recent, units, evaluation, problem)
+    losses, statistic, units = evaluate(X, parameters, problem, of_units=True)
+    losses, recent = _joined(recent, units, losses, statistic, problem)
     if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")
     return {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
 from .autoencoder import Parameters
 from .reading import Rows, fetched
 from .scaling import Scaling
@@ -26,31 +26,24 @@ def starting_weights(
     """
     sample = standardized_sample(X, scaling, rng)
     activations = estimator.activation, estimator.output_activation
-    n_components = int(estimator.n_components)  # a numpy.int8 would overflow in sums
     if estimator.init == "auto":
-        weights = balanced_weights(
-            sample,
-            n_components,
-            estimator.rho,
-            *activations,
-            scaling.reconstruction_offset,
-            scaling.rounding,
-            rng,
-        )
+        weights = balanced_weights(sample, scaling, estimator, rng)
     else:
-        weights = uniform_weights(X.shape[1], n_components, rng)
+        weights = uniform_weights(X.shape[1], estimator.n_components, rng)
         if estimator.scale != "auto" or not scaling.linear_output:
             # Ng's biases are 0 for the data as given, before it is centred.
             weights = scaling.unfold(weights)
     W1, b1, W2, b2 = weights
-    return weights, Parameters(W1, b1, W2, b2, *activations).mean_rho_hat(sample)
+    codes = Parameters(W1, b1, W2, b2, *activations).encode(sample)
+    unit_range = ACTIVATIONS[estimator.activation].unit_range
+    return weights, mean_to_rho_hat(codes.mean(axis=0), unit_range)
 
 
 def standardized_sample(X: Rows, scaling: Scaling, rng: RandomState) -> np.ndarray:
     """Return some rows as the training sees them."""
     if X.shape[0] > SAMPLE_ROWS:
         X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-    return scaling.standardize(fetched(X), out=np.empty(X.shape))
+    return scaling.standardize(fetched(X))
 
 
 def uniform_weights(
@@ -64,31 +57,23 @@ def uniform_weights(
 
 
 def balanced_weights(
-    sample: np.ndarray,
-    n_components: int,
-    rho: float,
-    activation: str,
-    output_activation: str,
-    mean: np.ndarray,
-    rounding: float,
-    rng: RandomState,
+    sample: np.ndarray, scaling: Scaling, estimator: Any, rng: RandomState
 ) -> list[np.ndarray]:
     """Draw weights whose units start at rho_hat = rho and differ between samples.
 
     Each unit's weights, drawn as Ng's, are scaled so that its input has unit variance
     over the sample, and its bias is set so that its rho_hat is rho. The output starts
-    at ``mean``, the mean of what it reconstructs.
-
-    ``sample`` are rows less their mean. ``rounding`` is the spread of an input that
-    comes from rounding alone. Everything is in the units of the training.
+    at the mean of what it reconstructs.
     """
-    W1, _, W2, b2 = uniform_weights(sample.shape[1], n_components, rng)
+    activations = estimator.activation, estimator.output_activation
+    W1, _, W2, b2 = uniform_weights(sample.shape[1], estimator.n_components, rng)
     spread = (sample @ W1).std(axis=0)
-    W1 /= np.where(spread > rounding * np.linalg.norm(W1, axis=0), spread, 1.0)
-    b1 = bias_for_mean_activation(sample @ W1, rho, activation)
-    network = Parameters(W1, b1, W2, b2, activation, output_activation)
-    output = OUTPUT_ACTIVATIONS[output_activation]
-    start = output.inverse(np.clip(mean, *output.starts))
+    of_rounding = scaling.rounding * np.linalg.norm(W1, axis=0)
+    W1 /= np.where(spread > of_rounding, spread, 1.0)
+    b1 = bias_for_mean_activation(sample @ W1, estimator.rho, estimator.activation)
+    network = Parameters(W1, b1, W2, b2, *activations)
+    output = OUTPUT_ACTIVATIONS[estimator.output_activation]
+    start = output.inverse(np.clip(scaling.reconstruction_offset, *output.starts))
     return [W1, b1, W2, start - network.encode(sample).mean(axis=0) @ W2]
 
 

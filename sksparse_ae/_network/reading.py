@@ -109,32 +109,27 @@ def batches(n_rows: int, n_chunk: int) -> Iterator[slice]:
         yield slice(start, min(start + n_chunk, n_rows))
 
 
-def dense_chunks(X: Rows, rows: Any, buffer: Any = None) -> Iterator[np.ndarray]:
-    """Yield ``rows`` of ``X``, a slice or row numbers, as small dense arrays.
+def dense_chunks(
+    X: Rows, rows: np.ndarray, buffer: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield rows of ``X``, given by their numbers, as small dense arrays.
 
-    ``buffer`` may be an array for all rows. Rows given by number are then written to it
-    and yielded as views, if ``X`` allows that without another array.
+    ``buffer`` may be an array for all rows. They are then written to it and yielded as
+    views, if ``X`` allows that without another array.
     """
-    by_number = not isinstance(rows, slice)
-    first, n_rows = (
-        (0, len(rows)) if by_number else (rows.start, rows.stop - rows.start)
-    )
     takes = (
-        by_number
-        and buffer is not None
+        buffer is not None
         and isinstance(X, np.ndarray)
         and X.dtype == buffer.dtype
         and X.flags.c_contiguous
         and X.flags.aligned
     )
-    for part in batches(n_rows, max(CHUNK_VALUES // X.shape[1], 1)):
-        if takes:
+    for part in batches(len(rows), max(CHUNK_VALUES // X.shape[1], 1)):
+        if takes and buffer is not None:
             # With mode="raise" NumPy would write to a copy of the part first.
             yield np.take(X, rows[part], axis=0, out=buffer[part], mode="clip")
-        elif by_number:
-            yield dense(X[rows[part]])
         else:
-            yield dense(X[first + part.start : first + part.stop])
+            yield dense(X[rows[part]])
 
 
 def row_chunks(X: Rows, n_columns: int = 0) -> Iterator[slice]:

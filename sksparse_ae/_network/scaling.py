@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import norm
 
 from .autoencoder import Parameters
 from .reading import Rows, dense, reduced, row_chunks
-from .statistics import column_means, explained_share, residual_norm
+from .statistics import explained_share, norms
 from .validation import held_not_finite
 
 # A column is constant if its standard deviation is at most this share of its mean: such
@@ -32,7 +32,7 @@ class Moments(NamedTuple):
     def of(cls, X: Rows) -> Self:
         """Compute the moments of all rows of ``X``."""
         n_samples = X.shape[0]
-        offset = column_means(X)
+        offset = reduced(X, _column_sums, np.add) / n_samples
         if not np.isfinite(offset).all():
             raise ValueError(
                 held_not_finite(X)
@@ -82,9 +82,20 @@ class Moments(NamedTuple):
         )
 
 
+def _column_sums(X: Rows) -> np.ndarray:
+    return np.asarray(X.sum(axis=0, dtype=np.float64)).ravel()
+
+
 def explained_variance(X: Rows, parameters: Parameters) -> float:
     """Return 1 - squared errors over squared deviations from the column means."""
-    return explained_share(residual_norm(X, parameters), Moments.of(X).norm)
+    n_components = parameters.b1.shape[0]
+    # The norm's square may overflow.
+    residual = reduced(X, partial(_error_norm, parameters), np.hypot, n_components)
+    return explained_share(float(residual), Moments.of(X).norm)
+
+
+def _error_norm(parameters: Parameters, X: Rows) -> Any:
+    return norms(parameters.reconstruct(X).astype(np.float64) - dense(X))
 
 
 class Scaling(NamedTuple):
@@ -110,11 +121,6 @@ class Scaling(NamedTuple):
         size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
         return cls(moments.offset, size, linear_output)
 
-    def equals(self, other: "Scaling") -> bool:
-        """Return whether another scaling is the same map."""
-        same = self.scale == other.scale and self.linear_output == other.linear_output
-        return same and np.array_equal(self.offset, other.offset)
-
     @property
     def rounding(self) -> float:
         """Largest rounding error of a constant column, in the units of the training."""
@@ -125,8 +131,9 @@ class Scaling(NamedTuple):
         """Offset from the training's rows to the rows that the output reconstructs."""
         return np.zeros_like(self.offset) if self.linear_output else self.offset
 
-    def standardize(self, X: Rows, out: np.ndarray) -> np.ndarray:
-        """Write (X - offset) / scale to ``out``, in its dtype."""
+    def standardize(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
+        """Write (X - offset) / scale to ``out``, in its dtype, or to a new array."""
+        out = np.empty(X.shape) if out is None else out
         low, high = FLOAT32_RANGE
         fits = low < self.scale < high and np.abs(self.offset).max() < high
         if fits and X.dtype == out.dtype == np.float32:

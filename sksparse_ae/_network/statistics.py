@@ -1,13 +1,12 @@
 """Statistics over rows and weights, in chunks of rows."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .autoencoder import Parameters
-from .reading import Rows, dense, reduced, row_chunks
+from .reading import Rows, dense, row_chunks
 
 
 def squared_errors(
@@ -18,7 +17,10 @@ def squared_errors(
     ``scale`` is the unit of the errors. They are in the dtype of ``X``, or in float64
     where that dtype does not hold the square of ``scale``.
     """
-    dtype = X.dtype if holds_square(scale, X.dtype) else np.float64
+    limits = np.finfo(X.dtype)
+    low, high = np.sqrt(limits.tiny / limits.eps), np.sqrt(limits.max * limits.eps)
+    # With a range about the square of ``scale``.
+    dtype = X.dtype if float(low) < scale < float(high) else np.float64
     errors = np.empty(X.shape if per_feature else X.shape[0], dtype=dtype)
     for rows in row_chunks(X, parameters.b1.shape[0]):
         residual = parameters.reconstruct(X[rows])
@@ -29,14 +31,7 @@ def squared_errors(
     return errors
 
 
-def holds_square(scale: float, dtype: Any) -> bool:
-    """Say whether a dtype holds the square of a number with a range about it."""
-    limits = np.finfo(dtype)
-    low, high = limits.tiny / limits.eps, limits.max * limits.eps
-    return float(np.sqrt(low)) < scale < float(np.sqrt(high))
-
-
-def norms(values: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
+def norms(values: ArrayLike, axis: int | None = None) -> Any:
     """Return the Euclidean norms along an axis, or of all values, in float64.
 
     The values may be of any size: they are divided by a power of two, which is exact,
@@ -46,34 +41,16 @@ def norms(values: ArrayLike, axis: int | None = None, keepdims: bool = False) ->
     largest = np.abs(values).max(axis=axis, keepdims=True, initial=0)
     # Beyond these exponents a power of two, or its inverse, is no number any more.
     unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1000, 1000))
-    result = unit * np.linalg.norm(values / unit, axis=axis, keepdims=True)
-    return result if keepdims else result.squeeze(axis)
+    return (unit * np.linalg.norm(values / unit, axis=axis, keepdims=True)).squeeze(
+        axis
+    )
 
 
 def of_norm_one(weights: np.ndarray) -> np.ndarray:
     """Return each row divided by its norm, in its dtype; rows of 0 stay."""
-    norm = norms(weights, axis=1, keepdims=True)
+    norm = norms(weights, axis=1)[:, None]
     scaled = np.divide(weights, norm, out=np.zeros(weights.shape), where=norm > 0)
     return scaled.astype(weights.dtype)
-
-
-def column_means(X: Rows) -> np.ndarray:
-    """Return the mean of each column, in float64."""
-    return reduced(X, _column_sums, np.add) / X.shape[0]
-
-
-def _column_sums(X: Rows) -> np.ndarray:
-    return np.asarray(X.sum(axis=0, dtype=np.float64)).ravel()
-
-
-def residual_norm(X: Rows, parameters: Parameters) -> float:
-    """Return the root of the summed squared errors, whose squares may overflow."""
-    of_rows = partial(_residual_norm, parameters)
-    return float(reduced(X, of_rows, np.hypot, parameters.b1.shape[0]))
-
-
-def _residual_norm(parameters: Parameters, X: Rows) -> Any:
-    return norms(parameters.reconstruct(X).astype(np.float64) - dense(X))
 
 
 def explained_share(residual: float, deviation: float) -> float:

@@ -28,51 +28,48 @@ class UnitStatistics:
             codes.astype(np.float64), ACTIVATIONS[activation].unit_range
         )
         self.n_samples: float = len(codes)
-        self.minimum, self.maximum = codes.min(axis=0), codes.max(axis=0)
-        total, absolute = codes.sum(axis=0), np.abs(codes).sum(axis=0)
-        square = np.square(codes, out=codes).sum(axis=0)
-        self._sums = np.array([total, absolute, square])
+        extremes = codes.min(axis=0), codes.max(axis=0)
+        sums = codes.sum(axis=0), np.abs(codes).sum(axis=0)
+        squares = np.square(codes, out=codes).sum(axis=0)
+        # Sums of values, of absolute values and of squares; least and largest values.
+        self.table = np.array([*sums, squares, *extremes])
 
     def joined_with(self, other: "UnitStatistics") -> "UnitStatistics":
         """Return the statistics of both sets of rows together."""
         joined = copy.copy(self)
-        joined.take_in(other.table, other.n_samples, 1.0)
+        joined.table = self.table.copy()
+        joined.take_in(other.table, other.n_samples, share=1)
         return joined
-
-    @property
-    def table(self) -> np.ndarray:
-        """All sums and extremes as one array, for ``take_in``."""
-        return np.vstack([self._sums, self.minimum, self.maximum])
 
     def take_in(self, table: np.ndarray, n_samples: float, share: float) -> None:
         """Add the ``table`` of other statistics, with a share of their samples."""
-        *sums, minimum, maximum = table
         self.n_samples += share * n_samples
-        self._sums = self._sums + share * np.array(sums)
-        self.minimum = np.minimum(self.minimum, minimum)
-        self.maximum = np.maximum(self.maximum, maximum)
+        self.table[:3] += share * table[:3]
+        np.minimum(self.table[3], table[3], out=self.table[3])
+        np.maximum(self.table[4], table[4], out=self.table[4])
 
     @property
     def rho_hat(self) -> np.ndarray:
         """Mean activation."""
-        return self._sums[0] / self.n_samples
+        return self.table[0] / self.n_samples
 
     @property
     def std(self) -> np.ndarray:
         """Standard deviation over the samples."""
-        variance = self._sums[2] / self.n_samples - self.rho_hat**2
+        variance = self.table[2] / self.n_samples - self.rho_hat**2
         return np.sqrt(np.maximum(variance, 0))
 
     @property
     def sparseness(self) -> np.ndarray:
         """Hoyer's lifetime sparseness."""
-        return hoyer_sparseness(self._sums[1], self._sums[2], self.n_samples)
+        return hoyer_sparseness(self.table[1], self.table[2], self.n_samples)
 
     def states(self, rho: float) -> np.ndarray:
         """Return the state of each unit, one of ``STATES``."""
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
-        dead, saturated = self.maximum < rho, self.minimum > 0.5
+        least, largest = self.table[3:]
+        dead, saturated = largest < rho, least > 0.5
         # A unit that is constant just below rho has collapsed to it, not died.
         elsewhere = ~(constant & at_rho)
         found = [dead & elsewhere, saturated & elsewhere, constant]
@@ -89,7 +86,7 @@ def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
         "rho_hat": statistics.rho_hat,
         "std": statistics.std,
         "kl": kl_divergence(rho, statistics.rho_hat, np),
-        "maximum": statistics.maximum,
+        "maximum": statistics.table[-1],
         "sparseness": statistics.sparseness,
         "encoder_norm": norms(parameters.W1, axis=0),
         "decoder_norm": norms(parameters.W2, axis=1),

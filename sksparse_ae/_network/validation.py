@@ -163,12 +163,10 @@ def _name_of(source: Any, number: int) -> str:
     return f"Block {number} of X{path}"
 
 
-def check_range(X: Rows, loss: str, output_activation: str | None = None) -> None:
+def check_range(X: Rows, loss: str, output_activation: str = "linear") -> None:
     """Raise if the loss cannot take all values of ``X``, or the output give any."""
     low, high = LOSSES[loss].interval
-    outputs = -math.inf, math.inf
-    if output_activation is not None:
-        outputs = OUTPUT_ACTIVATIONS[output_activation].interval
+    outputs = OUTPUT_ACTIVATIONS[output_activation].interval
     if (low, high, *outputs) == 2 * (-math.inf, math.inf):
         return  # to look at all values takes a pass over them
     least, largest = extent(X)

@@ -1,11 +1,11 @@
 """The objective: a loss, a penalty on activations, and weight decay, as one value."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .activations import ACTIVATIONS
 from .losses import LOSSES
-from .penalties import PENALTIES, straight_through, weight_penalty
+from .penalties import PENALTIES, straight_through
 
 
 class Coefficients(NamedTuple):
@@ -39,7 +39,8 @@ class Losses(NamedTuple):
 class DataTerms(NamedTuple):
     """The objective of some rows but for the weight decay, as tensors.
 
-    The first three have the shape () or (n_models,), the others (..., n_components).
+    The first three, with which ``Losses`` begins too, have the shape () or (n_models,),
+    the others (..., n_components).
     """
 
     reconstruction: Any
@@ -52,11 +53,6 @@ class DataTerms(NamedTuple):
     def total(self) -> Any:
         """The sum of the two terms."""
         return self.reconstruction + self.sparsity
-
-    @property
-    def reported(self) -> tuple[Any, Any, Any]:
-        """The first three, in the order in which ``Losses`` begins."""
-        return self[:3]
 
 
 class Objective:
@@ -112,7 +108,3 @@ class Objective:
         """Return the statistic of rows whose weights add up to one."""
         mean = self.sum_over_rows(codes, row_weights, xp)
         return self.penalty.statistic(mean, self.activation)
-
-    def decay(self, kernels: Iterable[Any], coefficients: Coefficients, xp: Any) -> Any:
-        """Return the weight-decay term."""
-        return weight_penalty(kernels, coefficients.weight_decay, xp)

@@ -1,22 +1,126 @@
-"""Groups of trainings, of which several are under way at the same time."""
+"""Trainings that can be one, side by side in one program, and several such at once."""
 
 import contextvars
+import copy
 import math
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from .._engine.devices import current_device, n_threads, on_device
+from .._engine.minibatch import MiniBatchEngine
 from .._network import reading
-from .joint import joint_groups, train_jointly
-from .together import Task
+from .._network.blocks import Blocks
+from .._network.reading import Rows
+from .._network.validation import NotFinite
+from .._training.checkpoint import fingerprint
+from .._training.fit import train
+from .._training.loop import Course, run
+from .._training.monitor import Monitor, Weights
+from .._training.plan import Plan
+from .together import Task, Training
+
+# The weights and whether the training converged, or what ended it.
+Trained = tuple[Weights, bool] | Exception
 
 # Groups that train at once. On two cores, three folds of 25 models of 64 -> 25 took 0.9
 # of the time with two groups at once and 0.85 with three; of nine of 64 -> 100, in
 # batches of 50, 0.8 and 0.7; of nine of 784 -> 196 0.97 with either.
 AT_ONCE = 3
+
+
+def joint_groups(tasks: list[Task]) -> list[list[Task]]:
+    """Group the tasks whose trainings can be one.
+
+    These see the same rows in the same order. What they minimise, where they start and
+    how fast and how long they go may differ.
+    """
+    of_keys: dict[str, list[list[Task]]] = {}
+    for task in tasks:
+        plan = task.training.plan
+        groups = of_keys.setdefault(_key(plan.minibatches), [])
+        for group in groups:
+            if _equal(plan.X, group[0].training.plan.X):
+                group.append(task)
+                break
+        else:
+            groups.append([task])
+    return [group for groups in of_keys.values() for group in groups]
+
+
+def _key(minibatches: Any) -> str:
+    """Return a name that trainings share if they can be one, but for their rows.
+
+    The scaling, which has the means of the columns, tells nearly all data apart. To
+    hash the rows took a twentieth of a search; to compare them takes a tenth of that.
+    """
+    return fingerprint(
+        type(minibatches.X),
+        minibatches.X.shape,
+        minibatches.problem.architecture,
+        tuple(minibatches.problem.scaling),
+        repr(minibatches.optimizer),
+        minibatches.batch_size,
+        minibatches.follows,
+        minibatches.shuffle,
+        minibatches.rng.get_state(legacy=False),
+    )
+
+
+def _equal(X: Rows, other: Rows) -> bool:
+    """Say whether data of one type and shape are equal."""
+    if X is other:
+        return True
+    if isinstance(X, Blocks):
+        # Another cut into blocks has other rows at each number, or is read otherwise.
+        return X.content() == other.content()
+    if sparse.issparse(X):
+        parts = "indptr", "indices", "data"
+        return all(np.array_equal(getattr(X, p), getattr(other, p)) for p in parts)
+    return np.array_equal(X, other)
+
+
+def train_jointly(
+    trainings: list[Training], stop: threading.Event | None = None
+) -> list[Trained]:
+    """Minimise objectives that differ in coefficients, start and rate, as one.
+
+    The trainings are one of the ``joint_groups``, by Adam, and begin afresh. ``stop``
+    ends them as Ctrl-C does. The results equal those of ``train`` to float32 rounding:
+    products are summed in another order. A training whose rate proves too large is
+    begun again by itself.
+    """
+    if len(trainings) == 1:
+        return [_train_alone(*trainings[0], stop)]
+    plans = [training.plan for training in trainings]
+    starts = [(copy.deepcopy(t.plan.rng), t.monitor.state()) for t in trainings]
+    courses = [
+        Course(monitor, copy.copy(plan.rate), plan.max_iter)
+        for plan, monitor in trainings
+    ]
+    run(courses, MiniBatchEngine([plan.minibatches for plan in plans]), stop)
+    results: list[Trained] = []
+    for course, (plan, monitor), (rng, state) in zip(
+        courses, trainings, starts, strict=True
+    ):
+        result: Trained = course.error or (course.weights, course.converged)
+        if course.is_lost:
+            plan.rng.set_state(rng.get_state(legacy=False))
+            monitor.restore(state)
+            result = _train_alone(plan, monitor, stop)
+        results.append(result)
+    return results
+
+
+def _train_alone(plan: Plan, monitor: Monitor, stop: threading.Event | None) -> Trained:
+    try:
+        course, _ = train(plan, monitor, stop=stop)
+    except NotFinite as error:
+        return error
+    return course.weights, course.converged
 
 
 def train_all(tasks: list[Task]) -> None:
@@ -32,37 +136,34 @@ def train_all(tasks: list[Task]) -> None:
             _train(group)  # in this thread, which gets Ctrl-C itself
         return
     running: set[threading.Event] = set()
-    device, lock = current_device(), threading.Lock()
+    device = current_device()
 
-    def train(group: list[Task]) -> None:
+    def train_group(group: list[Task]) -> None:
         stop = threading.Event()
-        with lock:
-            running.add(stop)
+        running.add(stop)
         try:
             with np.errstate(all="ignore"), on_device(device):
                 _train(group, stop)
         finally:
-            with lock:
-                running.discard(stop)
+            running.discard(stop)
 
     with ThreadPoolExecutor(n_trainers) as trainers:
         futures = []
         try:
             for group in groups:
                 context = contextvars.copy_context()
-                futures.append(trainers.submit(context.run, train, group))
-            while _wait_for(futures, running, lock):
+                futures.append(trainers.submit(context.run, train_group, group))
+            while _wait_for(futures, running):
                 pass
         finally:
             # Where anything else ends the wait, Ctrl-C again perhaps, nothing goes on.
             for future in futures:
                 future.cancel()
-            with lock:
-                for stop in running:
-                    stop.set()
+            for stop in running.copy():
+                stop.set()
 
 
-def _wait_for(futures: list[Future], running: set[threading.Event], lock: Any) -> bool:
+def _wait_for(futures: list[Future], running: set[threading.Event]) -> bool:
     """Wait; where Ctrl-C comes, end what is running. Say whether to wait on."""
     try:
         # In short waits: only between two of them does an interrupt reach a thread that
@@ -70,9 +171,8 @@ def _wait_for(futures: list[Future], running: set[threading.Event], lock: Any) -
         while wait(futures, timeout=0.1).not_done:
             pass
     except KeyboardInterrupt:
-        with lock:
-            for stop in running:
-                stop.set()
+        for stop in running.copy():
+            stop.set()
         return True
     return False
 
@@ -98,14 +198,12 @@ def n_at_once(groups: list[list[Task]]) -> int:
     """
     if n_threads() == 1:
         return 1
-    largest = max(map(_held_bytes, groups))
+    largest = 0
+    for group in groups:  # bytes of its rows, weights, averages and moments in Adam
+        minibatches = group[0].training.plan.minibatches
+        n_weights = sum(values.size for values in minibatches.state.weights)
+        n_values = math.prod(minibatches.X.shape) + 4 * len(group) * n_weights
+        largest = max(largest, 4 * n_values)
     limit = min(max(reading.BLOCK_BYTES // largest, 1), AT_ONCE)
     n_rounds = -(-len(groups) // limit)
     return -(-len(groups) // n_rounds)
-
-
-def _held_bytes(group: list[Task]) -> int:
-    """Return the bytes of a group's rows, weights, averages and moments in Adam."""
-    minibatches = group[0].training.plan.minibatches
-    n_weights = sum(values.size for values in minibatches.state.weights)
-    return 4 * (math.prod(minibatches.X.shape) + 4 * len(group) * n_weights)

@@ -41,7 +41,7 @@ class Task(threading.Thread):
         self._call, self._context = call, contextvars.copy_context()
         self._turn, self._pause = threading.Semaphore(0), threading.Semaphore(0)
         self._cancelled = False
-        self._warnings = _state_of_warnings()
+        self._warnings = [getattr(warnings, name) for name in _STATE_OF_WARNINGS]
         # The Training that the call waits for, or None, and what it is to go on with:
         # the weights and whether they converged, or what ended the training.
         self.training: Any = None
@@ -52,14 +52,11 @@ class Task(threading.Thread):
         """Take the first turn when it comes."""
         try:
             self._wait()
-            self.outcome = self._context.run(self._run_call), None
+            with installed(self):
+                self.outcome = self._context.run(self._call), None
         except BaseException as error:
             self.outcome = None, error
         self._pause.release()
-
-    def _run_call(self) -> Any:
-        with installed(self):
-            return self._call()
 
     def _wait(self) -> None:
         if not self._cancelled:
@@ -69,8 +66,7 @@ class Task(threading.Thread):
 
     def resume(self) -> None:
         """Let the call run until it ends or waits for a training."""
-        outside = _state_of_warnings()
-        _set_state_of_warnings(self._warnings)
+        outside = _exchange_warnings(self._warnings)
         try:
             self._turn.release()
             try:
@@ -79,8 +75,7 @@ class Task(threading.Thread):
                 interrupt(self)  # which would have got it on its own
                 self._pause.acquire()
         finally:
-            self._warnings = _state_of_warnings()
-            _set_state_of_warnings(outside)
+            self._warnings = _exchange_warnings(outside)
 
     def cancel(self) -> None:
         """End the call where it waits, now or next."""
@@ -101,15 +96,14 @@ class Task(threading.Thread):
         return trained
 
 
-def _state_of_warnings() -> list:
-    return [getattr(warnings, name) for name in _STATE_OF_WARNINGS]
-
-
-def _set_state_of_warnings(state: list) -> None:
+def _exchange_warnings(state: list) -> list:
+    """Set the state of warnings; return the one before."""
+    before = [getattr(warnings, name) for name in _STATE_OF_WARNINGS]
     for name, value in zip(_STATE_OF_WARNINGS, state, strict=True):
         setattr(warnings, name, value)
     with warnings.catch_warnings():
         pass  # leaving it tells the module that its filters have changed
+    return before
 
 
 def run_together(
@@ -141,7 +135,10 @@ def run_together(
 
 
 class TogetherBackend(ParallelBackendBase):
-    """A backend of joblib that has ``n_fits`` calls under way: see ``run_together``."""
+    """A backend of joblib that has ``n_fits`` calls under way: see ``run_together``.
+
+    Each Parallel gets one of its own, as it holds what was submitted.
+    """
 
     supports_retrieve_callback = True
     supports_sharedmem = True
@@ -150,33 +147,18 @@ class TogetherBackend(ParallelBackendBase):
     def __init__(self, n_fits: int, **settings: Any) -> None:
         super().__init__(**settings)
         self._n_fits = n_fits
+        self._submitted: Any = None  # the calls of one Parallel, with their callbacks
 
     def effective_n_jobs(self, n_jobs: int) -> int:
         """Return half the calls at once: joblib submits two for each job."""
         return -(-self._n_fits // 2)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
-        """Give each Parallel a backend of its own, as it holds what was submitted."""
-        raise FallbackToBackend(
-            _TurnsBackend(self._n_fits, nesting_level=self.nesting_level)
-        )
-
-    def submit(self, func: Callable, callback: Any = None) -> None:
-        """Refuse: ``configure`` has put another backend in place."""
-        raise NotImplementedError
-
-    apply_async = submit
-
-
-class _TurnsBackend(TogetherBackend):
-    """The backend of one Parallel."""
-
-    def __init__(self, n_fits: int, **settings: Any) -> None:
-        super().__init__(n_fits, **settings)
-        self._submitted: list[tuple[Callable, Callable]] = []
-
-    def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
-        """Return the number of jobs."""
+        """Return the number of jobs, unless a Parallel is to get its own backend."""
+        if self._submitted is None:
+            own = TogetherBackend(self._n_fits, nesting_level=self.nesting_level)
+            own._submitted = []
+            raise FallbackToBackend(own)
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 

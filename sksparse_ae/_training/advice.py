@@ -9,7 +9,7 @@ from scipy import sparse
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import output_slopes
 from .._network.reading import Rows, dense, evenly_spaced, extent, reduced
-from .._network.scaling import Moments, explained_variance
+from .._network.scaling import Moments, Scaling, explained_variance
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .diagnosis import OUTWEIGHS
@@ -195,9 +195,8 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
 def _advice(state: str, estimator: Any, X: Rows) -> str:
     """Say what to change if most of the inactive units are in ``state``."""
     weight_decay, scaling = estimator.weight_decay_, estimator._scaling
-    sample = evenly_spaced(X, SAMPLE_ROWS)
-    sample = scaling.standardize(sample, out=np.empty(sample.shape))
-    limit = weight_decay_limit(sample, scaling.reconstruction_offset, estimator)
+    sample = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
+    limit = weight_decay_limit(sample, scaling, estimator)
     unscaled = not (scaling.linear_output and estimator.scale == "auto")
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
@@ -264,7 +263,7 @@ def _alternatives(changes: list[str]) -> str:
     return ", or ".join([first, *(c[0].lower() + c[1:] for c in others)]) + "."
 
 
-def weight_decay_limit(sample: np.ndarray, mean: np.ndarray, estimator: Any) -> float:
+def weight_decay_limit(sample: np.ndarray, scaling: Scaling, estimator: Any) -> float:
     """Return the weight decay above which weak units vanish.
 
     Near a unit that is constant at rho and has no weights, w1 and w2, the objective is
@@ -276,12 +275,13 @@ def weight_decay_limit(sample: np.ndarray, mean: np.ndarray, estimator: Any) -> 
     out of 0 if lambda is below f' times the largest singular value of G C. It is the
     limit of the first unit; later ones find less of C to explain.
 
-    The sample holds rows less their mean, and ``mean`` is that of what the output
-    reconstructs, both in the units of the training.
+    The sample holds rows less their mean, in the units of the training.
     """
     unit = ACTIVATIONS[estimator.activation]
     unit_slope = unit.slope(unit.value_at(estimator.rho))
-    output_slope = output_slopes(mean, estimator.output_activation, estimator.loss)
+    output_slope = output_slopes(
+        scaling.reconstruction_offset, estimator.output_activation, estimator.loss
+    )
     # The largest singular value, by power iteration: 1 % is more than is needed.
     gain, direction = 0.0, np.sqrt(np.square(sample).mean(axis=0))
     for _ in range(30):

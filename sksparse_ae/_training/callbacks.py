@@ -1,5 +1,6 @@
 """scikit-learn's callbacks, where its version has them (1.9)."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -21,26 +22,7 @@ except ImportError:  # scikit-learn < 1.9: no set_callbacks, all else works
         return undisturbed_method
 
 
-def fit_context(estimator: Any, max_iter: int) -> Any:
-    """Open the context of a call of fit; None where there are no callbacks."""
-    if not hasattr(estimator, "_init_callback_context"):
-        return None
-    return estimator._init_callback_context(max_subtasks=max_iter)
-
-
-def iteration_tasks(
-    estimator: Any,
-    context: Any,
-    given: dict,
-    task_name: str,
-    fitted_attributes: Callable[[Any], dict],
-) -> "IterationTasks | None":
-    """Return the tasks of a fit, or None where nothing is called back."""
-    if context is None or not hasattr(estimator, "_skl_callbacks"):
-        return None
-    return IterationTasks(context, estimator, given, task_name, fitted_attributes)
-
-
+@dataclasses.dataclass
 class IterationTasks:
     """One task in the context of a fit for each iteration of a solver.
 
@@ -49,37 +31,30 @@ class IterationTasks:
     for the fitted estimator.
     """
 
-    def __init__(
-        self,
-        context: Any,
-        estimator: Any,
-        data: dict,
-        task_name: str,
-        fitted_attributes: Callable[[Any], dict],
-    ) -> None:
-        self._context, self._estimator, self._data = context, estimator, data
-        self._task_name, self._fitted_attributes = task_name, fitted_attributes
-        self._current: Any = None
+    context: Any
+    estimator: Any
+    data: dict
+    task_name: str
+    fitted_attributes: Callable[[Any], dict]
+    current: Any = None
 
     def begin(self) -> None:
         """Open the task of an iteration, unless it is open."""
-        if self._current is None:
-            self._current = self._context.subcontext(task_name=self._task_name)
-            self._current.call_on_fit_task_begin(
-                estimator=self._estimator, **self._data
-            )
+        if self.current is None:
+            self.current = self.context.subcontext(task_name=self.task_name)
+            self.current.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def end(self, get_weights: Callable[[], Any]) -> bool:
         """End the task; return whether a callback asks to stop."""
-        current, self._current = self._current, None
+        current, self.current = self.current, None
         return current.call_on_fit_task_end(
-            estimator=self._estimator,
-            reconstruction_attributes=lambda: self._fitted_attributes(get_weights()),
-            **self._data,
+            estimator=self.estimator,
+            reconstruction_attributes=lambda: self.fitted_attributes(get_weights()),
+            **self.data,
         )
 
     def close(self) -> None:
         """End a task whose iteration was not finished."""
-        if self._current is not None:
-            current, self._current = self._current, None
-            current.call_on_fit_task_end(estimator=self._estimator)
+        if self.current is not None:
+            current, self.current = self.current, None
+            current.call_on_fit_task_end(estimator=self.estimator)

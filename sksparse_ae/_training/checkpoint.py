@@ -22,6 +22,20 @@ def fingerprint(*parts: Any) -> str:
     return joblib.hash(parts, coerce_mmap=True)
 
 
+class Saved:
+    """What is saved by the names of its attributes, plain values and arrays."""
+
+    _saved: tuple[str, ...] = ()
+
+    def state(self) -> dict:
+        """Return what ``restore`` continues from, to the bit."""
+        return {name: getattr(self, name) for name in self._saved}
+
+    def restore(self, state: dict) -> None:
+        """Continue from the state of an equal one."""
+        vars(self).update({name: state[name] for name in self._saved})
+
+
 class Checkpoint:
     """The latest state of a training, in a file that replaces the one before.
 
@@ -55,8 +69,12 @@ class Checkpoint:
                 self._file.open("rb") as file,
                 np.load(file, allow_pickle=False) as archive,
             ):
-                arrays = [archive[f"a{i}"] for i in range(len(archive.files) - 1)]
-                tree = _with_arrays(json.loads(str(archive["state"])), arrays)
+
+                def with_array(value: dict) -> Any:
+                    is_array = value.keys() == {"array"}
+                    return archive[value["array"]] if is_array else value
+
+                tree = json.loads(str(archive["state"]), object_hook=with_array)
                 state = _in_form(tree, like, "state")
             yield state
         except Exception as error:
@@ -70,12 +88,17 @@ class Checkpoint:
         start = time.perf_counter()
         if start - self._written_at < self._writing * (1 / WRITING_SHARE - 1):
             return
-        arrays: list[np.ndarray] = []
-        state = json.dumps(_without_arrays(get_state(), arrays))
-        named: dict[str, Any] = {f"a{i}": array for i, array in enumerate(arrays)}
+        arrays: dict[str, Any] = {}
+
+        def without_array(array: np.ndarray) -> dict[str, str]:
+            name = f"a{len(arrays)}"
+            arrays[name] = array
+            return {"array": name}
+
+        arrays["state"] = np.array(json.dumps(get_state(), default=without_array))
         try:
             with replacing(self._file) as file:
-                np.savez(file, state=np.array(state), **named)
+                np.savez(file, **arrays)
         except OSError as error:
             # An equal training beside this one may have taken the file for a left-over.
             if not isinstance(error, FileNotFoundError) or not self._folder.is_dir():
@@ -91,31 +114,6 @@ class Checkpoint:
         self._file.unlink(missing_ok=True)
 
 
-def _without_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Return a tree with its arrays moved to a list, and their places in it."""
-    if isinstance(value, np.ndarray):
-        arrays.append(value)
-        return {"array": len(arrays) - 1}
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {k: _without_arrays(v, arrays) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_arrays(v, arrays) for v in value]
-    return value
-
-
-def _with_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Undo ``_without_arrays``."""
-    if isinstance(value, dict):
-        if set(value) == {"array"}:
-            return arrays[value["array"]]
-        return {k: _with_arrays(v, arrays) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_with_arrays(v, arrays) for v in value]
-    return value
-
-
 def _in_form(value: Any, like: Any, name: str) -> Any:
     """Return a tree in the form of another; raise ValueError where it has another one.
 
@@ -123,7 +121,8 @@ def _in_form(value: Any, like: Any, name: str) -> Any:
     values. Where the other tree has nothing yet, None or an empty list, nothing is
     known.
     """
-    if hasattr(like, "_asdict"):
+    if hasattr(like, "_asdict"):  # JSON makes a list of a NamedTuple
+        value = dict(zip(like._fields, value, strict=True))
         return type(like)(**_in_form(value, like._asdict(), name))
     if isinstance(like, dict):
         if not isinstance(value, dict) or value.keys() != like.keys():

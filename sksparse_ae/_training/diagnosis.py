@@ -23,7 +23,7 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     dtype = X.dtype if estimator.solver == "lbfgs" else np.dtype(np.float32)
     sample = evenly_spaced(X, SAMPLE_ROWS)
     with np.errstate(all="ignore"):
-        rows = scaling.standardize(sample, out=np.empty(sample.shape))
+        rows = scaling.standardize(sample)
         largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
         # Gradients hold squares of the values, and the steps squares of gradients.
         if not largest < np.finfo(dtype).max ** 0.25:
@@ -53,7 +53,7 @@ def _outweighs(name: str, sample: Rows, plan: Plan) -> bool:
     """Say whether a penalty is next to all of the objective at the start."""
     try:
         network = plan.problem.folded(plan.weights)
-        losses = evaluate(sample, network, plan.problem).losses
+        losses, *_ = evaluate(sample, network, plan.problem)
     except ValueError:  # its codes overflow
         return True
     term = losses.terms["sparsity" if name == "beta" else name]

@@ -20,7 +20,6 @@ from sklearn.utils import Bunch
 from .._engine.startup import starting_tensorflow
 from .._network.blocks import Blocks
 from .._network.evaluation import evaluate, fitted_attributes
-from .._network.initialization import standardized_sample
 from .._network.reading import Rows, is_streamed
 from .._network.remote import RemoteRows
 from .._network.scaling import Moments, Scaling
@@ -29,7 +28,7 @@ from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
 from .callbacks import IterationTasks
 from .checkpoint import Checkpoint, fingerprint
-from .executor import suspended
+from .executor import installed
 from .loop import Course, run
 from .monitor import HeldOut, Monitor, Progress, Weights
 from .plan import Continuation, EarlierFit, Plan
@@ -52,17 +51,12 @@ PARTIALLY_EVALUATED_ROWS = 5_000
 # thread takes for these.
 SINGLE_THREAD_PRODUCTS = 5e9
 
-# Parameters that do not change what a training computes.
-NOT_OF_THE_TRAINING = ("verbose", "checkpoint_dir")
-
 
 def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
     """Return where this training is saved, under a name that is its own."""
-    values = {
-        name: repr(value) if name == "solver" else value
-        for name, value in estimator.get_params().items()
-        if name not in NOT_OF_THE_TRAINING
-    }
+    values = estimator.get_params()
+    for name in ("verbose", "checkpoint_dir"):  # they change nothing of the training
+        values.pop(name, None)
     if not isinstance(estimator.solver, str):
         with starting_tensorflow(to_train=True):
             from .._engine.optimizers import OptimizerSpec
@@ -105,7 +99,7 @@ def _held_out_evaluation(plan: Plan) -> Callable[[Weights], HeldOut]:
     moments = Moments.of(X)
 
     def evaluate_held_out(weights: Weights) -> HeldOut:
-        losses = evaluate(X, problem.folded(weights), problem).losses
+        losses, *_ = evaluate(X, problem.folded(weights), problem)
         return HeldOut(losses.objective, _score(losses, moments, problem.scaling))
 
     return evaluate_held_out
@@ -126,19 +120,21 @@ def minimize(
     """
     if plan.earlier:
         monitor.begin_with(plan.weights)
-    keeps_state = plan.minibatches and (plan.partial or estimator.warm_start)
-    with contextlib.closing(monitor), suspended() as executor:
+    # A fit within this one, by a callback perhaps, must not wait for others.
+    with contextlib.closing(monitor), installed(None) as executor:
         if executor is not None and _is_shareable(plan, estimator, monitor, checkpoint):
             weights, converged = executor.train(plan, monitor)
             engine = None
         else:
             reviver = None
             if estimator.revive and plan.minibatches and not plan.partial:
-                reviver = _reviver(plan)
+                # With a copy, a training is as without where nothing is revived.
+                reviver = Reviver(plan.X, plan.problem, copy.deepcopy(plan.rng))
             course, engine = train(plan, monitor, reviver, checkpoint, estimator.tol)
             weights, converged = course.weights, course.converged
     continuation = None
     if plan.minibatches:
+        keeps_state = plan.partial or estimator.warm_start
         continuation = _continuation(plan, monitor, engine, keeps_state)
     return monitor.best_weights or weights, converged, continuation
 
@@ -158,7 +154,7 @@ def train(
     """
     course = Course(
         monitor,
-        plan.new_rate(),
+        copy.copy(plan.rate),
         plan.max_iter,
         rng=plan.minibatches and plan.rng,
         reviver=reviver,
@@ -222,29 +218,13 @@ def _continuation(
     if not keeps_state:
         return continuation
     coordinates = minibatches.coordinates
-    return continuation._replace(
-        **engine.state()._asdict(),
-        axes=_in_float32(coordinates.axes),
-        spread=_in_float32(coordinates.spread),
-        random_state=plan.rng,
+    axes, spread = (
+        None if array is None else array.astype(np.float32)
+        for array in (coordinates.axes, coordinates.spread)
     )
-
-
-def _in_float32(array: np.ndarray | None) -> np.ndarray | None:
-    return None if array is None else array.astype(np.float32)
-
-
-def _reviver(plan: Plan) -> Reviver:
-    # A copy, so that the training is the same as without where nothing is revived.
-    rng = copy.deepcopy(plan.rng)
-    architecture, coefficients, scaling = plan.problem
-    return Reviver(
-        standardized_sample(plan.X, scaling, rng),
-        scaling.reconstruction_offset,
-        coefficients.rho,
-        architecture.activation,
-        architecture.output_activation,
-        rng,
+    state = engine.state()._asdict()
+    return continuation._replace(
+        **state, axes=axes, spread=spread, random_state=plan.rng
     )
 
 

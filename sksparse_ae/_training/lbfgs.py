@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
+from .._engine.state import Engine
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
-from .loop import End
+from .checkpoint import Saved
 from .monitor import Weights
 
 # Steps, with the changes of the gradient, that the Hessian is estimated from. On digits
@@ -59,7 +60,7 @@ def _lowest_of_cubic(one: Trial, other: Trial) -> float:
     return length if 0.1 <= share <= 0.9 else middle
 
 
-class LBFGS:
+class LBFGS(Engine, Saved):
     """A minimisation whose epochs are iterations of L-BFGS.
 
     The two-loop recursion, the starting step and the line search are algorithms 7.4,
@@ -74,11 +75,21 @@ class LBFGS:
     component of the gradient is at most ``tol``.
     """
 
+    _saved = (
+        "_point",
+        "_losses",
+        "_gradient",
+        "_steps",
+        "_changes",
+        "_products",
+        "_n_pairs",
+        "_n_kept",
+        "end",
+    )
+
     def __init__(self, objective: Any, weights: Weights, tol: float) -> None:
         self._objective, self._program, self._tol = objective, objective.program, tol
         self._point = self._program.flatten(weights).astype(np.float64)
-        self._stop: threading.Event | None = None
-        self.end: End | None = None
         start = self._trial(0.0, np.zeros_like(self._point))
         self._losses, self._gradient = start.losses, start.gradient
         with np.errstate(over="ignore"):
@@ -94,20 +105,20 @@ class LBFGS:
         self._products = np.ones(N_CORRECTIONS)  # of each step with its change
         self._n_pairs = self._n_kept = 0
         self._axpy = get_blas_funcs("axpy", (self._point,))
-        self._end_at_minimum()
+        if np.abs(self._gradient).max() <= self._tol:
+            self.end = ""
 
     def epoch(
         self, rates: Any = None, stop: threading.Event | None = None
     ) -> list[Losses | None]:
         """Take a step; return its Losses in a list, as engines of epochs do."""
-        self._stop = stop
         found = self._line_search()
         if found is None and self._n_kept:
             # The estimate of the Hessian is at fault, or rounding: begin it afresh.
             self._n_kept = 0
             found = self._line_search()
         if found is None:
-            self.end = End(
+            self.end = (
                 "L-BFGS ended early: no step along the gradient lowers the objective."
             )
             return [None]
@@ -122,19 +133,13 @@ class LBFGS:
             self._n_kept = min(self._n_kept + 1, N_CORRECTIONS)
         before, after = self._losses.objective, found.losses.objective
         self._point, self._losses, self._gradient = found[:3]
-        if before - after <= LEAST_GAIN * max(abs(before), abs(after), 1.0):
-            self.end = End()
-        self._end_at_minimum()
+        has_stalled = before - after <= LEAST_GAIN * max(abs(before), abs(after), 1.0)
+        if has_stalled or np.abs(self._gradient).max() <= self._tol:
+            self.end = ""
         return [self._losses]
-
-    def _end_at_minimum(self) -> None:
-        if np.abs(self._gradient).max() <= self._tol:
-            self.end = End()
 
     def _trial(self, length: float, direction: np.ndarray) -> "Trial":
         """Evaluate a step of a length along a direction."""
-        if self._stop is not None and self._stop.is_set():
-            raise KeyboardInterrupt
         point = self._point + length * direction
         losses, gradient = self._objective(point)
         gradient = gradient.astype(np.float64)
@@ -210,29 +215,3 @@ class LBFGS:
     def weights(self, number: int = 0) -> Weights:
         """Return W1, b1, W2, b2 in the training's units."""
         return self._program.split(self._point)
-
-    def finish(self) -> None:
-        """Do nothing: the weights are what they are."""
-
-    def state(self) -> dict:
-        """Return what ``restore`` continues from, to the bit."""
-        return {
-            "point": self._point,
-            "gradient": self._gradient,
-            "losses": list(self._losses),
-            "steps": self._steps,
-            "changes": self._changes,
-            "products": self._products,
-            "n_pairs": self._n_pairs,
-            "n_kept": self._n_kept,
-            "has_converged": self.end is not None,
-        }
-
-    def restore(self, state: dict) -> None:
-        """Go on from a state of this training."""
-        self._point, self._gradient = state["point"], state["gradient"]
-        self._losses = Losses(*state["losses"])
-        self._steps, self._changes = state["steps"], state["changes"]
-        self._products = state["products"]
-        self._n_pairs, self._n_kept = state["n_pairs"], state["n_kept"]
-        self.end = End() if state["has_converged"] else None

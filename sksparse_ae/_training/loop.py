@@ -1,15 +1,15 @@
 """The loop over the epochs of a training, or of several side by side.
 
-It knows no TensorFlow. An engine takes the steps; see ``Engine`` for what it offers.
+It knows no TensorFlow. An Engine takes the steps.
 """
 
 import threading
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
+from .._engine.state import Engine
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .checkpoint import Checkpoint
@@ -19,40 +19,6 @@ from .revival import Reviver
 
 # The weights to return to, should an epoch be lost, are kept at each so many epochs.
 SAFE_EPOCHS = 10
-
-
-class End(NamedTuple):
-    """Why a minimisation ended by itself: what failed, or nothing."""
-
-    failure: str | None = None
-
-
-class Engine(Protocol):
-    """What takes the steps of one model, or of several side by side.
-
-    A Course that trains alone calls further methods, which not every engine has.
-    ``rate_now(rate)`` returns what a rate has fallen to within the epochs. ``state()``,
-    a tree of arrays and numbers, and ``restore(state)`` serve a checkpoint, and a rate
-    that may return to earlier weights. ``replace_units`` serves a Reviver.
-    """
-
-    @property
-    def end(self) -> End | None:
-        """Why a minimisation has ended by itself; None before."""
-
-    def epoch(
-        self, rates: list, stop: threading.Event | None = None
-    ) -> Sequence[Losses | None]:
-        """Take an epoch at the rate of each model; KeyboardInterrupt once told to.
-
-        The losses of a model that has found no step to take are None.
-        """
-
-    def weights(self, number: int = 0) -> Weights:
-        """Return the weights of a model."""
-
-    def finish(self) -> None:
-        """Do what is due after the last epoch."""
 
 
 class Course:
@@ -73,7 +39,8 @@ class Course:
         reviver: Reviver | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.monitor, self._rate, self._max_iter = monitor, rate, max_iter
+        self.monitor, self._max_iter = monitor, max_iter
+        self._rate: Any = rate
         self._reviver, self._checkpoint = reviver, checkpoint
         generators = rng, None if reviver is None else reviver.rng
         self._generators = [g for g in generators if g is not None]
@@ -88,21 +55,15 @@ class Course:
     def begin(self, engine: Any, number: int, n_models: int) -> None:
         """Take the place of a model in an engine; continue from a checkpoint."""
         self._engine, self._number, self._is_alone = engine, number, n_models == 1
-        self.monitor.start()
+        self._may_return = self._is_alone and self._rate.may_return
         # Where an automatic rate proves too large for the data, it returns here.
-        self._safe: Any = None
+        self._safe = engine.state() if self._may_return else None
         self._before: Any = None
-        if self._may_return:
-            self._safe = engine.state()
         if self._checkpoint is not None:
             with self._checkpoint.reading(like=self.state()) as saved:
                 if saved is not None:
                     self.restore(saved)
         self._end_if_due()
-
-    @property
-    def _may_return(self) -> bool:
-        return self._is_alone and self._rate.may_return
 
     @property
     def goes_on(self) -> bool:
@@ -116,19 +77,18 @@ class Course:
 
     def before_epoch(self) -> None:
         """Take note that an epoch begins."""
-        self.monitor.begin_iteration()
-        self._before = None
-        if self._may_return and self.n_iter % SAFE_EPOCHS == 0:
-            self._before = self._engine.state()
-        if self._is_alone and self.rate is not None:
-            self.monitor.note_rate(self._engine.rate_now(self.rate))
+        has_rate = self._is_alone and self.rate is not None
+        rate = self._engine.rate_now(self.rate) if has_rate else None
+        self.monitor.begin_iteration(rate)
+        is_kept = self._may_return and self.n_iter % SAFE_EPOCHS == 0
+        self._before = self._engine.state() if is_kept else None
 
     def after_epoch(self, losses: Losses | None) -> None:
         """Take note of an epoch; None stands for an engine that found no step."""
         if losses is None:
             self._end_if_due()
             return
-        if self._rate.loses(losses.objective):
+        if self._rate.may_return and self._rate.loses(losses.objective):
             if self._is_alone:
                 self._engine.restore(self._safe)
             self.is_lost = not self._is_alone
@@ -162,9 +122,9 @@ class Course:
         if self.ended:
             pass
         elif end is not None:
-            self.ended, self.converged = True, end.failure is None
-            self.monitor.failure = end.failure
-        elif self.n_iter >= self._rate.limit(self._max_iter):
+            self.ended, self.converged = True, not end
+            self.monitor.failure = end or None
+        elif self.n_iter >= self._max_iter:
             self.ended, self.converged = True, self.monitor.conclude(self._weights)
         if self.ended and not self._is_alone:
             self.weights = self._weights()

@@ -11,6 +11,7 @@ import numpy as np
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .callbacks import IterationTasks
+from .checkpoint import Saved
 
 # W1, b1, W2, b2, or the kernels and biases of a stack.
 Weights: TypeAlias = list[np.ndarray]
@@ -27,7 +28,7 @@ class HeldOut(NamedTuple):
     score: float | None
 
 
-class Monitor:
+class Monitor(Saved):
     """Record each iteration and notice when the training stops improving.
 
     An iteration has to improve the objective by a share of it, ``tol``. The training
@@ -64,14 +65,12 @@ class Monitor:
         self.losses: list[Losses] = []
         self.held_out: list[HeldOut] = []
         # Whether the latest iteration was looked at, and has improved enough; whether
-        # the training stalled because it rose.
-        self.gains = self.rises = False
+        # the training stalled because it rose; whether a callback has asked to stop.
+        self.gains = self.rises = self.stop_requested = False
         # Set by the loop: whether the user has ended the training, and why the solver
         # cannot go on.
         self.interrupted = False
         self.failure: str | None = None
-        # Whether a callback has asked to stop.
-        self.stop_requested = False
 
     @property
     def is_silent(self) -> bool:
@@ -82,11 +81,6 @@ class Monitor:
     def best_weights(self) -> Weights | None:
         """The best weights on held-out rows; if the training rose, those before."""
         return self._lowest_weights if self.rises else self._best_weights
-
-    def note_rate(self, rate: float) -> None:
-        """Let the progress show the learning rate of the iteration to come."""
-        if self._progress is not None:
-            self._progress.rate = rate
 
     @property
     def stalled(self) -> bool:
@@ -140,21 +134,18 @@ class Monitor:
         self.rises = excess > max(RISE * self._lowest_seen, self._negligible)
         self._seen = [n_done, objective]
 
-    def start(self) -> None:
-        """Start the clock of the progress: what was to be imported is imported."""
-        if self._progress is not None:
-            self._progress.start()
-
     def begin_with(self, weights: Weights) -> None:
         """Take the weights of an earlier training for the best so far."""
         if self._evaluate is not None:
             objective = self._evaluate(weights).objective
             self._lowest, self._best_weights = objective, weights
 
-    def begin_iteration(self) -> None:
-        """Take note that an iteration begins, unless one has."""
+    def begin_iteration(self, rate: float | None) -> None:
+        """Take note that an iteration begins, unless one has, and of its rate."""
         if self._tasks is not None:
             self._tasks.begin()
+        if self._progress is not None:
+            self._progress.begin(rate)
 
     def update(self, losses: Losses, get_weights: Callable[[], Weights]) -> None:
         """Take note that an iteration has ended."""
@@ -187,8 +178,7 @@ class Monitor:
                 lambda: self.best_weights or get_weights()
             )
 
-    # What ``state`` consists of, beside the curves.
-    _STATE = (
+    _saved = (
         "_best",
         "_lowest",
         "_n_no_change",
@@ -201,16 +191,13 @@ class Monitor:
     )
 
     def state(self) -> dict:
-        """Return what ``restore`` continues from, as plain values and arrays."""
-        state = {name: getattr(self, name) for name in self._STATE}
-        return state | {
-            "losses": [list(losses) for losses in self.losses],
-            "held_out": [list(held_out) for held_out in self.held_out],
-        }
+        """Return what ``restore`` continues from."""
+        curves = {"losses": [*self.losses], "held_out": [*self.held_out]}
+        return super().state() | curves
 
     def restore(self, state: dict) -> None:
         """Continue from the state of another monitor."""
-        vars(self).update({name: state[name] for name in self._STATE})
+        super().restore(state)
         self.losses = [Losses(*losses) for losses in state["losses"]]
         self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
 
@@ -229,12 +216,11 @@ class Progress:
         self, unit: str, n_total: int, name: str = "SparseAutoencoderTransformer"
     ) -> None:
         self._unit, self._n_total, self._name = unit, n_total, name
-        self._shown = -math.inf
-        self.rate: float | None = None
+        self._start, self._shown = 0.0, -math.inf
 
-    def start(self) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
+    def begin(self, rate: float | None) -> None:
+        """Show the learning rate of an iteration; the first one starts the clock."""
+        self._start, self._rate = self._start or time.perf_counter(), rate
 
     def update(self, n_done: int, objective: float) -> None:
         """Show an iteration, ten times a second at most."""
@@ -243,19 +229,17 @@ class Progress:
             self._shown = now
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, end: str = "") -> None:
         n_done, objective = self._last
-        rate = "" if self.rate is None else f", learning rate {self.rate:.2g}"
+        rate = "" if self._rate is None else f", learning rate {self._rate:.2g}"
         elapsed = time.perf_counter() - self._start
         sys.stderr.write(
             f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
-            f"objective {objective:.6g}{rate}, {elapsed:.1f} s"
+            f"objective {objective:.6g}{rate}, {elapsed:.1f} s{end}"
         )
         sys.stderr.flush()
 
     def close(self) -> None:
         """Show the last iteration and end the line."""
         if self._shown > -math.inf:
-            self._write()
-            sys.stderr.write("\n")
-            sys.stderr.flush()
+            self._write(end="\n")

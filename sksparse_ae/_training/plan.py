@@ -61,11 +61,6 @@ class Continuation(NamedTuple):
     spread: np.ndarray | None = None
     random_state: np.random.RandomState | None = None
 
-    @property
-    def state(self) -> State:
-        """The state of the training."""
-        return State(*(getattr(self, name) for name in State._fields))
-
     def without_weights(self) -> "Continuation":
         """Return it without the state, for weights that come from elsewhere."""
         given: Any = self[: self._fields.index("weights")]
@@ -81,18 +76,6 @@ class EarlierFit(NamedTuple):
     rho_hat: np.ndarray
     continuation: Continuation | None  # None if only the weights were kept
 
-    @property
-    def random_state(self) -> Any:
-        """The random state to go on with; None if the state was not kept."""
-        return self.continuation and self.continuation.random_state
-
-    @property
-    def moments(self) -> Moments:
-        """The moments of all rows that ``partial_fit`` has seen."""
-        seen: Any = self.continuation
-        offset = self.problem.scaling.offset
-        return Moments(offset, seen.deviations, seen.n_samples_seen)
-
 
 class Plan(NamedTuple):
     """What a call of ``fit`` or ``partial_fit`` has decided before its first step."""
@@ -107,26 +90,23 @@ class Plan(NamedTuple):
     partial: bool  # one epoch of ``partial_fit``
     step: str  # what the monitor is told of: "epoch" or "iteration"
     max_iter: int
-    minibatches: Any  # MiniBatches, or None for "lbfgs"
-    rate: FixedRate  # at its start; see ``new_rate``
-
-    def new_rate(self) -> FixedRate:
-        """Return the rate of a training that begins."""
-        return copy.copy(self.rate)
+    rate: FixedRate  # at its start: each training goes on with a copy
+    minibatches: Any = None  # MiniBatches, or None for "lbfgs"
 
     def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
         rows = self.X[:: -(-self.X.shape[0] // n_rows)]
-        folded = self.problem.folded(weights)
-        return evaluate(rows, folded, self.problem).losses.objective
+        losses, *_ = evaluate(rows, self.problem.folded(weights), self.problem)
+        return losses.objective
 
 
 def make_plan(
     estimator: Any, X: Rows, earlier: EarlierFit | None, *, partial: bool
 ) -> Plan:
     """Decide everything that comes before the first step."""
+    past = earlier and earlier.continuation
     # A copy: a training that fails leaves the state to continue from as it was.
-    rng = earlier and copy.deepcopy(earlier.random_state)
+    rng = copy.deepcopy(past and past.random_state)
     rng = rng or check_random_state(estimator.random_state)
     X_held_out = None
     if estimator.early_stopping and not partial:
@@ -134,9 +114,13 @@ def make_plan(
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
     moments = Moments.of(X)
-    follows = partial and earlier and earlier.continuation
-    if earlier and follows:
-        moments, earlier = _moments_of_stream(moments, earlier)
+    follows = partial and past
+    if earlier and past and partial:
+        seen = Moments(
+            earlier.problem.scaling.offset, past.deviations, past.n_samples_seen
+        )
+        moments, starts_afresh = _moments_of_stream(moments, seen)
+        earlier = None if starts_afresh else earlier
     # A stream is scaled by all of it that has been seen: a first piece may differ.
     own_scaling = scaling = Scaling.from_moments(
         moments,
@@ -167,7 +151,6 @@ def make_plan(
         partial=partial,
         step=fitted.step,
         max_iter=1 if partial else int(estimator.max_iter),
-        minibatches=None,
         rate=FixedRate(None, ends_at_plateau=estimator.early_stopping),
     )
     if estimator.solver == "lbfgs":
@@ -186,21 +169,18 @@ def hold_out(
     return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
 
 
-def _moments_of_stream(
-    own: Moments, earlier: EarlierFit
-) -> tuple[Moments, EarlierFit | None]:
-    """Return the moments of a stream with another call, and what the call continues.
+def _moments_of_stream(own: Moments, past: Moments) -> tuple[Moments, bool]:
+    """Return the moments of a stream with another call, and whether that starts afresh.
 
     Rows that spread far more than those before are taken in the units of those if they
     are few; if not, training starts afresh.
     """
-    past, moments = earlier.moments, earlier.moments.joined_with(own)
+    moments = past.joined_with(own)
     if moments.deviation <= MOST_GROWTH * past.deviation:
-        return moments, earlier
-    continued: EarlierFit | None = None
-    consequence = "training starts afresh"
+        return moments, False
+    starts_afresh, consequence = True, "training starts afresh"
     if own.n_samples < LEAST_EVIDENCE * past.n_samples:
-        moments, continued = past, earlier
+        moments, starts_afresh = past, False
         consequence = "they are taken in the units of those"
     if own.n_samples < past.n_samples and past.deviation > 0:
         distance = np.linalg.norm(own.offset - past.offset) / math.sqrt(len(own.offset))
@@ -211,7 +191,7 @@ def _moments_of_stream(
             "(StandardScaler), or leave out rows that are broken.",
             stacklevel=6,
         )
-    return moments, continued
+    return moments, starts_afresh
 
 
 def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
@@ -235,16 +215,16 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         past = None
     coordinates = _coordinates(plan, estimator, past)
     automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
+    is_sgd = estimator.solver == "sgd"
     if automatic:
         start = (past and past.rate) or automatic_rate(
-            X, problem, coordinates, is_sgd=optimizer.is_sgd
+            X, problem, coordinates, is_sgd=is_sgd
         )
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
-    elif optimizer.takes_rate:
-        rate = FixedRate(float(estimator.learning_rate))
     else:
-        rate = FixedRate(own_rate)
+        given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
+        rate = FixedRate(given)
     n_rows = most = X.shape[0]
     if partial:
         n_seen = plan.moments.n_samples
@@ -259,7 +239,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         batch_size=min(rows_of_a_batch(estimator.batch_size, n_rows), most),
         follows=estimator.rho_hat == "running",
         shuffle=estimator.shuffle,
-        falls=0.0 if optimizer.is_sgd or not automatic else ADAM_FALLS,
+        falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
         rng=plan.rng,
         max_iter=plan.max_iter,
         state=_starting_state(plan, coordinates, past, rho_hat),
@@ -294,8 +274,9 @@ def _starting_state(
     if earlier is None or past is None or past.weights is None:
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
-    state, before, scaling = past.state, earlier.problem.scaling, plan.problem.scaling
-    if scaling.equals(before):
+    state = State(*(getattr(past, name) for name in State._fields))
+    before, scaling = earlier.problem.scaling, plan.problem.scaling
+    if scaling.scale == before.scale and (scaling.offset == before.offset).all():
         return state
 
     def restated(weights: Weights) -> Weights:

@@ -10,6 +10,7 @@ from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import Problem
 from .._network.reading import Rows, evenly_spaced
 from .._objective.activations import ACTIVATIONS
+from .checkpoint import Saved
 from .monitor import Monitor
 
 # The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
@@ -37,14 +38,13 @@ STALL_FALL = 4
 ANNEALED_SHARE = 0.3
 
 
-class FixedRate:
+class FixedRate(Saved):
     """A rate that stays, or None where there is none to set."""
 
     # Whether an epoch may be lost, after which the training returns to earlier weights.
     may_return = False
 
-    # The attributes that ``state`` consists of.
-    _STATE: tuple[str, ...] = ("rate",)
+    _saved: tuple[str, ...] = ("rate",)
 
     def __init__(self, rate: Any, *, ends_at_plateau: bool = True) -> None:
         self.rate, self._ends = rate, ends_at_plateau
@@ -53,29 +53,9 @@ class FixedRate:
         """Return the rate of an epoch, counted from 0."""
         return self.rate
 
-    def limit(self, max_iter: int) -> int:
-        """Return how many epochs there are at most."""
-        return max_iter
-
-    def loses(self, objective: float) -> bool:
-        """Say whether an epoch is lost: whether to return to earlier weights."""
-        return False
-
-    def is_lowest(self, objective: float) -> bool:
-        """Say whether the weights before this epoch are ones to return to."""
-        return False
-
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
         """Say, from what the monitor says after so many epochs, whether to end."""
         return self._ends and monitor.stalled
-
-    def state(self) -> dict:
-        """Return what ``restore`` continues from, as plain values."""
-        return {name: getattr(self, name) for name in self._STATE}
-
-    def restore(self, state: dict) -> None:
-        """Continue from the state of another one."""
-        vars(self).update(state)
 
 
 class AutomaticRate(FixedRate):
@@ -85,7 +65,7 @@ class AutomaticRate(FixedRate):
     """
 
     may_return = True
-    _STATE = ("rate", "_lowest", "_n_returns", "_is_lowered")
+    _saved = ("rate", "_lowest", "_n_returns", "_is_lowered")
 
     def __init__(self, rate: float, lowest: float) -> None:
         super().__init__(rate)
@@ -131,7 +111,7 @@ class AnnealedRate(FixedRate):
     then over 30 % of what the training takes altogether.
     """
 
-    _STATE = ("rate", "_hold", "_end")
+    _saved = ("rate", "_hold", "_end")
 
     def __init__(self, rate: float, max_iter: int) -> None:
         super().__init__(rate)
@@ -139,23 +119,18 @@ class AnnealedRate(FixedRate):
         self._end = max_iter
 
     def at(self, epoch: int) -> float:
-        """Return the rate of an epoch, counted from 0."""
         if epoch < self._hold:
             return self.rate
         progress = (epoch - self._hold + 1) / (self._end - self._hold + 1)
         return self.rate * (0.505 + 0.495 * math.cos(math.pi * progress))
 
-    def limit(self, max_iter: int) -> int:
-        """Return how many epochs there are at most."""
-        return self._end
-
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
-        """Begin to fall at a plateau, unless that has begun."""
+        """Begin to fall at a plateau, unless that has begun; end when it has fallen."""
         if monitor.stalled and n_epochs < self._hold:
             self._hold = n_epochs
             share = ANNEALED_SHARE / (1 - ANNEALED_SHARE)
             self._end = min(self._hold + math.ceil(share * self._hold), self._end)
-        return False
+        return n_epochs >= self._end
 
 
 def automatic_rate(
@@ -172,8 +147,7 @@ def automatic_rate(
     weighed by themselves: a few long rows set its limit.
     """
     architecture, coefficients, scaling = problem
-    rows = evenly_spaced(X, SAMPLE_ROWS)
-    rows = scaling.standardize(rows, out=np.empty(rows.shape))
+    rows = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
     of_bias, objective = 1.0, architecture.objective

@@ -3,7 +3,9 @@
 import numpy as np
 
 from .._network.autoencoder import Parameters
-from .._network.initialization import bias_for_mean_activation
+from .._network.initialization import bias_for_mean_activation, standardized_sample
+from .._network.problem import Problem
+from .._network.reading import Rows
 from .._network.units import UnitStatistics
 from .monitor import Weights
 
@@ -25,22 +27,15 @@ class Reviver:
     start of a training, its input has unit variance and its rho_hat is rho. What the
     old unit added to the output on average goes to the output's bias.
 
-    The sample holds rows less their mean, in the units of the training. A row plus
-    ``offset`` is what its reconstruction is to be. The state of ``rng`` is part of a
-    training's.
+    The state of ``rng`` is part of a training's.
     """
 
-    def __init__(
-        self,
-        sample: np.ndarray,
-        offset: np.ndarray,
-        rho: float,
-        activation: str,
-        output_activation: str,
-        rng: np.random.RandomState,
-    ) -> None:
-        self._sample, self._offset, self.rho, self.rng = sample, offset, rho, rng
-        self._activations = activation, output_activation
+    def __init__(self, X: Rows, problem: Problem, rng: np.random.RandomState) -> None:
+        architecture, coefficients, scaling = problem
+        self._sample = standardized_sample(X, scaling, rng)
+        self._offset = scaling.reconstruction_offset
+        self.rho, self.rng = coefficients.rho, rng
+        self._activations = architecture.activation, architecture.output_activation
 
     def is_due(self, n_epochs: int, max_iter: int) -> bool:
         """Say whether to look after so many epochs."""

@@ -48,11 +48,9 @@ def as_python(value: Any) -> Any:
 
     Arithmetic would keep its dtype, in which 0.1 is rounded and 127 + 1 overflows.
     """
-    kinds = (np.bool_, bool), (np.integer, int), (np.floating, float), (np.str_, str)
-    for scalar, python_type in kinds:
-        if isinstance(value, scalar):
-            return python_type(value)
-    return value
+    if isinstance(value, np.floating):  # also one of more digits than Python's
+        return float(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def with_python_parameters(estimator: Any) -> Any:

@@ -39,7 +39,6 @@ def single_blas_thread() -> Iterator[None]:
             _n_inside -= 1
             if _n_inside == 0:
                 _limits.restore_original_limits()
-                _limits = None
 
 
 def interrupt(thread: threading.Thread) -> None:

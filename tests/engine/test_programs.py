@@ -1,5 +1,6 @@
 """Compiled programs, and the optimizers in them."""
 
+import functools
 import gc
 import math
 import sys
@@ -17,6 +18,7 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine import full_batch, minibatch, optimizers
 from sksparse_ae._network.coordinates import Coordinates
 from sksparse_ae._network.problem import Architecture
+from sksparse_ae._objective.objective import Coefficients
 
 # Trainings that are short on purpose explain little.
 pytestmark = pytest.mark.filterwarnings(
@@ -131,7 +133,11 @@ def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     )
     adam, _ = optimizers.OptimizerSpec.from_solver("adam")
     program = minibatch.MiniBatchProgram(architecture, adam, 8, True)
-    program.epoch_graph(16, has_spread=True, compiled=False)
+    spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
+    pace = minibatch.Pace(*[spec([])] * 4, spread=spec([3]))
+    coefficients = Coefficients(*[spec([])] * 3)
+    signature = spec([16, 3]), tf.TensorSpec([], tf.int32), spec([3])
+    program.graph(program.epoch, *signature, coefficients, pace)
     assert graphs_in_memory() > before
     del program
     assert graphs_in_memory() == before

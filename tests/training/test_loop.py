@@ -116,12 +116,7 @@ class Told:
         self._answers = list(answers)
         self.losses = []
 
-    def start(self):
-        pass
-
-    begin_iteration = start
-
-    def note_rate(self, rate):
+    def begin_iteration(self, rate):
         pass
 
     def update(self, losses, get_weights):
@@ -171,7 +166,7 @@ def test_an_annealed_rate_holds_and_then_falls_to_a_hundredth():
     monitor = Told("stall")
     monitor.update(None, None)
     assert not stalled.answer(monitor, 14)
-    assert stalled.limit(100) == 20
+    assert [n for n in (19, 20) if stalled.answer(monitor, n)] == [20]
     assert 0.01 < stalled.at(19) < 0.1
 
 
@@ -230,11 +225,6 @@ def test_an_event_ends_trainings_as_ctrl_c_does():
     assert_array_equal(only.weights[0], [1.0])
 
 
-class End:
-    def __init__(self, failure):
-        self.failure = failure
-
-
 class Ending(Descent):
     """Finds no step to take in its third epoch."""
 
@@ -244,7 +234,7 @@ class Ending(Descent):
 
     def epoch(self, rates, stop=None):
         if self.n_epochs == 2:
-            self.end = End(self._failure)
+            self.end = self._failure or ""
             return [None]
         return super().epoch(rates, stop)
 

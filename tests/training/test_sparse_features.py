@@ -289,7 +289,8 @@ def test_a_unit_grows_out_of_rho_below_the_limit_of_weight_decay_alone(
     estimator = SparseAutoencoderTransformer(
         rho=rho, activation=activation, output_activation=output_activation, loss=loss
     )
-    limit = weight_decay_limit(X - mean, mean, estimator)
+    as_given = Scaling(mean, 1.0, linear_output=False)
+    limit = weight_decay_limit(X - mean, as_given, estimator)
 
     def gain(weight_decay):
         """Return how far the objective falls as the strongest unit begins to grow."""
@@ -335,8 +336,8 @@ def test_weight_decay_well_above_the_limit_leaves_no_unit_and_well_below_leaves_
 ):
     estimator = SparseAutoencoderTransformer(**(FEW | {"solver": "lbfgs"}))
     scaling = Scaling.from_moments(Moments.of(digits), scale=True, linear_output=True)
-    sample = scaling.standardize(digits, out=np.empty(digits.shape))
-    limit = weight_decay_limit(sample, np.zeros(64), estimator)
+    sample = scaling.standardize(digits)
+    limit = weight_decay_limit(sample, scaling, estimator)
     warning_of(estimator.set_params(weight_decay=3 * limit), digits)
     assert (estimator.unit_states_ != "active").all()
     estimator.set_params(weight_decay=limit / 30).fit(digits)
@@ -401,7 +402,7 @@ def test_a_training_that_has_not_moved_is_told_so(digits, settings, remedy):
 def test_a_training_that_is_interrupted_at_once_has_no_curve_to_judge(
     digits, monkeypatch
 ):
-    def interrupted(self):
+    def interrupted(self, rate):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Monitor, "begin_iteration", interrupted)

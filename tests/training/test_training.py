@@ -16,11 +16,14 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._network.autoencoder import Parameters
 from sksparse_ae._network.coordinates import Coordinates
 from sksparse_ae._network.initialization import balanced_weights
+from sksparse_ae._network.problem import Architecture, Problem
 from sksparse_ae._network.scaling import Moments, Scaling
+from sksparse_ae._objective.objective import Coefficients
 from sksparse_ae._training import fit as fit_module
 from sksparse_ae._training.monitor import Monitor
 from sksparse_ae._training.plan import hold_out
 from sksparse_ae._training.revival import Reviver
+from sksparse_ae._training.settings import FittedSettings
 from sksparse_ae._utils.threads import single_blas_thread
 
 # Trainings that are short on purpose explain little.
@@ -576,14 +579,15 @@ def test_a_new_unit_begins_at_rho_and_without_history(
 ):
     X = digits / 16
     scaling = Scaling.from_moments(Moments.of(X), scale=False, linear_output=False)
-    sample = scaling.standardize(X, out=np.empty(X.shape))
+    sample = scaling.standardize(X)
     rng = np.random.RandomState(0)
-    weights = balanced_weights(
-        sample, 4, 0.1, "sigmoid", output_activation, scaling.offset, 0.0, rng
-    )
+    few = SparseAutoencoderTransformer(4, rho=0.1, output_activation=output_activation)
+    weights = balanced_weights(sample, scaling, few, rng)
     weights[0][:, 1] = 0  # constant
     weights[1][3] = -30  # dead
-    reviver = Reviver(sample, scaling.offset, 0.1, "sigmoid", output_activation, rng)
+    architecture = Architecture.of(FittedSettings.of(few), 64, X.dtype)
+    problem = Problem(architecture, Coefficients(0.1, 3.0, 1e-3), scaling)
+    reviver = Reviver(X, problem, rng)
     new, units = reviver.revive(weights)
     assert units.tolist() == [False, True, False, True]
     codes = Parameters(*new, "sigmoid", output_activation).encode(sample)
