@@ -203,15 +203,6 @@ def _targets(y, classifier):
     return np.eye(len(classifier.classes_), dtype=np.float32)[numbers]
 
 
-def _check_labels(y, classes):
-    unknown = np.setdiff1d(y, classes)
-    if len(unknown):
-        raise ValueError(
-            f"y has labels that the pipeline was not fitted with, {unknown.tolist()}; "
-            f"its classes are {classes.tolist()}."
-        )
-
-
 def _hold_out(y, fraction, rng):
     """Return the numbers of the samples to train on and of those held out."""
     rows, held_out = train_test_split(
@@ -257,13 +248,6 @@ def _check_classifier(name, classifier):
         problem = "multi_class set; leave it at its default"
     if problem:
         raise ValueError(f"The step {name!r} (LogisticRegression) has {problem}.")
-
-
-def _l2_strength(classifier, total_weight):
-    """Return what multiplies half the squared weights beside the mean loss."""
-    if classifier.penalty is None:
-        return 0.0
-    return 1 / (classifier.C * total_weight)
 
 
 @validate_params(
@@ -427,7 +411,13 @@ def fine_tune(
     Z = stack.encoders[0]._validate(X_first)
     y = column_or_1d(y, warn=True)
     check_consistent_length(Z, y)
-    _check_labels(y, stack.classifier.classes_)
+    classes = stack.classifier.classes_
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(
+            f"y has labels that the pipeline was not fitted with, {unknown.tolist()}; "
+            f"its classes are {classes.tolist()}."
+        )
     rng = check_random_state(random_state)
     rows, held_out, classifier = np.arange(len(y)), None, stack.classifier
     if early_stopping:
@@ -440,7 +430,10 @@ def fine_tune(
         from ._training.fine_tuning import train_stack
 
     sample_weight = compute_sample_weight(classifier.class_weight, y)
-    l2 = _l2_strength(classifier, sample_weight[rows].sum())
+    # What multiplies half the squared weights of the classifier beside the mean loss.
+    l2 = 0.0
+    if classifier.penalty is not None:
+        l2 = 1 / (classifier.C * sample_weight[rows].sum())
 
     def part(rows):
         weights = sample_weight[rows] / sample_weight[rows].mean()
