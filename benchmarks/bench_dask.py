@@ -226,7 +226,7 @@ def main():
     results = {}
     with (
         LocalCluster(
-            n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None
+            n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):

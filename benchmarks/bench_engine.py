@@ -81,10 +81,14 @@ def step_data(work):
 
 def step_transformer(work, max_iter, **settings):
     """Return our transformer with the arithmetic of plain Keras: batch means only."""
-    settings = {"learning_rate": 1e-3, "rho": 0.05, "weight_decay": 1e-4} | settings
+    settings = {
+        "learning_rate": 1e-3,
+        "rho": 0.05,
+        "weight_decay": 1e-4,
+        "batch_size": work.batch_size,
+    } | settings
     return SparseAutoencoderTransformer(
         work.n_components,
-        batch_size=work.batch_size,
         max_iter=max_iter,
         rho_hat="batch",
         scale=False,
@@ -119,11 +123,11 @@ def bench_steps(work, repeats):
     def fit(n_epochs, **settings):
         return step_transformer(work, n_epochs, **settings).fit(X)
 
-    def keras_fit(n_epochs, shuffle=True):
+    def keras_fit(n_epochs, shuffle=True, batch_size=work.batch_size):
         model.fit(
             X,
             X,
-            batch_size=work.batch_size,
+            batch_size=batch_size,
             epochs=n_epochs,
             shuffle=shuffle,
             verbose=0,
@@ -132,10 +136,13 @@ def bench_steps(work, repeats):
     # The warm-up compiles both sides. It also shows that both do the same: without
     # shuffling, from the same start, they must arrive at the same objective. "adam"
     # itself would take other steps, along principal axes, and average its weights.
-    adam = keras.optimizers.Adam(1e-3)
-    objective = fit(few, shuffle=False, solver=adam).objective_.total
+    # Keras would give a last batch of few rows as much say as the others.
+    even = max(n for n in range(1, work.batch_size + 1) if work.n_samples % n == 0)
+    same = {"shuffle": False, "batch_size": even}
+    adam = keras.optimizers.Adam.from_config(model.optimizer.get_config())
+    objective = fit(few, solver=adam, **same).objective_.total
     fit(few)
-    keras_fit(few, shuffle=False)
+    keras_fit(few, **same)
     keras_objective = model.evaluate(X, X, batch_size=1000, verbose=0)
     np.testing.assert_allclose(objective, keras_objective, rtol=1e-3)
 

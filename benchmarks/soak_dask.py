@@ -61,7 +61,7 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)
     random.seed(0)
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as own,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as own,
         Client(own) as client,
     ):
         X = rows(12)

@@ -2,8 +2,8 @@
 More rows than a worker of a cluster holds
 ==========================================
 
-Each worker of this cluster may use 1.5 GB. The rows take 2 GB: every evaluation of the
-objective makes the blocks anew, one at a time, where it adds them up. On another
+Each worker of this cluster may use 1.5 GB. The rows take 1.6 GB: every evaluation of
+the objective makes the blocks anew, one at a time, where it adds them up. On another
 cluster only the client differs.
 """
 
@@ -17,15 +17,15 @@ from distributed import Client, LocalCluster
 from sksparse_ae.dask import DaskSparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
 
-N_BLOCKS, BLOCK_ROWS = 40, 200_000
+N_BLOCKS, BLOCK_ROWS = 64, 100_000
 
 
 def patches(block_id):
-    """Return a block of noisy patches, as a loader of your own would from a file."""
-    rng = np.random.default_rng(block_id[0])
-    clean = load_natural_image_patches(1_000, random_state=block_id[0])
-    noise = rng.standard_normal((BLOCK_ROWS, 64), dtype=np.float32)
-    return clean.astype(np.float32)[np.arange(BLOCK_ROWS) % 1_000] + 0.02 * noise
+    """Return a block of patches, as a loader of your own would read it from a file."""
+    few = load_natural_image_patches(1_000, random_state=block_id[0])
+    contrast = np.random.default_rng(block_id[0]).uniform(0.5, 1.5, (BLOCK_ROWS, 1))
+    rows = few[np.arange(BLOCK_ROWS) % len(few)] - 0.5
+    return (0.5 + contrast * rows).astype(np.float32)
 
 
 def main():
@@ -34,7 +34,7 @@ def main():
         n_workers=2,
         threads_per_worker=1,
         memory_limit="1.5GB",
-        dashboard_address=None,
+        dashboard_address=":0",
     )
     with cluster, Client(cluster):
         X = da.map_blocks(
@@ -44,11 +44,10 @@ def main():
         )
         print(f"{X.shape[0]:,} rows of {X.shape[1]} features, {X.nbytes / 1e9:.1f} GB")
         autoencoder = DaskSparseAutoencoderTransformer(
-            n_components=25,
-            rho=0.05,
+            n_components=16,
             solver="lbfgs",
-            max_iter=15,
-            tol=0.01,
+            max_iter=5,
+            tol=0,
             verbose=1,
             random_state=0,
         )
@@ -56,7 +55,7 @@ def main():
         autoencoder.fit(X)
         print(f"fit: {time.perf_counter() - begin:.0f} s")
         print(f"variance explained: {autoencoder.score(X[:BLOCK_ROWS]):.1%}")
-    figure, axes = plt.subplots(5, 5, figsize=(4, 4))
+    figure, axes = plt.subplots(4, 4, figsize=(4, 4))
     for axis, unit in zip(axes.flat, autoencoder.maximal_inputs_, strict=True):
         axis.imshow(unit.reshape(8, 8), cmap="gray")
         axis.axis("off")

@@ -64,13 +64,14 @@ _END = """    See Also
     >>> from distributed import Client
     >>> from sklearn.datasets import load_digits
     >>> from sksparse_ae.dask import DaskSparseAutoencoderTransformer
-    >>> client = Client(processes=False, dashboard_address=None)
+    >>> client = Client(processes=False, dashboard_address=":0")
     >>> X = da.from_array(load_digits().data, chunks=(500, -1))
     >>> autoencoder = DaskSparseAutoencoderTransformer(
-    ...     n_components=20, solver="lbfgs", max_iter=50, tol=0.1, random_state=0
+    ...     n_components=20, solver="lbfgs", max_iter=200, tol=0.02, random_state=0
     ... ).fit(X)
-    >>> autoencoder.transform(X)
-    dask.array<_of_block, shape=(1797, 20), ...>
+    >>> codes = autoencoder.transform(X)
+    >>> codes.shape, codes.chunks[0]
+    ((1797, 20), (500, 500, 500, 297))
     >>> bool(autoencoder.score(X) > 0.5)
     True
     >>> client.close()
@@ -79,10 +80,9 @@ _END = """    See Also
 
 def _documentation():
     """Return the docstring: that of the local estimator, with what is other."""
-    local = SparseAutoencoderTransformer.__doc__
-    parameters, _, rest = local.partition("    Parameters\n    ----------")[
-        2
-    ].partition("    Attributes\n    ----------\n")
+    local = SparseAutoencoderTransformer.__doc__ or ""  # None by python -OO
+    _, _, parameters = local.partition("    Parameters\n    ----------")
+    parameters, _, rest = parameters.partition("    Attributes\n    ----------\n")
     attributes = rest.partition("    See Also\n")[0]
     return _INTRODUCTION + parameters + _CLIENT + attributes + _END
 

@@ -12,7 +12,7 @@ from dask.optimization import cull
 from distributed.protocol.pickle import dumps, loads
 
 from .._network.remote import Joining, RemoteBlocks, joined_pairs
-from .clients import memory_of_workers, number_of_workers, result_of
+from .clients import asking, memory_of_workers, number_of_workers, result_of
 
 # Tasks of an evaluation for each worker: more even out the work, fewer cost less.
 TASKS_PER_WORKER = 4
@@ -24,9 +24,9 @@ FAN_IN = 8
 # memory.
 HELD_SHARE = 0.4
 
-# Blocks whose recipes take more than this, such as arrays of the client's, are held,
-# too: recipes are sent to whichever worker a block is made by.
-LARGEST_RECIPE = 1 << 16
+# Bytes that may be sent along with a task. Blocks whose recipes take more, such as
+# arrays of the client's, are held. A larger function is sent once, for all tasks.
+LARGEST_MESSAGE = 1 << 16
 
 OfBlock = Callable[[int, Any], Any]
 
@@ -53,7 +53,7 @@ class DaskBlocks(RemoteBlocks):
         self._must_hold = bool(distributed.futures_of(collection))
         if not self._must_hold:
             recipes = list(_recipes(blocks))
-            self._must_hold = max(map(len, recipes)) > LARGEST_RECIPE
+            self._must_hold = max(map(len, recipes)) > LARGEST_MESSAGE
         if self._must_hold:
             self._hold()
         else:
@@ -92,47 +92,54 @@ class DaskBlocks(RemoteBlocks):
     def map(self, function: OfBlock, numbers: Iterable[int]) -> list:
         """Return ``function(number, block)`` for the blocks of these numbers."""
         client, groups = self._client, self._of_groups(numbers)
-        job = client.submit(_given, _Job(function, None), key=_key("job"), pure=False)
-        parts = client.map(
-            _on_group,
-            [self._groups[n] for n in groups],
-            list(groups.values()),
-            job=job,
-            key=_key("blocks"),
-            pure=False,
-        )
+        with asking(client):
+            parts = client.map(
+                _on_group,
+                [self._groups[n] for n in groups],
+                list(groups.values()),
+                job=self._sent((function, None)),
+                key=_key("blocks"),
+                pure=False,
+            )
         return [result for part in parts for result in result_of(client, part)]
 
     def reduce(self, function: OfBlock, joined: Joining, numbers: Sequence[int]) -> Any:
         """Join what a function returns for blocks, in the tree of their numbers."""
         client, groups = self._client, self._of_groups(numbers)
-        # The function may hold a network: it goes to the cluster once.
-        job = client.submit(_given, _Job(function, joined), key=_key("job"), pure=False)
-        parts = client.map(
-            _sum_of_group,
-            [self._groups[n] for n in groups],
-            list(groups.values()),
-            job=job,
-            level=self._level,
-            key=_key("block-sums"),
-            pure=False,
-        )
-        nodes = dict(zip(groups, parts, strict=True))
-        while len(nodes) > 1:
-            above: dict[int, list] = {}
-            for number in nodes:
-                above.setdefault(number // FAN_IN, []).append(number)
-            sums = client.map(
-                _sum_of_nodes,
-                list(above.values()),
-                [[nodes[n] for n in own] for own in above.values()],
+        with asking(client):
+            job = self._sent((function, joined))
+            parts = client.map(
+                _sum_of_group,
+                [self._groups[n] for n in groups],
+                list(groups.values()),
                 job=job,
-                key=_key("sums"),
+                level=self._level,
+                key=_key("block-sums"),
                 pure=False,
             )
-            nodes = dict(zip(above, sums, strict=True))
+            nodes = dict(zip(groups, parts, strict=True))
+            while len(nodes) > 1:
+                above: dict[int, list] = {}
+                for number in nodes:
+                    above.setdefault(number // FAN_IN, []).append(number)
+                sums = client.map(
+                    _sum_of_nodes,
+                    list(above.values()),
+                    [[nodes[n] for n in own] for own in above.values()],
+                    job=job,
+                    key=_key("sums"),
+                    pure=False,
+                )
+                nodes = dict(zip(above, sums, strict=True))
         (root,) = nodes.values()
         return result_of(client, root)
+
+    def _sent(self, job: tuple) -> Any:
+        """Return a function and what joins its results in the form that tasks take."""
+        sent = dumps(job)
+        if len(sent) > LARGEST_MESSAGE:
+            return self._client.submit(_given, sent, key=_key("job"), pure=False)
+        return sent
 
     def _of_groups(self, numbers: Iterable[int]) -> dict[int, list[int]]:
         """Return the numbers that each group has, by the number of the group."""
@@ -155,13 +162,6 @@ def _key(name: str) -> str:
 
 
 # What follows runs on the workers.
-
-
-class _Job:
-    """A function of blocks, and what joins its results."""
-
-    def __init__(self, function: OfBlock, joined: Joining | None) -> None:
-        self.function, self.joined = function, joined
 
 
 class _Held:
@@ -193,18 +193,18 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _on_group(group: Any, numbers: list[int], *, job: _Job) -> list:
-    return [job.function(number, group.block(number)) for number in numbers]
+def _on_group(group: Any, numbers: list[int], *, job: bytes) -> list:
+    function, _ = loads(job)
+    return [function(number, group.block(number)) for number in numbers]
 
 
-def _sum_of_group(group: Any, numbers: list[int], *, job: _Job, level: int) -> Any:
+def _sum_of_group(group: Any, numbers: list[int], *, job: bytes, level: int) -> Any:
     """Return the node of the tree that a group is; no more than ``level`` are held."""
-    wanted, joined = set(numbers), job.joined
-    assert joined is not None
+    wanted, (function, joined) = set(numbers), loads(job)
 
     def node(level: int, index: int) -> Any:
         if level == 0:
-            return job.function(index, group.block(index)) if index in wanted else None
+            return function(index, group.block(index)) if index in wanted else None
         left = node(level - 1, 2 * index)
         right = node(level - 1, 2 * index + 1)
         if left is None or right is None:
@@ -214,10 +214,10 @@ def _sum_of_group(group: Any, numbers: list[int], *, job: _Job, level: int) -> A
     return node(level, numbers[0] >> level)
 
 
-def _sum_of_nodes(numbers: list[int], nodes: list, *, job: _Job) -> Any:
-    assert job.joined is not None
+def _sum_of_nodes(numbers: list[int], nodes: list, *, job: bytes) -> Any:
+    _, joined = loads(job)
     parts = dict(zip(numbers, nodes, strict=True))
     for _ in range(int(np.log2(FAN_IN))):
-        parts = joined_pairs(parts, job.joined)
+        parts = joined_pairs(parts, joined)
     (node,) = parts.values()
     return node

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import dask
@@ -75,6 +76,19 @@ def memory_of_workers(client: Any) -> float:
     # Some releases of Dask tell of five workers at most.
     n_workers = len(client.nthreads())
     return float(np.mean(limits)) * n_workers if limits and all(limits) else 0.0
+
+
+@contextlib.contextmanager
+def asking(client: Any) -> Iterator[None]:
+    """Say what became of a client that the body cannot ask any more."""
+    try:
+        yield
+    except Exception as error:
+        if client.status in ("closing", "closed"):
+            raise ClusterLost(
+                _advice("cannot be asked: its client is closed")
+            ) from error
+        raise
 
 
 def result_of(client: Any, future: Any) -> Any:

@@ -45,7 +45,7 @@ class RemoteBlocks(abc.ABC):
     ...         return Parallel(n_jobs=2, backend="threading")(calls)
     >>> X = load_digits().data
     >>> autoencoder = SparseAutoencoderTransformer(
-    ...     n_components=20, solver="lbfgs", max_iter=50, tol=0.1, random_state=0
+    ...     n_components=20, solver="lbfgs", max_iter=200, tol=0.02, random_state=0
     ... ).fit(JoblibBlocks([X[:600], X[600:1200], X[1200:]]))
     >>> bool(autoencoder.score(X) > 0.5)
     True

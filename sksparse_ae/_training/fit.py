@@ -55,7 +55,8 @@ SINGLE_THREAD_PRODUCTS = 5e9
 def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Checkpoint:
     """Return where this training is saved, under a name that is its own."""
     values = estimator.get_params()
-    for name in ("verbose", "checkpoint_dir"):  # they change nothing of the training
+    # These change nothing of the training.
+    for name in ("verbose", "checkpoint_dir", "client"):
         values.pop(name, None)
     if not isinstance(estimator.solver, str):
         with starting_tensorflow(to_train=True):
