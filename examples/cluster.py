@@ -10,7 +10,7 @@ cluster only the client differs.
 import time
 
 import dask.array as da
-import matplotlib.pyplot as plt
+import joblib
 import numpy as np
 from distributed import Client, LocalCluster
 
@@ -29,7 +29,7 @@ def patches(block_id):
 
 
 def main():
-    """Fit, and show what the units look for."""
+    """Fit for a few iterations, and keep the estimator for rows on one machine."""
     cluster = LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -55,11 +55,8 @@ def main():
         autoencoder.fit(X)
         print(f"fit: {time.perf_counter() - begin:.0f} s")
         print(f"variance explained: {autoencoder.score(X[:BLOCK_ROWS]):.1%}")
-    figure, axes = plt.subplots(4, 4, figsize=(4, 4))
-    for axis, unit in zip(axes.flat, autoencoder.maximal_inputs_, strict=True):
-        axis.imshow(unit.reshape(8, 8), cmap="gray")
-        axis.axis("off")
-    figure.savefig("cluster.png")
+    path = joblib.dump(autoencoder.to_local(), "autoencoder.joblib")
+    print(f"saved, to be loaded without Dask: {path[0]}")
 
 
 if __name__ == "__main__":
