@@ -31,7 +31,7 @@ def squared_errors(
     return errors
 
 
-def norms(values: ArrayLike, axis: int | None = None) -> Any:
+def norms(values: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """Return the Euclidean norms along an axis, or of all values, in float64.
 
     The values may be of any size: they are divided by a power of two, which is exact,
@@ -41,14 +41,13 @@ def norms(values: ArrayLike, axis: int | None = None) -> Any:
     largest = np.abs(values).max(axis=axis, keepdims=True, initial=0)
     # Beyond these exponents a power of two, or its inverse, is no number any more.
     unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1000, 1000))
-    return (unit * np.linalg.norm(values / unit, axis=axis, keepdims=True)).squeeze(
-        axis
-    )
+    result = unit * np.linalg.norm(values / unit, axis=axis, keepdims=True)
+    return result if keepdims else result.squeeze(axis)
 
 
 def of_norm_one(weights: np.ndarray) -> np.ndarray:
     """Return each row divided by its norm, in its dtype; rows of 0 stay."""
-    norm = norms(weights, axis=1)[:, None]
+    norm = norms(weights, axis=1, keepdims=True)
     scaled = np.divide(weights, norm, out=np.zeros(weights.shape), where=norm > 0)
     return scaled.astype(weights.dtype)
 

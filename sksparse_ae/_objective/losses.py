@@ -1,22 +1,21 @@
 """Losses of a reconstruction, each summed over the features of a row."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 
-class SquaredError:
-    """Half the squared norm of the error."""
+class Loss(Protocol):
+    """What a loss has to offer; ``LOSSES`` holds one instance of each."""
 
-    interval = -np.inf, np.inf  # of the data that the loss takes
+    interval: tuple[float, float] = -np.inf, np.inf  # of the data that the loss takes
     output_activation: str | None = None  # the only one that it goes with; None for any
     # Whether ``output`` is what the output's activation is applied to, as logits are.
     # Otherwise it is the reconstruction.
-    takes_inputs = False
+    takes_inputs: bool = False
 
     def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
         """Return the loss of each row of ``X``, (n_samples, n_features)."""
-        return 0.5 * _sum_of_features(xp.square(output - X), xp)
 
     def mean_squared_error(
         self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
@@ -27,14 +26,27 @@ class SquaredError:
         what it returned. ``mean`` is a function that averages a value of each row, or
         sums them, as was done for ``mean_loss``.
         """
-        return 2 * mean_loss
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         """Return the second derivative in the reconstruction, at the data's mean."""
+
+
+class SquaredError(Loss):
+    """Half the squared norm of the error."""
+
+    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
+        return 0.5 * _sum_of_features(xp.square(output - X), xp)
+
+    def mean_squared_error(
+        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+    ) -> Any:
+        return 2 * mean_loss
+
+    def curvature(self, mean: np.ndarray) -> np.ndarray:
         return np.ones_like(mean)
 
 
-class LogLoss:
+class LogLoss(Loss):
     """The cross-entropy of Bernoulli variables."""
 
     interval = 0.0, 1.0
@@ -56,11 +68,7 @@ class LogLoss:
         return 1 / (mean * (1 - mean))
 
 
-# Another loss has the same attributes and methods.
-LOSSES: dict[str, SquaredError | LogLoss] = {
-    "squared_error": SquaredError(),
-    "log_loss": LogLoss(),
-}
+LOSSES: dict[str, Loss] = {"squared_error": SquaredError(), "log_loss": LogLoss()}
 
 
 def _sum_of_features(values: Any, xp: Any) -> Any:
