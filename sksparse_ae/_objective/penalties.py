@@ -1,7 +1,7 @@
 """Penalties on the activations of units and on the weights."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
@@ -17,16 +17,40 @@ KL_MARGIN = 2.0**-20
 LEAST_SHARE = 1 / 64
 
 
-class KullbackLeibler:
-    """Ng's penalty: beta times the sum over the units of KL(rho || rho_hat).
+class Penalty(Protocol):
+    """What a penalty on activations has to offer; ``PENALTIES`` holds one of each.
 
-    Like any penalty, it acts on one mean over the rows for each unit. What it needs of
-    the rows therefore adds up: over batches, chunks, processes and machines.
+    A penalty acts on one mean over the rows for each unit. What it needs of the rows
+    therefore adds up: over batches, chunks, processes and machines.
     ``regularizers.LAYERS_OF_PENALTIES`` has its layer for Keras.
     """
 
     def check(self, rho: float) -> None:
         """Raise ValueError for a rho that the penalty cannot ask for."""
+
+    def per_row(self, codes: Any, xp: Any) -> Any:
+        """Return what is averaged over the rows, in the shape of the codes."""
+
+    def statistic(self, mean: Any, activation: Activation) -> Any:
+        """Return what ``value`` takes: an affine map of the mean over the rows."""
+
+    def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
+        """Return the penalty, summed over the units."""
+
+    def curvature(self, rho: float) -> float:
+        """Return the second derivative of a unit's penalty at rho, for a beta of 1."""
+
+    def bounds(self, coefficients: Any) -> tuple[Any, Any]:
+        """Return the least and the largest running mean that is believed."""
+
+
+class KullbackLeibler(Penalty):
+    """Ng's penalty: beta times the sum over the units of KL(rho || rho_hat).
+
+    Its statistic, rho_hat, is the mean on the interval of the activation.
+    """
+
+    def check(self, rho: float) -> None:
         if not KL_MARGIN <= rho <= 1 - KL_MARGIN:
             raise ValueError(
                 f"rho={rho!r} is closer than 2**-20 to 0 or 1, where the "
@@ -34,29 +58,23 @@ class KullbackLeibler:
             )
 
     def per_row(self, codes: Any, xp: Any) -> Any:
-        """Return what is averaged over the rows, in the shape of the codes."""
         return codes
 
     def statistic(self, mean: Any, activation: Activation) -> Any:
-        """Return rho_hat, which ``value`` takes: an affine map of the mean."""
         return mean_to_rho_hat(mean, activation.unit_range)
 
     def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
-        """Return the penalty, summed over the units."""
         return sparsity_penalty(statistic, coefficients.rho, coefficients.beta, xp)
 
     def curvature(self, rho: float) -> float:
-        """Return the second derivative of a unit's penalty at rho, for a beta of 1."""
         return 1 / (rho * (1 - rho))
 
     def bounds(self, coefficients: Any) -> tuple[Any, Any]:
-        """Return the least and the largest running mean that is believed."""
         rho = coefficients.rho
         return LEAST_SHARE * rho, 1 - LEAST_SHARE * (1 - rho)
 
 
-# Another penalty has the same methods.
-PENALTIES = {"kl": KullbackLeibler()}
+PENALTIES: dict[str, Penalty] = {"kl": KullbackLeibler()}
 
 
 def kl_divergence(rho: Any, rho_hat: Any, xp: Any, *, once: bool = True) -> Any:
