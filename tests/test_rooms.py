@@ -11,7 +11,15 @@ import sksparse_ae
 ROOT = Path(sksparse_ae.__file__).parent
 
 # In the order in which they may import: each only what stands before it.
-ROOMS = ("_utils", "_objective", "_network", "_engine", "_training", "_search")
+ROOMS = (
+    "_utils",
+    "_objective",
+    "_network",
+    "_engine",
+    "_training",
+    "_dask",
+    "_search",
+)
 
 # Public modules that are classes of Keras, and what is built of them.
 OF_KERAS = ("keras_model.py", "regularizers.py")
