@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import dask.array as da
+import joblib
 import numpy as np
 from _common import (
     bound_verdict,
@@ -22,7 +23,11 @@ from _common import (
     write_json,
 )
 from distributed import Client, LocalCluster
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
 
+from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.dask import DaskSparseAutoencoderTransformer
 
 MB = 1e6
@@ -208,7 +213,41 @@ def print_scaling(results):
     )
 
 
+def bench_search(client, arguments):
+    """Time a search by joblib's Dask backend, in fresh workers and again."""
+    X = load_digits().data
+    search = GridSearchCV(
+        SparseAutoencoderTransformer(50, max_iter=50, random_state=0),
+        {"rho": [0.02, 0.05, 0.1], "beta": [1.0, 3.0]},
+        cv=2,
+        refit=False,
+    )
+
+    def run(n_jobs=None):
+        with stopwatch() as seconds:
+            scores = clone(search).set_params(n_jobs=n_jobs).fit(X).cv_results_
+        return seconds[0], scores["mean_test_score"]
+
+    run()
+    here, expected = run()
+    client.restart()
+    results = {"n_jobs=1": here}
+    with joblib.parallel_backend("dask", scatter=[X]):
+        for name in ("workers that start TensorFlow", "the same workers again"):
+            results[name], scores = run(-1)
+            np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    return results
+
+
+def print_search(results):
+    print_table(
+        "A search of 12 fits of digits, 64 -> 50, all with the same scores",
+        [{"by": name, "search": f"{s:.1f} s"} for name, s in results.items()],
+    )
+
+
 PARTS = {
+    "search": (bench_search, print_search),
     "overhead": (bench_overhead, print_overhead),
     "scaling": (bench_scaling, print_scaling),
 }
