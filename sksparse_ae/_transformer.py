@@ -706,10 +706,14 @@ class SparseAutoencoderTransformer(
     def _n_features_out(self):
         return self.coefs_[0].shape[1]
 
-    def _validate(self, X, *, may_be_remote=False):
+    def _validate(self, X):
         check_is_fitted(self)
-        X = validated(self, X, reset=False)
-        if isinstance(X, RemoteRows) and not may_be_remote:
+        return validated(self, X, reset=False)
+
+    def _validate_here(self, X):
+        """Validate rows for each of which something is returned."""
+        X = self._validate(X)
+        if isinstance(X, RemoteRows):
             raise TypeError(
                 "What is returned for each row cannot be computed for rows that lie "
                 "elsewhere: call the method there, on each block."
@@ -737,7 +741,7 @@ class SparseAutoencoderTransformer(
             The activations that the penalty acts on, in the dtype of `X`; `out`, if it
             is given.
         """
-        X = self._validate(X)
+        X = self._validate_here(X)
         check_out(out, (X.shape[0], self._n_features_out))
         return self._parameters.astype(X.dtype).encode(X, out)
 
@@ -780,7 +784,7 @@ class SparseAutoencoderTransformer(
         X_reconstructed : ndarray of shape (n_samples, n_features)
             `inverse_transform` of `transform` of `X`; `out`, if it is given.
         """
-        X = self._validate(X)
+        X = self._validate_here(X)
         check_out(out, X.shape)
         return self._parameters.astype(X.dtype).reconstruct(X, out)
 
@@ -802,7 +806,7 @@ class SparseAutoencoderTransformer(
             unless `per_feature`. They are in the dtype of `X`, or in float64 if data of
             the size of `scale_` have squares beyond float32.
         """
-        X = self._validate(X)
+        X = self._validate_here(X)
         with np.errstate(all="ignore"):
             errors = squared_errors(
                 X, self._parameters.astype(X.dtype), per_feature, self.scale_
@@ -850,7 +854,7 @@ class SparseAutoencoderTransformer(
             and 0 if not, and a single sample NaN, with an UndefinedMetricWarning, as in
             :func:`sklearn.metrics.r2_score`.
         """
-        X = self._validate(X, may_be_remote=True)
+        X = self._validate(X)
         if X.shape[0] < 2:
             warnings.warn(
                 "score is not defined on fewer than two samples, which have no "
@@ -884,7 +888,7 @@ class SparseAutoencoderTransformer(
             that `scale` sets, and with the `rho` of the training, `beta_` and
             `weight_decay_`.
         """
-        X = self._validate(X, may_be_remote=True)
+        X = self._validate(X)
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
             network = self._parameters.astype(X.dtype)
@@ -928,7 +932,7 @@ class SparseAutoencoderTransformer(
               of which several are true has collapsed if its mean is within half of
               `rho` from `rho`, and is dead or saturated else.
         """
-        X = self._validate(X, may_be_remote=True)
+        X = self._validate(X)
         rho = self._fitted_settings.rho
         with np.errstate(all="ignore"):
             return unit_table(X, self._parameters.astype(X.dtype), rho)

@@ -188,9 +188,9 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
             )
         return super()._validate_training_data(self._on_cluster(X), continued)
 
-    def _validate(self, X, *, may_be_remote=False):
+    def _validate(self, X):
         check_is_fitted(self)
-        return super()._validate(self._on_cluster(X), may_be_remote=may_be_remote)
+        return super()._validate(self._on_cluster(X))
 
     def _lazily(self, X, method, names, **arguments):
         """Return what a method of the local estimator makes of each block."""

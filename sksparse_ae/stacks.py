@@ -187,7 +187,7 @@ def _evaluate_again(pipeline, X):
         if _is_encoder(step):
             n_seen += 1
             attributes = fitted_attributes(
-                step._validate(X), step._parameters, step._problem
+                step._validate_here(X), step._parameters, step._problem
             )
             for name in attributes.keys() - {"coefs_", "intercepts_"}:
                 setattr(step, name, attributes[name])
@@ -408,7 +408,7 @@ def fine_tune(
     tuned = copy.deepcopy(pipeline)
     stack = _Stack.from_pipeline(tuned)
     X_first = stack.inputs(X)
-    Z = stack.encoders[0]._validate(X_first)
+    Z = stack.encoders[0]._validate_here(X_first)
     y = column_or_1d(y, warn=True)
     check_consistent_length(Z, y)
     classes = stack.classifier.classes_

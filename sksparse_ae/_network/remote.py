@@ -27,6 +27,10 @@ class RemoteBlocks(abc.ABC):
     A block is what a list of blocks may hold: an array, a CSR matrix, a frame, or the
     path of a .npy file.
 
+    See Also
+    --------
+    sksparse_ae.dask.DaskSparseAutoencoderTransformer : Rows on a Dask cluster.
+
     Examples
     --------
     >>> from joblib import Parallel, delayed

@@ -40,7 +40,7 @@ def write_report(
         "objective": estimator.evaluate_objective(X),
         "score": estimator.score(X),
     }
-    X = estimator._validate(X)
+    X = estimator._validate_here(X)
     measures = {name: np.asarray(table[name]) for name in (*MEASURES, *NORMS)}
     states = [str(state) for state in table["state"]]
     upper = np.ones(len(states))
