@@ -192,9 +192,14 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
         check_is_fitted(self)
         return super()._validate(self._on_cluster(X))
 
-    def _lazily(self, X, method, names, **arguments):
+    def _lazily(self, X, method, names, out=None, **arguments):
         """Return what a method of the local estimator makes of each block."""
         check_is_fitted(self)
+        if out is not None:
+            raise ValueError(
+                "out is for rows on this machine. What a Dask collection gives is "
+                "computed later: write it with dask.array.store(result, out)."
+            )
         local = self.to_local()
         if method != "inverse_transform":
             validate_data(
@@ -267,7 +272,7 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
         if not is_collection(X):
             return super().transform(X, out)
         check_is_fitted(self)
-        return self._lazily(X, "transform", list(self.get_feature_names_out()))
+        return self._lazily(X, "transform", list(self.get_feature_names_out()), out)
 
     def inverse_transform(self, X):
         """Reconstruct samples from their codes, lazily.
@@ -306,7 +311,7 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
         if not is_collection(X):
             return super().reconstruct(X, out)
         check_is_fitted(self)
-        return self._lazily(X, "reconstruct", self._input_names())
+        return self._lazily(X, "reconstruct", self._input_names(), out)
 
     def reconstruction_error(self, X, per_feature=False):
         """Return the squared reconstruction errors, lazily.

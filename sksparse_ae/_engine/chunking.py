@@ -1,6 +1,6 @@
 """Sums over rows that are read in chunks of one shape; imports no TensorFlow."""
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -54,11 +54,6 @@ def block_sums(chunking: Chunking, vector: np.ndarray, rows: Rows) -> np.ndarray
         from .streams import read_chunks
 
     return program_of(chunking).sums(chunking, read_chunks(rows, chunking), vector)
-
-
-def whole_block(rows: Rows, of_rows: Any, joined: Any) -> Any:
-    """Return what a function gives of a block as a whole."""
-    return of_rows(rows)
 
 
 def worth_compiling(n_calls: float, n_values: int) -> bool:

@@ -16,7 +16,7 @@ from .._network.problem import Architecture, Problem
 from .._network.reading import Rows
 from .._network.remote import RemoteRows
 from .._objective.objective import Coefficients, Losses
-from .chunking import Chunking, block_sums, whole_block
+from .chunking import Chunking, block_sums
 from .network import Network
 from .programs import as_graph, making_programs
 from .streams import ChunkedRows
@@ -176,10 +176,8 @@ class FullBatchObjective:
         self._coefficients = Coefficients(*map(self._constant, coefficients))
         # The graphs are looked up once: at every call it would cost 0.15 ms.
         spec = functools.partial(tf.TensorSpec, dtype=X.dtype)
-        vector, of_coefficients = (
-            spec([self.program.size]),
-            Coefficients(*[spec([])] * 3),
-        )
+        vector = spec([self.program.size])
+        of_coefficients = Coefficients(*[spec([])] * 3)
         whole, _, penalties = self.program.graphs[chunking.compiled]
         self._whole: Any = None
         if isinstance(X, RemoteRows):
@@ -232,6 +230,4 @@ class FullBatchObjective:
 def _sums_elsewhere(X: RemoteRows, chunking: Chunking, vector: np.ndarray) -> Any:
     # A block is read in chunks of its own.
     vector = vector.astype(X.dtype)
-    return X.reduced(
-        whole_block, functools.partial(block_sums, chunking, vector), np.add
-    )
+    return X.reduced(functools.partial(block_sums, chunking, vector), np.add)

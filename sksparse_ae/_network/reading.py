@@ -58,9 +58,10 @@ def reduced(
     read there, so ``of_rows`` and ``joined`` must be what pickle can send.
     """
     if isinstance(X, RemoteRows):
-        return X.reduced(
-            functools.partial(reduced, n_columns=n_columns), of_rows, joined
+        of_block = functools.partial(
+            reduced, of_rows=of_rows, joined=joined, n_columns=n_columns
         )
+        return X.reduced(of_block, joined)
     chunks = row_chunks(X, n_columns)
     return functools.reduce(joined, (of_rows(X[rows]) for rows in chunks))
 

@@ -186,12 +186,10 @@ class RemoteRows:
             part._numbers = numbers.start + numbers.step * np.asarray(rows)
         return part
 
-    def reduced(self, of_block: Any, of_rows: Any, joined: Joining) -> Any:
-        """Join ``of_block(rows, of_rows, joined)`` over the rows of each block."""
+    def reduced(self, of_block: Finding, joined: Joining) -> Any:
+        """Join what ``of_block`` returns for the rows of each block."""
         selected = self._selected()
-        function = functools.partial(
-            _of_block, of_block, of_rows, joined, selected, self.dtype
-        )
+        function = functools.partial(_of_block, of_block, selected, self.dtype)
         return self._source.reduce(function, joined, sorted(selected))
 
     def _selected(self) -> dict[int, Any]:
@@ -209,7 +207,7 @@ class RemoteRows:
         """Fetch the rows."""
         if not len(self):
             return np.empty(self.shape, self.dtype)
-        return self.reduced(_call, _dense, _joined_rows)
+        return self.reduced(_dense, _joined_rows)
 
     def content(self) -> list[str]:
         """Return what the blocks hold as hashes, which other processes find too."""
@@ -242,9 +240,7 @@ def _within(numbers: Any, start: int, stop: int) -> Any:
 
 
 def _of_block(
-    of_block: Any,
-    of_rows: Finding,
-    joined: Joining,
+    of_block: Finding,
     selected: dict[int, Any],
     dtype: np.dtype,
     number: int,
@@ -254,11 +250,7 @@ def _of_block(
     if not isinstance(own, slice) or own != slice(0, rows.shape[0], 1):
         rows = rows[own]
     with np.errstate(all="ignore"):
-        return of_block(rows.astype(dtype, copy=False), of_rows, joined)
-
-
-def _call(rows: Any, of_rows: Finding, joined: Joining) -> Any:
-    return of_rows(rows)
+        return of_block(rows.astype(dtype, copy=False))
 
 
 def _dense(rows: Any) -> np.ndarray:

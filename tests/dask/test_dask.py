@@ -364,6 +364,13 @@ def test_other_columns_are_refused_before_anything_is_computed(client, digits):
         fitted.transform(da.ones((10, 60)))
 
 
+def test_an_output_is_not_left_aside_in_silence(client, digits, fitted):
+    X = da.from_array(digits, chunks=(50, -1))
+    for method in (fitted.transform, fitted.reconstruct):
+        with pytest.raises(ValueError, match="out is for rows on this machine"):
+            method(X, out=np.empty((len(digits), 5)))
+
+
 def test_other_containers_are_refused(fitted):
     with pytest.raises(ValueError, match="transform='pandas' is not available"):
         clone(fitted).set_output(transform="pandas")
