@@ -32,10 +32,10 @@ from sklearn.utils.validation import check_is_fitted
 from ._engine.startup import starting_tensorflow
 from ._export.plain import from_plain, to_plain
 from ._network.autoencoder import Parameters
-from ._network.evaluation import Recent, evaluate
+from ._network.evaluation import Recent, evaluate, explained
 from ._network.problem import Architecture, Problem
 from ._network.remote import RemoteRows
-from ._network.scaling import Scaling, explained_variance
+from ._network.scaling import Scaling
 from ._network.statistics import of_norm_one, squared_errors
 from ._network.units import unit_table
 from ._network.validation import (
@@ -150,13 +150,28 @@ class SparseAutoencoderTransformer(
         Activation of the hidden units. For relu units, whose mean may leave (0, 1),
         the divergence goes on along its tangent.
 
-    output_activation : {"linear", "sigmoid", "tanh", "relu"}, default="linear"
-        Activation of the reconstruction. Use "sigmoid" for data in [0, 1].
+    output_activation : str, default="linear"
+        Activation of the reconstruction: "linear", "sigmoid", "tanh", "relu" or
+        "exponential". Use "sigmoid" for data in [0, 1], and "exponential" for counts.
 
-    loss : {"squared_error", "log_loss"}, default="squared_error"
-        Reconstruction loss of a sample. "squared_error" is half the squared norm of
-        the error; "log_loss" the Bernoulli cross-entropy summed over the features, for
-        data in [0, 1] and a sigmoid output.
+    loss : {"squared_error", "log_loss", "poisson", "huber"}, default="squared_error"
+        Reconstruction loss of a sample, summed over the features.
+
+        - "squared_error": half the squared error.
+        - "log_loss": the Bernoulli cross-entropy, for data in [0, 1] and
+          `output_activation="sigmoid"`.
+        - "poisson": half the Poisson deviance
+          :math:`h - x + x \log(x / h)`, for counts and other data of 0 or more, and
+          `output_activation="exponential"`: the network gives the logarithm of the
+          mean. Pass the counts as they are.
+        - "huber": half the squared error up to 1.35 units of the training, and linear
+          beyond, so that values far out have a bounded pull; for
+          `output_activation="linear"`. With `scale="auto"` the unit is a standard
+          deviation that such values do not inflate: `scale_` comes from the range of
+          nine in ten values, and `offset_` is the median. At 1.35 of these the loss
+          has 95 % of the efficiency of squares for normal errors, as in
+          :class:`sklearn.linear_model.HuberRegressor`. For another threshold set
+          `scale=False` and divide the data by a number.
 
     solver : {"adam", "sgd", "lbfgs"} or keras.optimizers.Optimizer, default="adam"
         "adam" and "sgd" (Nesterov momentum 0.9), and any Keras optimizer instance,
@@ -230,7 +245,9 @@ class SparseAutoencoderTransformer(
         Units of the objective. "auto", for a linear output, states it for
         (X - `offset_`) / `scale_`, with one number for all features, so that
         `weight_decay` and `beta` mean the same in any unit; the weights are given in
-        the units of the data all the same. False states it for the data as given.
+        the units of the data all the same. For an exponential output it is stated for
+        X / `scale_`, of which the encoder reads the deviations. False states it for
+        the data as given.
 
     revive : bool, default=False
         Whether mini-batch training starts inactive units anew: every ten epochs, in
@@ -282,8 +299,8 @@ class SparseAutoencoderTransformer(
 
     objective_ : Bunch
         The objective over the training set, in the units that `scale` sets: `total`
-        and its terms `reconstruction`, `weight_decay` and `sparsity`, as floats;
-        after `partial_fit`, over those samples.
+        and its terms `reconstruction`, the mean `loss` of a sample, `weight_decay` and
+        `sparsity`, as floats; after `partial_fit`, over those samples.
 
     unit_states_ : ndarray of shape (n_components,)
         State of each unit on the training set, "active", "dead", "saturated" or
@@ -296,7 +313,8 @@ class SparseAutoencoderTransformer(
         `partial_fit`, on those samples.
 
     offset_ : ndarray of shape (n_features,)
-        Mean of the training set, in `partial_fit` of all rows so far. Training runs on
+        Mean of the training set, in `partial_fit` of all rows so far; with the loss
+        "huber" the median of 2000 or more of its rows, evenly spaced. Training runs on
         centred data, which leaves the objective as it is since the biases carry no
         weight decay.
 
@@ -323,8 +341,8 @@ class SparseAutoencoderTransformer(
         it.
 
     validation_scores_ : list of float
-        Share of the variance of the held-out samples that is explained, as `score`
-        gives it, after each iteration, as `validation_loss_curve_`.
+        `score` of the held-out samples, the share that is explained, after each
+        iteration, as `validation_loss_curve_`.
 
     train_scores_ : list of float
         The same for the samples trained on: with mini-batches the mean over those of
@@ -506,9 +524,9 @@ class SparseAutoencoderTransformer(
         UninformativeUnitsWarning
             If all rows are equal, the output cannot reach the data, a few rows or
             columns hold all the variance, more than a tenth of the units is not active
-            on the training set, or less than a tenth of its variance is explained. The
-            message, the first of these that is due, says what to change, and takes the
-            place of a ConvergenceWarning.
+            on the training set, or its `score` is less than a tenth. The message, the
+            first of these that is due, says what to change, and takes the place of a
+            ConvergenceWarning.
         UserWarning
             If a parameter that is not its default has no effect, such as `batch_size`
             with "lbfgs".
@@ -672,8 +690,9 @@ class SparseAutoencoderTransformer(
 
     @property
     def _scaling(self):
-        linear_output = self._fitted_settings.output_activation == "linear"
-        return Scaling(self.offset_, self.scale_, linear_output)
+        output = self._fitted_settings.output_activation
+        outputs = output == "linear", output == "exponential"
+        return Scaling(self.offset_, self.scale_, *outputs)
 
     @property
     def _problem(self):
@@ -802,9 +821,9 @@ class SparseAutoencoderTransformer(
         Returns
         -------
         errors : ndarray of shape (n_samples,) or (n_samples, n_features)
-            Squared errors in the squared units of the data, summed over the features
-            unless `per_feature`. They are in the dtype of `X`, or in float64 if data of
-            the size of `scale_` have squares beyond float32.
+            Squared errors in the squared units of the data, whatever the loss, summed
+            over the features unless `per_feature`. They are in the dtype of `X`, or in
+            float64 if data of the size of `scale_` have squares beyond float32.
         """
         X = self._validate_here(X)
         with np.errstate(all="ignore"):
@@ -824,9 +843,9 @@ class SparseAutoencoderTransformer(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the squared reconstruction error of each row. Rows trained on score
-            higher than new ones: thresholds need rows held out, see the
-            :ref:`user guide <scorers>`.
+            Minus the squared reconstruction error of each row, whatever the loss. Rows
+            trained on score higher than new ones: thresholds need rows held out, see
+            the :ref:`user guide <scorers>`.
         """
         errors = self.reconstruction_error(X)
         return np.negative(errors, out=errors)
@@ -834,8 +853,11 @@ class SparseAutoencoderTransformer(
     def score(self, X, y=None):
         """Return the share of the variance of `X` that its reconstruction explains.
 
-        It does not depend on `rho`, `beta` and `weight_decay` but through the
-        features, so that searches over them compare like with like.
+        For the losses "poisson" and "huber", which have other words for how far data
+        are from each other, it is the share of the loss. It does not depend on `rho`,
+        `beta` and `weight_decay` but through the features, so that searches over them
+        compare like with like. For a search over losses, score all by
+        :func:`~sksparse_ae.metrics.variance_explained`.
 
         Parameters
         ----------
@@ -850,21 +872,33 @@ class SparseAutoencoderTransformer(
         score : float
             1 minus the squared errors over the squared deviations from the mean of
             `X`, both summed over samples and features: 1 is perfect, 0 no better than
-            the mean. Data without variance score 1 if they are reconstructed exactly
-            and 0 if not, and a single sample NaN, with an UndefinedMetricWarning, as in
-            :func:`sklearn.metrics.r2_score`.
+            the mean. With the loss "poisson" it is 1 minus the deviance of the
+            reconstruction over that of the means of the columns of `X`, as in
+            :func:`sklearn.metrics.d2_tweedie_score`. With "huber" it is 1 minus the
+            loss of the reconstruction over that of the best constants, one for each
+            column of `X`: medians and means are near them. Data without variance score
+            1 if they are reconstructed exactly and 0 if not, and a single sample NaN,
+            with an UndefinedMetricWarning, as in :func:`sklearn.metrics.r2_score`.
         """
+        return self._share_explained(X)
+
+    def _share_explained(self, X, of=None):
+        """Return the share of the variance, or of what suits the loss."""
         X = self._validate(X)
         if X.shape[0] < 2:
             warnings.warn(
                 "score is not defined on fewer than two samples, which have no "
                 "variance; score_samples is.",
                 UndefinedMetricWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
             return math.nan
+        loss = self._fitted_settings.loss
+        if of is None and LOSSES[loss].explains != "variance":
+            check_range(X, loss)
         with np.errstate(all="ignore"):
-            score = explained_variance(X, self._parameters.astype(X.dtype))
+            network = self._parameters.astype(X.dtype)
+            score = explained(X, network, self._problem, of)
         if not math.isfinite(score):
             raise ValueError(
                 "The score of X leaves the range of float64: X varies too little, or "
@@ -1104,6 +1138,8 @@ class SparseAutoencoderTransformer(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        loss = LOSSES.get(self.loss) if isinstance(self.loss, str) else None
+        tags.input_tags.positive_only = loss is not None and loss.takes_counts
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

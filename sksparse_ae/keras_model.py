@@ -1,6 +1,7 @@
 """The Keras model that ``to_keras`` returns."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from ._network.problem import USUAL_WEIGHT_DECAY
@@ -24,12 +25,15 @@ class ReconstructionLoss(keras.losses.Loss):
 
     Parameters
     ----------
-    loss : {"squared_error", "log_loss"}, default="squared_error"
+    loss : {"squared_error", "log_loss", "poisson", "huber"}, default="squared_error"
         "squared_error" is half the squared norm of the error, "log_loss" the Bernoulli
-        cross-entropy summed over the features, of a reconstruction in (0, 1).
+        cross-entropy summed over the features, of a reconstruction in (0, 1), "poisson"
+        half the Poisson deviance, of a reconstruction above 0, and "huber" half the
+        squared error up to 1.35 units of the data and linear beyond.
 
     scale : float, default=1.0
-        Unit of the data in which the error is measured.
+        Unit of the data in which the error is measured. "log_loss", which has no unit,
+        is divided by its square.
 
     name : str, default="reconstruction_loss"
         Name of the loss.
@@ -96,16 +100,13 @@ class ReconstructionLoss(keras.losses.Loss):
             y_pred = ops.cast(y_pred, "float32")
         y_true = ops.cast(y_true, y_pred.dtype)
         loss = LOSSES[self.loss]
-        if loss.takes_inputs:
-            # Back to logits. In float32 the sigmoid rounds to 1 beyond a logit of 16,
-            # so that larger logits cannot be recovered.
-            epsilon = keras.config.epsilon()
-            h = ops.clip(y_pred, epsilon, 1 - epsilon)
-            y_pred = ops.log(h) - ops.log1p(-h)
+        if loss.interval[1] < np.inf:  # shares, which have no unit
+            y_pred = loss.output_of(y_pred, keras.config.epsilon(), ops)
             losses = loss.of_rows(y_true, y_pred, ops) / self.scale**2
         else:
             # Scale before squaring: the squares may leave the range of float32.
             y_true, y_pred = y_true / self.scale, y_pred / self.scale
+            y_pred = loss.output_of(y_pred, keras.config.epsilon(), ops)
             losses = loss.of_rows(y_true, y_pred, ops)
         # All axes but the first are features, as in images.
         return ops.sum(losses, axis=tuple(range(1, len(losses.shape))))
@@ -186,8 +187,9 @@ class SparseAutoencoder(keras.Model):
     activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
         Activation of the hidden units.
 
-    output_activation : {"linear", "sigmoid", "tanh", "relu"}, default="linear"
-        Activation of the reconstruction.
+    output_activation : str, default="linear"
+        Activation of the reconstruction: "linear", "sigmoid", "tanh", "relu" or
+        "exponential".
 
     scale : float, default=1.0
         The objective is measured on the data divided by this number.
@@ -237,8 +239,9 @@ class SparseAutoencoder(keras.Model):
         one_of("activation", activation, ACTIVATIONS)
         one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
         # The objective penalises the weights on the scaled data: scale W1 and
-        # W2 / scale. An initializer without a seed would draw one from Python's global
-        # generator.
+        # W2 / scale, or W2 itself of an exponential output, whose scale is a bias. An
+        # initializer without a seed would draw one from Python's global generator.
+        decoder_scale = 1.0 if output_activation == "exponential" else 1 / scale
         encoder = keras.layers.Dense(
             n_components,
             activation=activation,
@@ -251,7 +254,7 @@ class SparseAutoencoder(keras.Model):
             n_features,
             activation=output_activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=1),
-            kernel_regularizer=WeightDecay(weight_decay, 1 / scale),
+            kernel_regularizer=WeightDecay(weight_decay, decoder_scale),
             dtype="float32",
             name="decoder",
         )

@@ -28,9 +28,10 @@ __all__ = [
 def variance_explained(estimator, X, y=None):
     """Share of the variance of the data that the reconstruction explains.
 
-    It is the transformer's own `score`. In a Pipeline it is computed on the data that
-    reach the autoencoder: after a step that standardises, it is the variance of the
-    standardised data.
+    It is the transformer's own `score`, but that it is the variance for the losses
+    "poisson" and "huber" too: a search over losses compares like with like. In a
+    Pipeline it is computed on the data that reach the autoencoder: after a step that
+    standardises, it is the variance of the standardised data.
 
     Parameters
     ----------
@@ -62,7 +63,8 @@ def variance_explained(estimator, X, y=None):
     True
     """
     located = _located(estimator)
-    return float(located.autoencoder.score(located.transform(X)))
+    X = located.transform(X)
+    return float(located.autoencoder._share_explained(X, of="variance"))
 
 
 def active_units(estimator, X, y=None):

@@ -34,6 +34,7 @@ def no_training(monkeypatch, request):
 
 
 LOG_LOSS = {"loss": "log_loss", "output_activation": "sigmoid"}
+POISSON = {"loss": "poisson", "output_activation": "exponential"}
 
 BAD_PARAMETERS = [
     ({"rho": 0}, "'rho' parameter.* in the range \\(0.0, 1.0\\)"),
@@ -66,6 +67,14 @@ BAD_PARAMETERS = [
         {"loss": "log_loss"},
         "loss='log_loss' needs output_activation='sigmoid'; got .*'linear'",
     ),
+    (
+        {"loss": "poisson"},
+        "loss='poisson' needs output_activation='exponential'; got .*'linear'",
+    ),
+    (
+        {"loss": "huber", "output_activation": "relu"},
+        "loss='huber' needs output_activation='linear'; got .*'relu'",
+    ),
 ]
 
 BAD_DATA = [
@@ -83,6 +92,8 @@ BAD_DATA = [
     (LOG_LOSS, GOOD + 0.5, "needs data in \\[0, 1\\]; X has values from"),
     (LOG_LOSS, -GOOD, "needs data in \\[0, 1\\]; X has values from -"),
     (LOG_LOSS, sparse.csr_matrix(GOOD * 3), "needs data in \\[0, 1\\]"),
+    (POISSON, GOOD - 0.5, "needs data of 0 or more; X has values from -.*as counted"),
+    (POISSON, sparse.csr_matrix(-GOOD), "needs data of 0 or more"),
 ]
 
 

@@ -56,6 +56,7 @@ def rebuilt(config, values):
 FEW = {"n_components": 5, "max_iter": 3, "random_state": 0}
 EARLY = {"early_stopping": True, "validation_fraction": 0.2}
 BINARY = {"output_activation": "sigmoid", "loss": "log_loss"}
+COUNTS = {"output_activation": "exponential", "loss": "poisson"}
 ESTIMATORS = [
     SparseAutoencoderTransformer(**FEW),
     SparseAutoencoderTransformer(solver="lbfgs", activation="tanh", rho=0.2, **FEW),
@@ -68,6 +69,10 @@ ESTIMATORS = [
     SparseAutoencoderTransformer(**EARLY, **FEW),
     ClippingTransformer(**BINARY, **FEW),
     ClippingTransformer(solver="lbfgs", **BINARY, **EARLY, **FEW),
+    SparseAutoencoderTransformer(**COUNTS, **FEW),
+    SparseAutoencoderTransformer(solver="lbfgs", **COUNTS, **EARLY, **FEW),
+    SparseAutoencoderTransformer(loss="huber", **FEW),
+    SparseAutoencoderTransformer(loss="huber", solver="lbfgs", **EARLY, **FEW),
 ]
 
 

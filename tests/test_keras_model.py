@@ -34,6 +34,10 @@ TRANSFORMERS = {
     "log_loss": SparseAutoencoderTransformer(
         output_activation="sigmoid", loss="log_loss", **FEW
     ),
+    "poisson": SparseAutoencoderTransformer(
+        output_activation="exponential", loss="poisson", **FEW
+    ),
+    "huber": SparseAutoencoderTransformer(loss="huber", solver="lbfgs", **FEW),
     "tanh": SparseAutoencoderTransformer(activation="tanh", solver="lbfgs", **FEW),
     "relu": SparseAutoencoderTransformer(
         activation="relu", output_activation="relu", scale=False, **FEW
@@ -55,7 +59,11 @@ class Fitted(NamedTuple):
 def make_data(name):
     X = np.random.RandomState(0).beta(2, 4, (N_SAMPLES, N_FEATURES))
     # In other units than the objective's, where it has its own.
-    return 30 * X - 7 if name in ("linear output, scaled", "tanh") else X
+    if name == "poisson":
+        return np.floor(10 * X)
+    if name == "huber":
+        X[::7] *= 50
+    return 30 * X - 7 if name in ("linear output, scaled", "huber", "tanh") else X
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +135,9 @@ def test_model_holds_the_fitted_arrays_in_float32(networks, name):
 # ----------------------------------------------------------------------- training it
 
 
-@pytest.mark.parametrize("name", ["linear output, scaled", "log_loss", "relu"])
+@pytest.mark.parametrize(
+    "name", ["linear output, scaled", "log_loss", "poisson", "huber", "relu"]
+)
 def test_fit_lowers_the_objective(networks, name):
     transformer, X, _ = networks[name]
     model = transformer.to_keras()
@@ -508,7 +518,7 @@ def test_the_optimizer_has_the_learning_rate_of_the_estimator(parameters, expect
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loss": "mse"}, "loss must be one of 'squared_error', 'log_loss'; got"),
+        ({"loss": "mse"}, "loss must be one of 'squared_error', 'log_loss', 'poisson'"),
         ({"loss": None}, "loss must be one of"),
         ({"scale": 0.0}, "scale must be finite and larger than 0"),
         ({"scale": "auto"}, "scale must be finite"),

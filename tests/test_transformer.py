@@ -9,13 +9,15 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.optimize import minimize_scalar
+from scipy.special import huber
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_tweedie_score, mean_poisson_deviance, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
@@ -29,6 +31,7 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._network import reading, statistics
 from sksparse_ae.datasets import load_natural_image_patches
 from sksparse_ae.exceptions import UninformativeUnitsWarning
+from sksparse_ae.metrics import variance_explained
 
 # Trainings that are short on purpose stop at max_iter.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -102,6 +105,106 @@ def test_score_keeps_its_digits_far_from_zero(digits):
         digits, transformer.reconstruct(far) - 1e8, multioutput="variance_weighted"
     )
     assert_allclose(transformer.score(far), expected, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Return counts that three factors explain, with a column of zeros."""
+    rng = np.random.default_rng(0)
+    rates = np.exp(rng.normal(size=(200, 3)) @ rng.normal(0, 0.5, (3, 8)))
+    X = rng.poisson(5 * rates).astype(float)
+    X[:, 4] = 0
+    return X
+
+
+def few_of_counts(**parameters):
+    return few(loss="poisson", output_activation="exponential", **parameters)
+
+
+def test_score_of_counts_is_the_share_of_the_deviance(counts):
+    transformer = few_of_counts(solver="lbfgs").set_params(max_iter=50).fit(counts)
+    reconstruction, n_rows = transformer.reconstruct(counts), len(counts)
+    assert (reconstruction > 0).all()
+    means = np.tile(np.maximum(counts.mean(axis=0), 1e-300), (n_rows, 1))
+    deviance, least = (
+        mean_poisson_deviance(counts.ravel(), prediction.ravel())
+        for prediction in (reconstruction, means)
+    )
+    score = transformer.score(counts)
+    assert score > 0.2
+    assert_allclose(score, 1 - deviance / least)
+    loss = transformer.objective_.reconstruction
+    assert_allclose(loss, deviance * 8 / 2 / transformer.scale_)
+    # The share of the variance is another one, of which the scorer keeps the name.
+    variance = r2_score(counts, reconstruction, multioutput="variance_weighted")
+    assert_allclose(variance_explained(transformer, counts), variance)
+    # Of one column it is the score of scikit-learn.
+    single = few_of_counts(solver="lbfgs").fit(counts[:, :1])
+    assert_allclose(
+        single.score(counts[:, :1]),
+        d2_tweedie_score(
+            counts[:, 0], single.reconstruct(counts[:, :1])[:, 0], power=1
+        ),
+    )
+    with pytest.raises(ValueError, match="Negative values in data: loss='poisson'"):
+        transformer.score(-counts)
+
+
+@pytest.mark.parametrize("scale", ["auto", False])
+def test_score_with_huber_is_the_share_of_the_loss_of_the_best_constants(scale):
+    rng = np.random.default_rng(0)
+    X = rng.standard_t(2, (200, 5)) @ rng.normal(size=(5, 6)) + 3
+    X[7, 2] = 1e6
+    transformer = few(loss="huber", solver="lbfgs", scale=scale)
+    transformer.set_params(max_iter=50).fit(X)
+    threshold = 1.35 * transformer.scale_
+
+    def loss_of(errors):
+        return huber(threshold, errors).sum()
+
+    least = sum(
+        minimize_scalar(lambda c, x=x: loss_of(x - c), (-5, 5)).fun for x in X.T
+    )
+    loss = loss_of(X - transformer.reconstruct(X))
+    assert_allclose(transformer.score(X), 1 - loss / least, rtol=1e-6)
+    assert_allclose(
+        transformer.objective_.reconstruction,
+        loss / transformer.scale_**2 / len(X),
+    )
+
+
+def test_values_far_out_move_neither_the_units_nor_the_codes_of_huber(digits):
+    X = digits.copy()
+    X[::50, ::9] = 1e5
+    clean, broken = (
+        few(loss="huber", solver="lbfgs").set_params(max_iter=100, tol=1e-3).fit(rows)
+        for rows in (digits, X)
+    )
+    assert_allclose(broken.scale_, clean.scale_, rtol=0.02)
+    assert_allclose(broken.offset_, np.median(X, axis=0))
+    others = np.arange(len(digits)) % 50 != 0
+    scores = [
+        variance_explained(transformer, digits[others])
+        for transformer in (clean, broken)
+    ]
+    assert_allclose(*scores, atol=0.05)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_sparse_matrix_of_counts_is_fitted_as_its_array(counts, solver):
+    dense = few_of_counts(solver=solver).fit(counts)
+    compressed = few_of_counts(solver=solver).fit(sparse.csr_matrix(counts))
+    assert_allclose(dense.coefs_[0], compressed.coefs_[0], rtol=1e-5)
+    assert_allclose(dense.score(counts), compressed.score(sparse.csr_matrix(counts)))
+
+
+def test_a_reconstruction_that_overflows_is_told(counts):
+    transformer = few_of_counts(activation="relu").fit(counts)
+    transformer.coefs_[1] = np.abs(transformer.coefs_[1]) + 1
+    transformer.intercepts_[0] = np.abs(transformer.intercepts_[0])
+    transformer.coefs_[0] = np.abs(transformer.coefs_[0])
+    with pytest.raises(ValueError, match="overflows float64: its logarithm is more"):
+        transformer.reconstruct(1e6 + counts)
 
 
 def test_errors_by_row_add_up_those_by_feature(fitted, digits):

@@ -119,4 +119,11 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:
             "magnitude, are too large: their products with the weights overflow "
             f"{out.dtype}. Scale X as the training data were scaled."
         )
-    OUTPUT_ACTIVATIONS[activation].forward(out, out=out)
+    function = OUTPUT_ACTIVATIONS[activation]
+    function.forward(out, out=out)
+    if function.overflows and not np.isfinite(out).all():
+        raise ValueError(
+            f"The reconstruction of X overflows {out.dtype}: its logarithm is more "
+            f"than {np.log(np.finfo(out.dtype).max):.3g}. X is not like the training "
+            "data."
+        )

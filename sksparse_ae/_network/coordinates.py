@@ -33,7 +33,7 @@ class Coordinates(NamedTuple):
     Along the principal axes of the data nothing adds up, and weak directions, which a
     common step size leaves behind, keep pace. A rotation changes neither the squared
     errors nor the squared weights, and so leaves Ng's objective as it is. It needs a
-    linear output.
+    linear output, and a loss that ``is_rotation_invariant``.
     """
 
     axes: np.ndarray | None  # orthonormal columns; None for the features themselves
@@ -58,9 +58,9 @@ class Coordinates(NamedTuple):
     ) -> Self:
         """Return the principal axes, or the features if there are too many of them.
 
-        The output must be linear. ``may_drop`` says whether axes along which ``X`` does
-        not vary may be left out. The weights along them are 0 at the minimum of the
-        objective.
+        The output must be linear, and the loss one that a rotation leaves as it is.
+        ``may_drop`` says whether axes along which ``X`` does not vary may be left out.
+        The weights along them are 0 at the minimum of the objective.
         """
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape

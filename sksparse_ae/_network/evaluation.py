@@ -1,5 +1,6 @@
 """A network over data: the terms of its objective, and what a fit reports of it."""
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,12 +12,19 @@ from .._objective.penalties import weight_penalty
 from .autoencoder import Parameters
 from .problem import Problem
 from .reading import Rows, dense, reduced
+from .scaling import Moments, explained_variance
+from .statistics import explained_share_of_loss
 from .units import UnitStatistics
 from .validation import NotFinite
 
 # Fewer samples than this tell little of the units: those of earlier calls count with
 # them, as this many at most.
 ENOUGH_SAMPLES = 100
+
+# The constants of least loss are found when a pass over the rows moves them by less
+# than this, in the units of the training, and after so many passes at most. Each comes
+# nearer by the share of the values that lie far out.
+NEGLIGIBLE_MOVE, MOST_PASSES = 1e-4, 30
 
 
 def evaluate(
@@ -47,18 +55,21 @@ def evaluate(
 
 def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> tuple:
     """Return the sums over rows of losses, squared errors and what is penalised."""
-    objective = problem.architecture.objective
+    objective, scaling = problem.architecture.objective, problem.scaling
     loss, penalty = objective.loss, objective.penalty
     codes = parameters.encode(X)
     expected: Any
     if loss.takes_inputs:
         linear = parameters._replace(output_activation="linear")
         expected, output = dense(X), linear.decode(codes)
+        if scaling.exponential_output:
+            expected = expected / scaling.scale
+            output -= math.log(scaling.scale)
     else:
         # Errors are scaled before they are squared, as their squares may leave the
         # range of the dtype.
         expected, output = 0, parameters.decode(codes) - dense(X)
-        output /= problem.scaling.scale
+        output /= scaling.scale
     losses = _sum(loss.of_rows(expected, output, np))
     error = loss.mean_squared_error(expected, output, losses, _sum, np)
     total = penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
@@ -75,6 +86,69 @@ def _joined_sums(one: tuple, other: tuple) -> tuple:
     *others, other_units = other
     joined = units and units.joined_with(other_units)
     return *(a + b for a, b in zip(sums, others, strict=True)), joined
+
+
+def explained(
+    X: Rows, parameters: Parameters, problem: Problem, of: str | None = None
+) -> float:
+    """Return the share of the data as given that a network explains.
+
+    ``of`` is what is explained, the variance or what the loss leaves of constants; None
+    stands for what suits the loss.
+    """
+    if (of or problem.architecture.objective.loss.explains) == "variance":
+        return explained_variance(X, parameters)
+    losses, *_ = evaluate(X, parameters, problem)
+    return explained_share_of_loss(losses.reconstruction, least_loss(X, problem))
+
+
+def least_loss(X: Rows, problem: Problem) -> float:
+    """Return the mean loss of the constants, one a column, for which it is lowest."""
+    moments = Moments.of(X)
+    if moments.deviation == 0:
+        return 0.0
+    constants = moments.offset
+    if problem.architecture.objective.loss.is_robust:
+        constants = _robust_constants(X, constants, problem)
+    of_rows = partial(_loss_of_constants, constants, problem)
+    return float(reduced(X, of_rows, np.add) / X.shape[0])
+
+
+def _loss_of_constants(constants: np.ndarray, problem: Problem, X: Rows) -> Any:
+    loss, scale = problem.architecture.objective.loss, problem.scaling.scale
+    expected: Any
+    if loss.takes_inputs:
+        epsilon = float(np.finfo(np.float64).eps)
+        expected, output = dense(X) / scale, constants / scale
+        output = loss.output_of(output, epsilon, np)
+    else:
+        expected, output = 0, (constants - dense(X)) / scale
+    return _sum(loss.of_rows(expected, output, np))
+
+
+def _robust_constants(X: Rows, constants: np.ndarray, problem: Problem) -> np.ndarray:
+    """Return the constants at which the influences of the rows add up to 0.
+
+    Each pass takes a mean in which a value counts by its influence over its error:
+    iteratively reweighted least squares, which never raises the loss. From a mean that
+    a few values have taken far away, the first pass leads back to the others.
+    """
+    for _ in range(MOST_PASSES):
+        of_rows = partial(_influences, constants, problem)
+        influence, weight = reduced(X, of_rows, np.add)
+        move = influence / weight
+        constants = constants + problem.scaling.scale * move
+        if np.abs(move).max() < NEGLIGIBLE_MOVE:
+            break
+    return constants
+
+
+def _influences(constants: np.ndarray, problem: Problem, X: Rows) -> np.ndarray:
+    """Return the sums over rows of influences and of weights: (2, n_features)."""
+    errors = (dense(X) - constants) / problem.scaling.scale
+    influences = problem.architecture.objective.loss.influence(errors)
+    weights = np.divide(influences, errors, out=np.ones_like(errors), where=errors != 0)
+    return np.stack([influences.sum(axis=0), weights.sum(axis=0)])
 
 
 class Recent(NamedTuple):

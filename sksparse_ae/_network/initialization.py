@@ -6,9 +6,10 @@ import numpy as np
 from numpy.random import RandomState
 
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
+from .._objective.losses import LOSSES
 from .autoencoder import Parameters
 from .reading import Rows, fetched
-from .scaling import Scaling
+from .scaling import Scaling, drawn_near
 
 # Rows that the data-dependent start looks at.
 SAMPLE_ROWS = 1000
@@ -24,13 +25,14 @@ def starting_weights(
 
     They come with the mean activations that they give on some rows.
     """
-    sample = standardized_sample(X, scaling, rng)
+    near = LOSSES[estimator.loss].is_robust
+    sample = standardized_sample(X, scaling, rng, near=near)
     activations = estimator.activation, estimator.output_activation
     if estimator.init == "auto":
         weights = balanced_weights(sample, scaling, estimator, rng)
     else:
         weights = uniform_weights(X.shape[1], estimator.n_components, rng)
-        if estimator.scale != "auto" or not scaling.linear_output:
+        if estimator.scale != "auto" or not scaling.scales_output:
             # Ng's biases are 0 for the data as given, before it is centred.
             weights = scaling.unfold(weights)
     W1, b1, W2, b2 = weights
@@ -39,11 +41,14 @@ def starting_weights(
     return weights, mean_to_rho_hat(codes.mean(axis=0), unit_range)
 
 
-def standardized_sample(X: Rows, scaling: Scaling, rng: RandomState) -> np.ndarray:
-    """Return some rows as the training sees them."""
+def standardized_sample(
+    X: Rows, scaling: Scaling, rng: RandomState, *, near: bool
+) -> np.ndarray:
+    """Return some rows as the training sees them; ``near`` draws near what is far."""
     if X.shape[0] > SAMPLE_ROWS:
         X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-    return scaling.standardize(fetched(X))
+    rows = scaling.standardize(fetched(X))
+    return drawn_near(rows) if near else rows
 
 
 def uniform_weights(

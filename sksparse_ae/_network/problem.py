@@ -45,10 +45,11 @@ def coefficients_of(estimator: Any, moments: Moments, scaling: Scaling) -> Coeff
     """Return the coefficients of the objective, and choose those that are "auto"."""
     beta, decay = estimator.beta, estimator.weight_decay
     variances = np.square(moments.deviations / scaling.scale)
+    mean = moments.offset / scaling.scale
     if beta == "auto":
-        beta = _automatic_beta(variances, moments.offset, estimator.loss)
+        beta = _automatic_beta(variances, mean, estimator.loss)
     if decay == "auto":
-        decay = _automatic_weight_decay(variances, moments.offset, estimator)
+        decay = _automatic_weight_decay(variances, mean, estimator)
     return Coefficients(estimator.rho, beta, decay)
 
 

@@ -61,3 +61,11 @@ def explained_share(residual: float, deviation: float) -> float:
         return float(residual == 0)
     ratio = residual / deviation
     return 1 - ratio * ratio  # ratio**2 would raise an OverflowError
+
+
+def explained_share_of_loss(loss: float, least: float) -> float:
+    """Return the share explained of a loss, given the least loss of constants.
+
+    Where that is 0, it is 1 for a perfect reconstruction and 0 for any other.
+    """
+    return 1 - loss / least if least > 0 else float(loss <= 0)

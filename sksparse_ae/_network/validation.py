@@ -170,6 +170,13 @@ def check_range(X: Rows, loss: str, output_activation: str = "linear") -> None:
     if (low, high, *outputs) == 2 * (-math.inf, math.inf):
         return  # to look at all values takes a pass over them
     least, largest = extent(X)
+    if least < low - ROUNDING and LOSSES[loss].takes_counts:
+        raise ValueError(
+            # scikit-learn's checks of positive_only ask for these first words.
+            f"Negative values in data: loss={loss!r} needs data of {low:g} or more; X "
+            f"has values from {least:.6g} to {largest:.6g}. Pass the data as counted, "
+            "neither centred nor standardised, or use loss='squared_error'."
+        )
     if least < low - ROUNDING or largest > high + ROUNDING:
         raise ValueError(
             f"loss={loss!r} needs data in [{low:g}, {high:g}]; X has values from "

@@ -25,6 +25,7 @@ class Activation(NamedTuple):
     adam_step: float
     onnx_operator: str
     source: str  # the body of a function of ``Z`` in a generated module of NumPy
+    overflows: bool = False  # whether finite inputs may give infinite values
 
     @property
     def is_bounded(self) -> bool:
@@ -86,8 +87,9 @@ ACTIVATIONS = {
     ),
 }
 
-# The activations that an output may have. Units cannot be linear, because they need
-# values of which rho can be the mean; what is said of units is therefore None.
+# The activations that an output may have. Units are neither linear, because they need
+# values of which rho can be the mean, nor exponential, whose sums explode; what is said
+# of units is therefore None.
 OUTPUT_ACTIVATIONS = {
     "linear": Activation(
         forward=lambda Z, out: Z,
@@ -99,6 +101,19 @@ OUTPUT_ACTIVATIONS = {
         adam_step=None,  # type: ignore[arg-type]
         onnx_operator="Identity",
         source="    return Z\n",
+    ),
+    "exponential": Activation(
+        forward=np.exp,
+        inverse=np.log,
+        slope=np.positive,
+        interval=(0.0, np.inf),
+        # Columns of rare counts have such means; one of zeros has no logarithm.
+        starts=(1e-6, np.inf),
+        unit_range=None,  # type: ignore[arg-type]
+        adam_step=None,  # type: ignore[arg-type]
+        onnx_operator="Exp",
+        source="    return np.exp(Z)\n",
+        overflows=True,
     ),
     **ACTIVATIONS,
 }

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from .._network.reading import Rows, dense, dense_chunks
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS
+from .._objective.losses import LOSSES
 from .._utils.files import FilePath, check_folder, replacing
 from .._utils.image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
@@ -39,6 +40,7 @@ def write_report(
     page = {
         "objective": estimator.evaluate_objective(X),
         "score": estimator.score(X),
+        "explains": LOSSES[settings.loss].explains,
     }
     X = estimator._validate_here(X)
     measures = {name: np.asarray(table[name]) for name in (*MEASURES, *NORMS)}

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .._network.evaluation import explained
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import output_slopes
 from .._network.reading import Rows, dense, evenly_spaced, extent, reduced
-from .._network.scaling import Moments, Scaling, explained_variance
+from .._network.scaling import Moments, Scaling, drawn_near
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
-from .diagnosis import OUTWEIGHS
+from .._objective.losses import LOSSES
+from .diagnosis import OUTWEIGHS, scaler_for
 
 # fit warns if more than this share of the units is not active.
 TOLERATED_SHARE = 0.1
@@ -56,7 +58,7 @@ def warning_about_fit(
         return "The rows of X are all equal: there is nothing to learn from them."
     return (
         _warning_about_range(estimator, X)
-        or _warning_about_rows(X, moments)
+        or _warning_about_rows(estimator, X, moments)
         or _warning_about_columns(estimator, moments.deviations)
         or _warning_about_units(estimator, X, converged)
     )
@@ -86,8 +88,9 @@ def _warning_about_range(estimator: Any, X: Rows) -> str | None:
 
 def _warning_about_columns(estimator: Any, deviations: np.ndarray) -> str | None:
     """Return what to say of a few columns that hold the variance, or None."""
-    n_features = len(deviations)
-    if n_features == 1:
+    n_features, loss = len(deviations), LOSSES[estimator.loss]
+    # Large counts vary more than small ones by their nature, and are scaled by nothing.
+    if n_features == 1 or loss.takes_counts:
         return None
     shares = np.square(deviations / deviations.max())
     shares /= shares.sum()
@@ -102,14 +105,16 @@ def _warning_about_columns(estimator: Any, deviations: np.ndarray) -> str | None
     return (
         f"{shares[order[:n_columns]].sum():.1%} of the variance of X is in "
         f"{'column' if n_columns == 1 else 'columns'} {columns}, and next to none in "
-        "the others. Give all columns one spread first: StandardScaler."
+        "the others. Give all columns one spread first: "
+        f"{'RobustScaler' if loss.is_robust else 'StandardScaler'}."
     )
 
 
-def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
+def _warning_about_rows(estimator: Any, X: Rows, moments: Moments) -> str | None:
     """Return what to say of a few rows that hold the variance, or None."""
     n_samples = X.shape[0]
-    if n_samples < LEAST_ROWS:
+    # Other losses than those of the variance give such rows no such say.
+    if n_samples < LEAST_ROWS or LOSSES[estimator.loss].explains != "variance":
         return None
     most = min(int(max(DOMINANT_ROWS * n_samples, 1)), MOST_LISTED)
     of_rows, joined = partial(_largest, moments, most), partial(_joined_largest, most)
@@ -119,6 +124,8 @@ def _warning_about_rows(X: Rows, moments: Moments) -> str | None:
     if n_rows > len(shares):
         return None
     remedy = "log1p" if extent(X)[0] >= 0 else "QuantileTransformer"
+    if estimator.output_activation == "linear":
+        remedy += ", or use loss='huber'"
     return (
         f"{shares[n_rows - 1]:.1%} of the variance of X is in {n_rows} of its "
         f"{n_samples} rows, row {order[0]} first, and next to none in the others. "
@@ -146,13 +153,20 @@ def little_explained(estimator: Any, X: Rows) -> str:
     score = _score(estimator, X)
     if score >= LEAST_SCORE:
         return ""
-    return f" So far {score:.1%} of the variance is explained."
+    explains = LOSSES[estimator.loss].explains
+    return f" So far {score:.1%} of the {explains} is explained."
 
 
 def _score(estimator: Any, X: Rows) -> float:
-    """Return the share of the variance of a sample of ``X`` that is explained."""
+    """Return the share that is explained of a sample of ``X``, as ``score`` is."""
     parameters = estimator._parameters.astype(X.dtype)
-    return explained_variance(evenly_spaced(X, SAMPLE_ROWS), parameters)
+    sample = dense(evenly_spaced(X, SAMPLE_ROWS))
+    if LOSSES[estimator.loss].is_robust:
+        # What nothing can explain is no fault of the fit.
+        offset, scale, *_ = estimator._scaling
+        sample = offset + scale * drawn_near((sample - offset) / scale)
+        sample = sample.astype(X.dtype)
+    return explained(sample, parameters, estimator._problem)
 
 
 def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None:
@@ -180,7 +194,8 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
             changes.insert(0, f"Lower weight_decay={estimator.weight_decay_:.3g}")
         return (
             f"{len(states) - n_inactive} of {len(states)} units are active, but "
-            f"together they explain {score:.1%} of the variance of the training set. "
+            f"together they explain {score:.1%} of the "
+            f"{LOSSES[estimator.loss].explains} of the training set. "
             f"{_alternatives(changes)}"
         )
     advice = _advice(max(counts, key=counts.__getitem__), estimator, X)
@@ -197,10 +212,10 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
     weight_decay, scaling = estimator.weight_decay_, estimator._scaling
     sample = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
     limit = weight_decay_limit(sample, scaling, estimator)
-    unscaled = not (scaling.linear_output and estimator.scale == "auto")
+    unscaled = not (scaling.scales_output and estimator.scale == "auto")
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
-        if scaling.linear_output and unscaled:
+        if scaling.scales_output and unscaled:
             rescaling = ", or set scale='auto'"
         elif estimator.loss == "squared_error" and unscaled:
             rescaling = ", or use a linear output, which scale='auto' applies to"
@@ -226,7 +241,7 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
     if estimator.solver != "lbfgs" and not estimator.revive:
         changes.append("set revive=True")
     if state != "collapsed" and unscaled and np.square(sample).mean() > 10:
-        changes.append("scale the data (StandardScaler)")
+        changes.append(f"scale the data ({scaler_for(estimator.loss)})")
     return _alternatives(changes)
 
 

@@ -8,11 +8,18 @@ from .._network.evaluation import evaluate
 from .._network.initialization import SAMPLE_ROWS
 from .._network.reading import Rows, evenly_spaced, largest_magnitude
 from .._network.validation import NotFinite, held_not_finite
+from .._objective.losses import LOSSES
 from .plan import Plan
 
 # A penalty with a coefficient of more than this, that at the start is this many times
 # all else, is taken for the cause.
 OUTWEIGHS = 1e3
+
+
+def scaler_for(loss: str) -> str:
+    """Return the name of a scaler of data that the loss takes."""
+    low, _ = LOSSES[loss].interval
+    return "MaxAbsScaler" if low == 0 else "StandardScaler"
 
 
 def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
@@ -21,7 +28,7 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     if cause := held_not_finite(X):
         return f"{error} {cause}"
     dtype = X.dtype if estimator.solver == "lbfgs" else np.dtype(np.float32)
-    sample = evenly_spaced(X, SAMPLE_ROWS)
+    sample, scaler = evenly_spaced(X, SAMPLE_ROWS), scaler_for(estimator.loss)
     with np.errstate(all="ignore"):
         rows = scaling.standardize(sample)
         largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
@@ -29,14 +36,14 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
         if not largest < np.finfo(dtype).max ** 0.25:
             return (
                 f"{error} The values of X, up to {largest_magnitude(X):.3g}, are too "
-                f"large for {dtype}. Scale the data (StandardScaler)."
+                f"large for {dtype}. Scale the data ({scaler})."
             )
         for name in ("beta", "weight_decay"):
             coefficient = getattr(coefficients, name)
             if coefficient > OUTWEIGHS and _outweighs(name, sample, plan):
                 return f"{error} {name}={coefficient:.3g} outweighs all else: lower it."
     if estimator.solver == "lbfgs":
-        remedy = "Scale the data (StandardScaler), pass float64, or use solver='adam'."
+        remedy = f"Scale the data ({scaler}), pass float64, or use solver='adam'."
         return f"{error} {remedy}"
     if not isinstance(estimator.solver, str):
         change = f"Lower the learning rate of solver={estimator.solver!r}"
@@ -44,9 +51,7 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
         change = "Set learning_rate to a small number, such as 1e-4"
     else:
         change = f"Lower learning_rate={estimator.learning_rate:.3g}"
-    return (
-        f"{error} The steps are too long. {change}, or scale the data (StandardScaler)."
-    )
+    return f"{error} The steps are too long. {change}, or scale the data ({scaler})."
 
 
 def _outweighs(name: str, sample: Rows, plan: Plan) -> bool:

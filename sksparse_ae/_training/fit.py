@@ -19,11 +19,12 @@ from sklearn.utils import Bunch
 
 from .._engine.startup import starting_tensorflow
 from .._network.blocks import Blocks
-from .._network.evaluation import evaluate, fitted_attributes
+from .._network.evaluation import evaluate, fitted_attributes, least_loss
+from .._network.problem import Problem
 from .._network.reading import Rows, is_streamed
 from .._network.remote import RemoteRows
-from .._network.scaling import Moments, Scaling
-from .._network.statistics import explained_share
+from .._network.scaling import Moments
+from .._network.statistics import explained_share, explained_share_of_loss
 from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
 from .callbacks import IterationTasks
@@ -97,19 +98,29 @@ def make_monitor(plan: Plan, estimator: Any, tasks: IterationTasks | None) -> Mo
 
 def _held_out_evaluation(plan: Plan) -> Callable[[Weights], HeldOut]:
     X, problem = plan.X_held_out, plan.problem
-    moments = Moments.of(X)
+    score = _scoring(X, problem)
 
     def evaluate_held_out(weights: Weights) -> HeldOut:
         losses, *_ = evaluate(X, problem.folded(weights), problem)
-        return HeldOut(losses.objective, _score(losses, moments, problem.scaling))
+        return HeldOut(losses.objective, score(losses))
 
     return evaluate_held_out
 
 
-def _score(losses: Losses, moments: Moments, scaling: Scaling) -> float:
-    """Return the share of the variance that is explained, in the training's units."""
-    spread = moments.norm / math.sqrt(moments.n_samples) / scaling.scale
-    return explained_share(math.sqrt(losses.squared_error), spread)
+def _scoring(
+    X: Rows, problem: Problem, moments: Moments | None = None
+) -> Callable[[Losses], float]:
+    """Return how the losses on rows are scored, as ``score`` does it.
+
+    ``moments`` are those of the rows, where they are known.
+    """
+    if problem.architecture.objective.loss.explains != "variance":
+        least = least_loss(X, problem)
+        return lambda losses: explained_share_of_loss(losses.reconstruction, least)
+    moments = moments or Moments.of(X)
+    # In the units of the training.
+    spread = moments.norm / math.sqrt(moments.n_samples) / problem.scaling.scale
+    return lambda losses: explained_share(math.sqrt(losses.squared_error), spread)
 
 
 def minimize(
@@ -252,11 +263,11 @@ def training_curves(plan: Plan, monitor: Monitor) -> tuple[dict[str, list], Bunc
     losses = monitor.losses
     curves: dict[str, list] = {"loss_curve_": [own.objective for own in losses]}
     if plan.X_held_out is not None:
-        scaling = plan.problem.scaling
+        score = _scoring(plan.X, plan.problem, plan.moments)
         curves |= {
             "validation_loss_curve_": [h.objective for h in monitor.held_out],
             "validation_scores_": [h.score for h in monitor.held_out],
-            "train_scores_": [_score(own, plan.moments, scaling) for own in losses],
+            "train_scores_": [score(own) for own in losses],
         }
     names = ("reconstruction", "weight_decay", "sparsity")
     terms = {name: [getattr(own, name) for own in losses] for name in names}

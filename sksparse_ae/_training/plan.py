@@ -18,6 +18,7 @@ from .._network.initialization import SAMPLE_ROWS, starting_weights
 from .._network.problem import Architecture, Problem, coefficients_of
 from .._network.reading import Rows, is_streamed, part
 from .._network.scaling import Moments, Scaling
+from .._objective.losses import LOSSES
 from .monitor import Weights
 from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
 from .settings import FittedSettings, n_held_out, rows_of_a_batch
@@ -114,6 +115,8 @@ def make_plan(
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
     moments = Moments.of(X)
+    if LOSSES[estimator.loss].is_robust:
+        moments = moments.robust(X)
     follows = partial and past
     if earlier and past and partial:
         seen = Moments(
@@ -126,6 +129,7 @@ def make_plan(
         moments,
         scale=estimator.scale == "auto",
         linear_output=estimator.output_activation == "linear",
+        exponential_output=estimator.output_activation == "exponential",
     )
     if earlier and not follows:
         scaling = earlier.problem.scaling
@@ -253,7 +257,8 @@ def _coordinates(plan: Plan, estimator: Any, past: Continuation | None) -> Coord
     features = Coordinates.of_features(architecture.activation)
     if past is not None and past.weights is not None:
         return features._replace(axes=past.axes, spread=past.spread)
-    if estimator.solver != "adam" or not scaling.linear_output:
+    may_turn = architecture.objective.loss.is_rotation_invariant
+    if estimator.solver != "adam" or not (scaling.linear_output and may_turn):
         return features
     # Rows that are not held would be turned anew in each epoch.
     if plan.max_iter > 1 and 4 * math.prod(X.shape) > reading.BLOCK_BYTES:

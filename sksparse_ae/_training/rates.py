@@ -9,6 +9,7 @@ from .._network.coordinates import Coordinates
 from .._network.initialization import SAMPLE_ROWS
 from .._network.problem import Problem
 from .._network.reading import Rows, evenly_spaced
+from .._network.scaling import drawn_near
 from .._objective.activations import ACTIVATIONS
 from .checkpoint import Saved
 from .monitor import Monitor
@@ -148,6 +149,8 @@ def automatic_rate(
     """
     architecture, coefficients, scaling = problem
     rows = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
+    if architecture.objective.loss.is_robust:
+        rows = drawn_near(rows)
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
     of_bias, objective = 1.0, architecture.objective

@@ -32,7 +32,8 @@ class Reviver:
 
     def __init__(self, X: Rows, problem: Problem, rng: np.random.RandomState) -> None:
         architecture, coefficients, scaling = problem
-        self._sample = standardized_sample(X, scaling, rng)
+        loss = architecture.objective.loss
+        self._sample = standardized_sample(X, scaling, rng, near=loss.is_robust)
         self._offset = scaling.reconstruction_offset
         self.rho, self.rng = coefficients.rho, rng
         self._activations = architecture.activation, architecture.output_activation

@@ -87,6 +87,8 @@ def test_the_fit_is_that_of_the_local_estimator(client, digits, local, chunks):
     [
         {"activation": "tanh"},
         {"output_activation": "sigmoid", "loss": "log_loss"},
+        {"output_activation": "exponential", "loss": "poisson"},
+        {"loss": "huber", "early_stopping": True},
         {"early_stopping": True},
         {"init": "uniform", "scale": False},
     ],

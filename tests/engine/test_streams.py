@@ -255,6 +255,8 @@ def test_csr_and_dense_rows_that_are_not_held_train_alike(
         ("tanh", "linear", "squared_error"),
         ("relu", "sigmoid", "squared_error"),
         ("sigmoid", "sigmoid", "log_loss"),
+        ("sigmoid", "exponential", "poisson"),
+        ("relu", "linear", "huber"),
     ],
 )
 def test_one_pass_over_chunks_gives_the_gradient_of_all_rows(

@@ -35,6 +35,8 @@ SETTINGS = {
     "tanh, tanh": {"activation": "tanh", "output_activation": "tanh"},
     "relu, relu": {"activation": "relu", "output_activation": "relu"},
     "log_loss": {"output_activation": "sigmoid", "loss": "log_loss"},
+    "poisson": {"output_activation": "exponential", "loss": "poisson"},
+    "huber": {"loss": "huber"},
 }
 EVERY_NETWORK = pytest.mark.parametrize("name", SETTINGS)
 EVERY_DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])

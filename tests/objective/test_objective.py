@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, mean_poisson_deviance
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.full_batch import N_TERMS, full_batch_program
 from sksparse_ae._network.problem import Architecture
+from sksparse_ae._objective.losses import LOSSES
 from sksparse_ae._objective.objective import Coefficients
 from sksparse_ae._objective.penalties import KL_MARGIN, kl_divergence
 
@@ -27,15 +28,27 @@ ACTIVATIONS = {
     "tanh": np.tanh,
     "relu": lambda z: np.where(z > 0, z, 0),
     "linear": lambda z: z,
+    "exponential": np.exp,
 }
 SETTINGS = [
     *itertools.product(
         ["sigmoid", "tanh", "relu"],
-        ["linear", "sigmoid", "tanh", "relu"],
+        ["linear", "sigmoid", "tanh", "relu", "exponential"],
         ["squared_error"],
     ),
     *itertools.product(["sigmoid", "tanh", "relu"], ["sigmoid"], ["log_loss"]),
+    *itertools.product(["sigmoid", "tanh", "relu"], ["exponential"], ["poisson"]),
+    *itertools.product(["sigmoid", "tanh", "relu"], ["linear"], ["huber"]),
 ]
+
+
+def data_for(loss, rng, n_features=N_FEATURES):
+    """Return data that the loss takes, on both sides of where it changes its form."""
+    X = rng.uniform(0.05, 0.95, (N_SAMPLES, n_features))
+    if loss == "huber":
+        # Not near the threshold: differences would see that the curvature ends there.
+        return np.where(X > 0.5, 4 + X, X)
+    return 4 * X if loss == "poisson" else X
 
 
 def oracle_kl(rho, rho_hat):
@@ -61,6 +74,13 @@ def oracle_terms(X, weights, activation, output_activation, loss):
         h = ACTIVATIONS[output_activation](a @ W2 + b2)
         if loss == "log_loss":
             reconstruction -= sum(x * np.log(h) + (1 - x) * np.log(1 - h))
+        elif loss == "poisson":
+            reconstruction += sum(h - x + x * np.log(x / h))
+        elif loss == "huber":
+            reconstruction += sum(
+                0.5 * e**2 if abs(e) <= 1.35 else 1.35 * (abs(e) - 0.5 * 1.35)
+                for e in h - x
+            )
         else:
             reconstruction += 0.5 * sum((h - x) ** 2)
         activations.append(a)
@@ -114,7 +134,7 @@ def test_solvers_minimise_the_objective_of_the_oracle(
     activation, output_activation, loss, dtype
 ):
     rng = np.random.default_rng(0)
-    X = rng.uniform(0.05, 0.95, (N_SAMPLES, N_FEATURES))
+    X = data_for(loss, rng)
     weights = random_weights(rng)
     expected = sum(oracle_terms(X, weights, activation, output_activation, loss))
     offset = X.mean(axis=0)
@@ -153,7 +173,7 @@ def test_each_reported_term_is_that_of_the_oracle(
     activation, output_activation, loss, dtype
 ):
     rng = np.random.default_rng(1)
-    X = rng.uniform(0.05, 0.95, (N_SAMPLES, N_FEATURES))
+    X = data_for(loss, rng)
     weights = random_weights(rng)
     expected = oracle_terms(X, weights, activation, output_activation, loss)
     transformer = transformer_with(
@@ -188,12 +208,15 @@ def test_reported_terms_do_not_depend_on_the_number_of_chunks(monkeypatch):
         ("linear", "squared_error"),
         ("sigmoid", "squared_error"),
         ("tanh", "squared_error"),
+        ("exponential", "squared_error"),
         ("sigmoid", "log_loss"),
+        ("exponential", "poisson"),
+        ("linear", "huber"),
     ],
 )
 def test_gradient_agrees_with_central_differences(activation, output_activation, loss):
     rng = np.random.default_rng(2)
-    X = rng.uniform(0.05, 0.95, (N_SAMPLES, 15))
+    X = data_for(loss, rng, 15)
     offset = X.mean(axis=0)
     weights = random_weights(rng, n_features=15, n_components=6)
     weights[1][:] = weights[3][:] = 0  # the course's start
@@ -279,6 +302,31 @@ def test_log_loss_is_finite_where_the_reconstruction_is_certain():
         X, np.zeros(N_FEATURES), weights, "sigmoid", "sigmoid", "log_loss"
     )
     assert_allclose(value, 300 * (1 - X).sum(axis=1).mean(), rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3, 1e6])
+def test_the_poisson_deviance_keeps_its_digits_for_counts_of_any_size(size, dtype):
+    counts = np.random.default_rng(6).poisson(size, (50, 8)).astype(dtype)
+    means = np.full_like(counts, 1.1 * size + np.sqrt(size))
+    loss = LOSSES["poisson"].of_rows(counts, np.log(means), np)
+    expected = 8 * mean_poisson_deviance(
+        counts.ravel().astype(float), means.ravel().astype(float)
+    )
+    # In float32 the logarithm of the mean has seven digits, whatever the formula.
+    rtol = 1e-9 if dtype == np.float64 else 2e-5
+    assert_allclose(loss.mean(dtype=float), expected / 2, rtol=rtol)
+    exact = LOSSES["poisson"].of_rows(counts, np.log(np.maximum(counts, 1e-30)), np)
+    assert_allclose(exact, 0, atol=1e-6)
+
+
+def test_the_poisson_loss_takes_rounding_below_zero_for_zero():
+    counts = np.array([[0.0, 3.0]])
+    rounded = counts - [[1e-7, 0.0]]
+    logarithms = np.array([[-5.0, 1.0]])
+    assert_array_equal(
+        *(LOSSES["poisson"].of_rows(X, logarithms, np) for X in (counts, rounded))
+    )
 
 
 def test_objective_in_scaled_units_is_that_of_the_standardised_data():

@@ -86,6 +86,8 @@ GRID = {"rho": [0.05, 0.2], "beta": [0.1, 3.0]}
         ({"activation": "tanh"}, GRID),
         ({"activation": "relu", "init": "uniform"}, GRID),
         ({"loss": "log_loss", "output_activation": "sigmoid"}, GRID),
+        ({"loss": "poisson", "output_activation": "exponential"}, GRID),
+        ({"loss": "huber"}, GRID),
         ({"shuffle": False, "scale": False}, GRID | {"max_iter": [3, 8]}),
         ({"max_iter": 40, "n_iter_no_change": 2}, {"tol": [0.1, 1.0, 100.0]}),
         ({"early_stopping": True}, GRID),

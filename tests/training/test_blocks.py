@@ -129,6 +129,8 @@ def test_blocks_of_one_kind_may_be_given_in_many_forms(digits, wholes):
     [
         {"early_stopping": True},
         {"loss": "log_loss", "output_activation": "sigmoid"},
+        {"output_activation": "exponential", "loss": "poisson", "early_stopping": True},
+        {"solver": "lbfgs", "loss": "huber", "early_stopping": True},
         {"scale": False, "init": "uniform"},
         {"solver": "sgd", "shuffle": False},
     ],

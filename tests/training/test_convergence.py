@@ -381,6 +381,9 @@ def test_rows_that_hold_the_variance_are_told(digits):
     assert "log1p" in message
     assert "QuantileTransformer" in message_of(X - 1)
     assert "of its" not in message_of(np.log1p(X))
+    assert "of its" not in message_of(X, loss="huber")
+    counts = {"loss": "poisson", "output_activation": "exponential"}
+    assert "the variance" not in message_of(X, **counts)
 
 
 def test_the_score_of_one_sample_is_not_defined(digits):
@@ -426,6 +429,11 @@ def test_beta_goes_with_what_there_is_to_explain(digits):
     curved = (unit.var(axis=0) / (means * (1 - means))).sum()
     bernoulli = {"loss": "log_loss", "output_activation": "sigmoid"}
     assert_allclose(chosen(unit, **bernoulli), max(3 * curved / 64, 3))
+    unit = wide / np.sqrt(wide.var(axis=0).mean())
+    curved = (unit.var(axis=0) / np.maximum(unit.mean(axis=0), 1e-3)).sum()
+    poisson = {"loss": "poisson", "output_activation": "exponential"}
+    assert_allclose(chosen(wide, **poisson), 3 * curved / 64)
+    assert_allclose(chosen(7 * wide, **poisson), 3 * curved / 64)
 
 
 @pytest.mark.parametrize(

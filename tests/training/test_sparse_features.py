@@ -277,6 +277,8 @@ def test_the_summary_is_gathered_in_the_pass_that_the_objective_takes(
         ("sigmoid", "squared_error"),
         ("sigmoid", "log_loss"),
         ("tanh", "squared_error"),
+        ("exponential", "poisson"),
+        ("linear", "huber"),
     ],
 )
 def test_a_unit_grows_out_of_rho_below_the_limit_of_weight_decay_alone(
@@ -299,11 +301,13 @@ def test_a_unit_grows_out_of_rho_below_the_limit_of_weight_decay_alone(
             "linear": lambda Z: Z,
             "sigmoid": lambda Z: 1 / (1 + np.exp(-Z)),
             "tanh": np.tanh,
+            "exponential": np.exp,
         }[output_activation]
         start = {
             "linear": mean,
             "sigmoid": np.log(mean / (1 - mean)),
             "tanh": np.arctanh(mean),
+            "exponential": np.log(mean),
         }[output_activation]
 
         def objective(w1, w2):
@@ -312,6 +316,8 @@ def test_a_unit_grows_out_of_rho_below_the_limit_of_weight_decay_alone(
             output = inner(start + np.outer(deviation, w2))
             if loss == "log_loss":
                 error = -(X * np.log(output) + (1 - X) * np.log(1 - output))
+            elif loss == "poisson":
+                error = output - X * np.log(output)
             else:
                 error = 0.5 * (output - X) ** 2
             decay = 0.5 * weight_decay * (w1 @ w1 + w2 @ w2)

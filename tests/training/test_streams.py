@@ -65,6 +65,8 @@ def test_early_stopping_of_a_stream_keeps_the_best_weights_for_its_last_rows(
         ("relu", "linear", "squared_error"),
         ("relu", "relu", "squared_error"),
         ("relu", "sigmoid", "log_loss"),
+        ("sigmoid", "exponential", "poisson"),
+        ("tanh", "linear", "huber"),
     ],
 )
 def test_lbfgs_by_chunks_of_rows_is_lbfgs_for_every_objective(

@@ -468,19 +468,30 @@ def test_lbfgs_restores_the_blas_threads(digits, fails, no_convergence_warning):
         assert set(blas_threads()) == {2}
 
 
+EVERY_LOSS = pytest.mark.parametrize(
+    ("loss", "output_activation"),
+    [
+        ("squared_error", "sigmoid"),
+        ("log_loss", "sigmoid"),
+        ("poisson", "exponential"),
+        ("huber", "linear"),
+    ],
+)
+
+
 def one_batch(n_rows):
     """Return settings with which the batches of an epoch report the objective."""
     return {"batch_size": n_rows, "learning_rate": 1e-6}
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+@EVERY_LOSS
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_curves_of_the_terms_add_up_and_end_at_the_objective(
-    digits, solver, loss, no_convergence_warning
+    digits, solver, loss, output_activation, no_convergence_warning
 ):
     few = SparseAutoencoderTransformer(
         5,
-        output_activation="sigmoid",
+        output_activation=output_activation,
         loss=loss,
         solver=solver,
         max_iter=8,
@@ -494,14 +505,14 @@ def test_curves_of_the_terms_add_up_and_end_at_the_objective(
         assert_allclose(curve[-1], few.objective_[name], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+@EVERY_LOSS
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_scores_of_both_parts_are_kept_with_early_stopping(
-    digits, solver, loss, no_convergence_warning
+    digits, solver, loss, output_activation, no_convergence_warning
 ):
     few = SparseAutoencoderTransformer(
         5,
-        output_activation="sigmoid",
+        output_activation=output_activation,
         loss=loss,
         solver=solver,
         max_iter=8,
