@@ -198,6 +198,44 @@ def test_a_sparse_matrix_of_counts_is_fitted_as_its_array(counts, solver):
     assert_allclose(dense.score(counts), compressed.score(sparse.csr_matrix(counts)))
 
 
+def test_counts_of_any_size_are_fitted_alike(counts):
+    one, other = (
+        few_of_counts(solver="lbfgs").fit(factor * counts) for factor in (1, 1024)
+    )
+    assert_allclose(other.scale_, 1024 * one.scale_)
+    assert_allclose(other.objective_.total, one.objective_.total)
+    assert_allclose(other.score(1024 * counts), one.score(counts))
+    assert_allclose(other.reconstruct(1024 * counts), 1024 * one.reconstruct(counts))
+    # The deviance of counts over a number is that of the counts over the number.
+    plain = few_of_counts(solver="lbfgs", scale=False).fit(counts / one.scale_)
+    assert_allclose(plain.objective_.total, one.objective_.total)
+    assert_allclose(plain.scale_, 1)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "huber"])
+def test_a_stream_of_pieces_lowers_the_loss(counts, loss):
+    settings = {} if loss == "huber" else {"output_activation": "exponential"}
+    transformer = few(loss=loss, **settings)
+    for piece in np.array_split(np.tile(counts, (10, 1)), 40):
+        transformer.partial_fit(piece)
+    after = transformer.evaluate_objective(counts).total
+    assert after < 0.8 * few(loss=loss, **settings).fit(counts).loss_curve_[0]
+    if loss == "huber":
+        assert_allclose(transformer.offset_, np.median(counts, axis=0), atol=1)
+    else:
+        assert_allclose(transformer.offset_, counts.mean(axis=0))
+
+
+@pytest.mark.parametrize("loss", ["poisson", "huber"])
+def test_a_warm_start_goes_on_where_the_fit_ended(counts, loss):
+    settings = {} if loss == "huber" else {"output_activation": "exponential"}
+    transformer = few(loss=loss, warm_start=True, **settings).fit(counts)
+    before = transformer.objective_.total
+    transformer.set_params(max_iter=20).fit(counts)
+    assert transformer.objective_.total < before
+    assert transformer.n_iter_ == 23
+
+
 def test_a_reconstruction_that_overflows_is_told(counts):
     transformer = few_of_counts(activation="relu").fit(counts)
     transformer.coefs_[1] = np.abs(transformer.coefs_[1]) + 1
