@@ -483,3 +483,21 @@ def test_the_summary_escapes_what_a_file_may_hold(name, digits):
 def test_what_is_no_list_of_names_is_refused(fitted, digits, tmp_path, names):
     with pytest.raises(ValueError, match="feature_names must be a list of names"):
         fitted.report(digits, tmp_path / "report.html", feature_names=names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({}, "variance"),
+        ({"loss": "poisson", "output_activation": "exponential"}, "deviance"),
+        ({"loss": "huber"}, "Huber loss"),
+    ],
+    ids=["squared_error", "poisson", "huber"],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_page_says_what_the_score_is_the_share_of(digits, tmp_path, settings, word):
+    estimator = SparseAutoencoderTransformer(5, max_iter=30, random_state=0, **settings)
+    path = estimator.fit(digits).report(digits, tmp_path / "page.html")
+    share = f"{100 * estimator.score(digits):.3g}"
+    text = html.unescape(path.read_text(encoding="utf-8")).replace("\xa0", " ")
+    assert f"{share} % of the {word} is explained." in text
