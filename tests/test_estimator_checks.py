@@ -70,8 +70,6 @@ ESTIMATORS = [
     ClippingTransformer(**BINARY, **FEW),
     ClippingTransformer(solver="lbfgs", **BINARY, **EARLY, **FEW),
     SparseAutoencoderTransformer(**COUNTS, **FEW),
-    SparseAutoencoderTransformer(solver="lbfgs", **COUNTS, **EARLY, **FEW),
-    SparseAutoencoderTransformer(loss="huber", **FEW),
     SparseAutoencoderTransformer(loss="huber", solver="lbfgs", **EARLY, **FEW),
 ]
 
