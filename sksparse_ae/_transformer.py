@@ -35,7 +35,7 @@ from ._network.autoencoder import Parameters
 from ._network.evaluation import Recent, evaluate
 from ._network.problem import Architecture, Problem
 from ._network.remote import RemoteRows
-from ._network.scaling import Scaling, explained_variance
+from ._network.scaling import Scaling, Whitening, explained_variance
 from ._network.statistics import of_norm_one, squared_errors
 from ._network.units import unit_table
 from ._network.validation import (
@@ -402,7 +402,7 @@ class SparseAutoencoderTransformer(
         "rho_hat": [StrOptions({"running", "batch"})],
         "init": [StrOptions({"auto", "uniform"})],
         "scale": [
-            StrOptions({"auto"}),
+            StrOptions({"auto", "whiten"}),
             Options(bool, {False}),
             Hidden(Options(np.bool_, {np.False_})),
         ],
@@ -617,6 +617,7 @@ class SparseAutoencoderTransformer(
             fitted = attributes_of(plan, weights)
         except NotFinite as error:
             raise ValueError(diagnosis(error, plan, estimator)) from error
+        vars(self).pop("whitening_", None)  # an earlier fit may have had one
         vars(self).update(fitted)
         self._set_curves(*training_curves(plan, monitor), continued)
         self._continuation = continuation
@@ -673,7 +674,10 @@ class SparseAutoencoderTransformer(
     @property
     def _scaling(self):
         linear_output = self._fitted_settings.output_activation == "linear"
-        return Scaling(self.offset_, self.scale_, linear_output)
+        whitening = None
+        if hasattr(self, "whitening_"):
+            whitening = Whitening.from_matrix(self.whitening_)
+        return Scaling(self.offset_, self.scale_, linear_output, whitening)
 
     @property
     def _problem(self):

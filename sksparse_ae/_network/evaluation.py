@@ -57,8 +57,8 @@ def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> 
     else:
         # Errors are scaled before they are squared, as their squares may leave the
         # range of the dtype.
-        expected, output = 0, parameters.decode(codes) - dense(X)
-        output /= problem.scaling.scale
+        error = parameters.decode(codes) - dense(X)
+        expected, output = 0, problem.scaling.of_differences(error)
     losses = _sum(loss.of_rows(expected, output, np))
     error = loss.mean_squared_error(expected, output, losses, _sum, np)
     total = penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
@@ -140,6 +140,7 @@ def fitted_attributes(
         "intercepts_": [parameters.b1, parameters.b2],
         "offset_": scaling.offset,
         "scale_": scaling.scale,
+        **({"whitening_": scaling.whitening.matrix} if scaling.whitening else {}),
         "beta_": float(coefficients.beta),
         "weight_decay_": float(coefficients.weight_decay),
         "objective_": Bunch(total=losses.objective, **losses.terms),

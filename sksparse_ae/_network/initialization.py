@@ -30,7 +30,7 @@ def starting_weights(
         weights = balanced_weights(sample, scaling, estimator, rng)
     else:
         weights = uniform_weights(X.shape[1], estimator.n_components, rng)
-        if estimator.scale != "auto" or not scaling.linear_output:
+        if not (estimator.scale and scaling.linear_output):
             # Ng's biases are 0 for the data as given, before it is centred.
             weights = scaling.unfold(weights)
     W1, b1, W2, b2 = weights

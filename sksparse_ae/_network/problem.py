@@ -44,7 +44,7 @@ USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 def coefficients_of(estimator: Any, moments: Moments, scaling: Scaling) -> Coefficients:
     """Return the coefficients of the objective, and choose those that are "auto"."""
     beta, decay = estimator.beta, estimator.weight_decay
-    variances = np.square(moments.deviations / scaling.scale)
+    variances = scaling.variances(moments)
     if beta == "auto":
         beta = _automatic_beta(variances, moments.offset, estimator.loss)
     if decay == "auto":

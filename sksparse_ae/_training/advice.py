@@ -197,7 +197,7 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
     weight_decay, scaling = estimator.weight_decay_, estimator._scaling
     sample = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
     limit = weight_decay_limit(sample, scaling, estimator)
-    unscaled = not (scaling.linear_output and estimator.scale == "auto")
+    unscaled = not (scaling.linear_output and estimator.scale)
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
         if scaling.linear_output and unscaled:

@@ -22,7 +22,7 @@ from .._network.blocks import Blocks
 from .._network.evaluation import evaluate, fitted_attributes
 from .._network.reading import Rows, is_streamed
 from .._network.remote import RemoteRows
-from .._network.scaling import Moments, Scaling
+from .._network.scaling import Moments
 from .._network.statistics import explained_share
 from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
@@ -97,18 +97,18 @@ def make_monitor(plan: Plan, estimator: Any, tasks: IterationTasks | None) -> Mo
 
 def _held_out_evaluation(plan: Plan) -> Callable[[Weights], HeldOut]:
     X, problem = plan.X_held_out, plan.problem
-    moments = Moments.of(X)
+    whitens = problem.scaling.whitening is not None
+    spread = problem.scaling.spread(Moments.of(X, with_covariance=whitens))
 
     def evaluate_held_out(weights: Weights) -> HeldOut:
         losses, *_ = evaluate(X, problem.folded(weights), problem)
-        return HeldOut(losses.objective, _score(losses, moments, problem.scaling))
+        return HeldOut(losses.objective, _score(losses, spread))
 
     return evaluate_held_out
 
 
-def _score(losses: Losses, moments: Moments, scaling: Scaling) -> float:
+def _score(losses: Losses, spread: float) -> float:
     """Return the share of the variance that is explained, in the training's units."""
-    spread = moments.norm / math.sqrt(moments.n_samples) / scaling.scale
     return explained_share(math.sqrt(losses.squared_error), spread)
 
 
@@ -215,6 +215,7 @@ def _continuation(
         n_samples_seen=plan.moments.n_samples,
         deviations=plan.moments.deviations,
         n_batches=n_batches if engine is None else engine.n_batches,
+        covariance=plan.moments.covariance,
     )
     if not keeps_state:
         return continuation
@@ -252,11 +253,11 @@ def training_curves(plan: Plan, monitor: Monitor) -> tuple[dict[str, list], Bunc
     losses = monitor.losses
     curves: dict[str, list] = {"loss_curve_": [own.objective for own in losses]}
     if plan.X_held_out is not None:
-        scaling = plan.problem.scaling
+        spread = plan.problem.scaling.spread(plan.moments)
         curves |= {
             "validation_loss_curve_": [h.objective for h in monitor.held_out],
             "validation_scores_": [h.score for h in monitor.held_out],
-            "train_scores_": [_score(own, plan.moments, scaling) for own in losses],
+            "train_scores_": [_score(own, spread) for own in losses],
         }
     names = ("reconstruction", "weight_decay", "sparsity")
     terms = {name: [getattr(own, name) for own in losses] for name in names}

@@ -53,6 +53,7 @@ class Continuation(NamedTuple):
     deviations: np.ndarray
     # The ``State``, the ``Coordinates`` that it is in, and the order of the rows.
     n_batches: float
+    covariance: np.ndarray | None = None  # of these rows, with scale="whiten"
     weights: Weights | None = None
     statistic: np.ndarray | None = None
     average: Weights | None = None
@@ -113,18 +114,21 @@ def make_plan(
         # With a fixed seed, the samples that an earlier call has held out.
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
-    moments = Moments.of(X)
+    moments = Moments.of(X, with_covariance=estimator.scale == "whiten")
     follows = partial and past
     if earlier and past and partial:
         seen = Moments(
-            earlier.problem.scaling.offset, past.deviations, past.n_samples_seen
+            earlier.problem.scaling.offset,
+            past.deviations,
+            past.n_samples_seen,
+            past.covariance,
         )
         moments, starts_afresh = _moments_of_stream(moments, seen)
         earlier = None if starts_afresh else earlier
     # A stream is scaled by all of it that has been seen: a first piece may differ.
     own_scaling = scaling = Scaling.from_moments(
         moments,
-        scale=estimator.scale == "auto",
+        scale=estimator.scale,
         linear_output=estimator.output_activation == "linear",
     )
     if earlier and not follows:
@@ -276,7 +280,7 @@ def _starting_state(
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
     state = State(*(getattr(past, name) for name in State._fields))
     before, scaling = earlier.problem.scaling, plan.problem.scaling
-    if scaling.scale == before.scale and (scaling.offset == before.offset).all():
+    if scaling.is_same(before):
         return state
 
     def restated(weights: Weights) -> Weights:
