@@ -35,7 +35,7 @@ from ._network.autoencoder import Parameters
 from ._network.evaluation import Recent, evaluate
 from ._network.problem import Architecture, Problem
 from ._network.remote import RemoteRows
-from ._network.scaling import Scaling, Whitening, explained_variance
+from ._network.scaling import Scaling, explained_variance
 from ._network.statistics import of_norm_one, squared_errors
 from ._network.units import unit_table
 from ._network.validation import (
@@ -226,11 +226,17 @@ class SparseAutoencoderTransformer(
         unit to an input of unit variance and sets its bias so that its mean activation
         is `rho`; "uniform" is Ng's start itself, whose penalty can collapse the units.
 
-    scale : {"auto", False}, default="auto"
+    scale : {"auto", "whiten", False}, default="auto"
         Units of the objective. "auto", for a linear output, states it for
         (X - `offset_`) / `scale_`, with one number for all features, so that
         `weight_decay` and `beta` mean the same in any unit; the weights are given in
         the units of the data all the same. False states it for the data as given.
+        "whiten" multiplies the scaled rows by `whitening_` besides, as Ng's exercise on
+        colour patches does (ZCA), so that strong and weak directions of the data count
+        alike: with the principal axes :math:`U` of the scaled training rows and their
+        variances :math:`v`, by
+        :math:`U \mathrm{diag}(1 / \sqrt{v + 0.01 \max v}) U^\top`. It needs a linear
+        output and at most 4096 features.
 
     revive : bool, default=False
         Whether mini-batch training starts inactive units anew: every ten epochs, in
@@ -309,6 +315,10 @@ class SparseAutoencoderTransformer(
     scale_ : float
         The scale of the objective's units; 1 where none is used.
 
+    whitening_ : ndarray of shape (n_features, n_features)
+        What scaled rows were multiplied by, a symmetric matrix; in `partial_fit` that
+        of all rows so far. Only with `scale="whiten"`.
+
     loss_curve_ : list of float
         Objective after each iteration of "lbfgs"; mean objective of the mini-batches
         of each epoch, with the weight decay of its end.
@@ -324,7 +334,8 @@ class SparseAutoencoderTransformer(
 
     validation_scores_ : list of float
         Share of the variance of the held-out samples that is explained, as `score`
-        gives it, after each iteration, as `validation_loss_curve_`.
+        gives it, after each iteration, as `validation_loss_curve_`; with
+        `scale="whiten"` that of the whitened samples, which `score` does not see.
 
     train_scores_ : list of float
         The same for the samples trained on: with mini-batches the mean over those of
@@ -542,10 +553,10 @@ class SparseAutoencoderTransformer(
         """Train for one epoch on the rows of `X`, continuing earlier calls.
 
         The weights are as good after every call as those of a `fit` of as many epochs:
-        it need not be known how many calls will come. `offset_` and `scale_` are those
-        of all rows seen so far; the weights are restated in the new units, which
-        changes nothing of what they compute. The principal axes that "adam" trains
-        along are those of the first call, so it should be a fair sample.
+        it need not be known how many calls will come. `offset_`, `scale_` and
+        `whitening_` are those of all rows seen so far; the weights are restated in the
+        new units, which changes nothing of what they compute. The principal axes that
+        "adam" trains along are those of the first call, so it should be a fair sample.
 
         Parameters
         ----------
@@ -674,9 +685,7 @@ class SparseAutoencoderTransformer(
     @property
     def _scaling(self):
         linear_output = self._fitted_settings.output_activation == "linear"
-        whitening = None
-        if hasattr(self, "whitening_"):
-            whitening = Whitening.from_matrix(self.whitening_)
+        whitening = getattr(self, "whitening_", None)
         return Scaling(self.offset_, self.scale_, linear_output, whitening)
 
     @property

@@ -28,6 +28,7 @@ pytestmark = [
 FEW = {"n_components": 4, "max_iter": 10, "rho": 0.2, "random_state": 0}
 TRANSFORMERS = {
     "linear output, scaled": SparseAutoencoderTransformer(**FEW),
+    "whitened": SparseAutoencoderTransformer(scale="whiten", **FEW),
     "sigmoid output": SparseAutoencoderTransformer(
         output_activation="sigmoid", solver="lbfgs", **FEW
     ),
@@ -55,7 +56,8 @@ class Fitted(NamedTuple):
 def make_data(name):
     X = np.random.RandomState(0).beta(2, 4, (N_SAMPLES, N_FEATURES))
     # In other units than the objective's, where it has its own.
-    return 30 * X - 7 if name in ("linear output, scaled", "tanh") else X
+    own_units = "linear output, scaled", "tanh", "whitened"
+    return 30 * X - 7 if name in own_units else X
 
 
 @pytest.fixture(scope="module")

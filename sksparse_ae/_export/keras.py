@@ -17,7 +17,6 @@ def compiled_model(
     ``parameters`` are those of the network on the data as given.
     """
     architecture, coefficients, scaling = problem
-    whitening = scaling.whitening and scaling.whitening.matrix
     sparsity = serialized_layer(
         architecture.penalty, coefficients, architecture.objective.activation
     )
@@ -28,11 +27,13 @@ def compiled_model(
         activation=architecture.activation,
         output_activation=architecture.output_activation,
         scale=scaling.scale,
-        whitening=whitening,
+        whitening=scaling.whitening,
         layers={"sparsity": sparsity},
     )
     model.set_weights([*parameters.in_float32().arrays])
-    loss = ReconstructionLoss(architecture.loss, scaling.scale, whitening=whitening)
+    loss = ReconstructionLoss(
+        architecture.loss, scaling.scale, whitening=scaling.whitening
+    )
     model.compile(optimizer=optimizer, loss=loss)
     # Built, it is saved with the model; Keras warns of one that is not.
     model.optimizer.build(model.trainable_variables)

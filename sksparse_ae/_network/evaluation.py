@@ -140,7 +140,7 @@ def fitted_attributes(
         "intercepts_": [parameters.b1, parameters.b2],
         "offset_": scaling.offset,
         "scale_": scaling.scale,
-        **({"whitening_": scaling.whitening.matrix} if scaling.whitening else {}),
+        **({} if scaling.whitening is None else {"whitening_": scaling.whitening}),
         "beta_": float(coefficients.beta),
         "weight_decay_": float(coefficients.weight_decay),
         "objective_": Bunch(total=losses.objective, **losses.terms),

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from scipy.linalg import eigh, norm
+from scipy.linalg import eigh, norm, solve
 
 from .._utils.threads import single_blas_thread
 from .autoencoder import Parameters
@@ -125,40 +125,28 @@ def _error_norm(parameters: Parameters, X: Rows) -> Any:
     return norms(parameters.reconstruct(X).astype(np.float64) - dense(X))
 
 
-class Whitening(NamedTuple):
-    """A symmetric map of centred and scaled rows, and its inverse."""
+def whitening_of(covariance: np.ndarray) -> np.ndarray:
+    r"""Return the symmetric map that gives rows one variance along their strong axes.
 
-    matrix: np.ndarray  # (n_features, n_features), float64
-    inverse: np.ndarray
+    With the principal axes U of the rows and the variances v along them it is
+    :math:`U diag(1 / sqrt(v + floor)) U^T`. Of all maps that whiten, the symmetric one
+    changes the rows least: a feature stays where it was, and a patch looks like a patch
+    (A. J. Bell, T. J. Sejnowski, "The 'independent components' of natural scenes are
+    edge filters", Vision Research 37, 1997).
 
-    @classmethod
-    def from_matrix(cls, matrix: np.ndarray) -> Self:
-        """Return the map that a matrix is."""
-        return cls(matrix, np.linalg.inv(matrix))
-
-    @classmethod
-    def from_covariance(cls, covariance: np.ndarray) -> Self:
-        r"""Return the map that gives rows about the same variance along all axes.
-
-        With the principal axes :math:`U` of the rows and the variances v along them it
-        is :math:`U diag(1 / sqrt(v + floor)) U^T`. Of all maps that whiten, this one
-        changes the rows least (A. J. Bell, T. J. Sejnowski, "The 'independent
-        components' of natural scenes are edge filters", Vision Research 37, 1997): a
-        feature stays where it was, and a patch looks like a patch.
-
-        The floor keeps what is weak from counting as much as what is strong: noise, and
-        axes along which too few rows vary. It is a share of the largest variance. So it
-        goes with the units of the data, leaves alone what varies alike in all
-        directions, and bounds the condition number of the map, which its inverse and
-        float32 need: it is at most sqrt(1 + 1 / share), 10. On Ng's colour patches, in
-        [0, 1], it is about the 0.1 that he adds.
-        """
-        variances, axes = eigh(covariance)
-        if not variances[-1] > 0:  # all rows are equal
-            return cls.from_matrix(np.eye(len(covariance)))
-        raised = np.maximum(variances, 0) + WHITENING_FLOOR * variances[-1]
-        halves = axes * raised**-0.25
-        return cls.from_matrix(halves @ halves.T)
+    The floor keeps what is weak from counting as much as what is strong: noise, and
+    axes along which too few rows vary. It is a share of the largest variance. So it
+    goes with the units of the data, and leaves alone what varies alike in all
+    directions. It bounds the condition number of the map by sqrt(1 + 1 / share), 10,
+    which float32 and the way back need. On Ng's colour patches, in [0, 1], it is about
+    the 0.1 that he adds.
+    """
+    variances, axes = eigh(covariance)
+    if not variances[-1] > 0:  # all rows are equal
+        return np.eye(len(covariance))
+    raised = np.maximum(variances, 0) + WHITENING_FLOOR * variances[-1]
+    halves = axes * raised**-0.25
+    return halves @ halves.T
 
 
 class Scaling(NamedTuple):
@@ -169,7 +157,8 @@ class Scaling(NamedTuple):
     # Whether the reconstruction can be shifted and scaled by the weights. If not,
     # ``scale`` is 1 and the training reconstructs the data as given.
     linear_output: bool
-    whitening: Whitening | None = None  # of the scaled rows
+    # What scaled rows are multiplied by: symmetric, (n_features, n_features).
+    whitening: np.ndarray | None = None
 
     @classmethod
     def from_moments(
@@ -186,7 +175,7 @@ class Scaling(NamedTuple):
         size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
         whitening = None
         if scale == "whiten" and moments.covariance is not None:
-            whitening = Whitening.from_covariance(moments.covariance)
+            whitening = whitening_of(moments.covariance)
         return cls(moments.offset, size, linear_output, whitening)
 
     @property
@@ -195,7 +184,7 @@ class Scaling(NamedTuple):
         rounding = CONSTANT_COLUMN * float(np.abs(self.offset).max()) / self.scale
         if self.whitening is not None:
             # The largest sum of a row bounds what the map can lengthen a row by.
-            rounding *= float(np.abs(self.whitening.matrix).sum(axis=0).max())
+            rounding *= float(np.abs(self.whitening).sum(axis=0).max())
         return rounding
 
     def is_same(self, other: "Scaling") -> bool:
@@ -203,15 +192,17 @@ class Scaling(NamedTuple):
         same = self.scale == other.scale and bool((self.offset == other.offset).all())
         if self.whitening is None or other.whitening is None:
             return same
-        return same and np.array_equal(self.whitening.matrix, other.whitening.matrix)
+        return same and np.array_equal(self.whitening, other.whitening)
 
     def variances(self, moments: Moments) -> np.ndarray:
         """Return the variances of the columns in the units of the training."""
         if self.whitening is None:
             return np.square(moments.deviations / self.scale)
-        matrix, unit = self.whitening.matrix, moments.deviation / self.scale
+        unit = moments.deviation / self.scale
         covariance: Any = moments.covariance  # whoever whitens has it computed
-        return unit**2 * np.einsum("ij,ij->j", matrix, covariance @ matrix)
+        return unit**2 * np.einsum(
+            "ij,ij->j", self.whitening, covariance @ self.whitening
+        )
 
     def spread(self, moments: Moments) -> float:
         """Return the root mean square of the norms of centred rows in these units."""
@@ -227,7 +218,7 @@ class Scaling(NamedTuple):
         values /= self.scale
         if self.whitening is None:
             return values
-        return values @ self.whitening.matrix.astype(values.dtype, copy=False)
+        return values @ self.whitening.astype(values.dtype, copy=False)
 
     @property
     def reconstruction_offset(self) -> np.ndarray:
@@ -256,17 +247,18 @@ class Scaling(NamedTuple):
             for rows in row_chunks(X):
                 out[rows] = (dense(X[rows]) - self.offset) / self.scale
         if self.whitening is not None:
-            matrix = self.whitening.matrix.astype(out.dtype, copy=False)
-            for rows in row_chunks(out):
-                out[rows] = out[rows] @ matrix
+            matrix = self.whitening.astype(out.dtype, copy=False)
+            with single_blas_thread():  # as in _products
+                for rows in row_chunks(out):
+                    out[rows] = out[rows] @ matrix
         return out
 
     def fold(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the weights of the same network on the data as given, in float64."""
         W1, b1, W2, b2 = (np.asarray(w, dtype=np.float64) for w in weights[:4])
         if self.whitening is not None:
-            matrix, inverse = self.whitening
-            W1, W2, b2 = matrix @ W1, W2 @ inverse, b2 @ inverse
+            W1, decoder = self.whitening @ W1, self._unwhitened(np.vstack([W2, b2]))
+            W2, b2 = decoder[:-1], decoder[-1]
         W1 = W1 / self.scale
         b1 = b1 - self.offset @ W1
         if self.linear_output:
@@ -281,9 +273,14 @@ class Scaling(NamedTuple):
         if self.linear_output:
             W2, b2 = W2 / self.scale, (b2 - self.offset) / self.scale
         if self.whitening is not None:
-            matrix, inverse = self.whitening
-            W1, W2, b2 = inverse @ W1, W2 @ matrix, b2 @ matrix
+            W1 = np.ascontiguousarray(self._unwhitened(W1.T).T)
+            W2, b2 = W2 @ self.whitening, b2 @ self.whitening
         return [W1, b1, W2, b2]
+
+    def _unwhitened(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows multiplied by the inverse of the whitening."""
+        columns = solve(self.whitening, rows.T, assume_a="pos", check_finite=False)
+        return np.ascontiguousarray(columns.T)
 
 
 def _column_norms(offset: np.ndarray, X: Rows) -> np.ndarray:

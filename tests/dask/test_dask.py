@@ -89,6 +89,7 @@ def test_the_fit_is_that_of_the_local_estimator(client, digits, local, chunks):
         {"output_activation": "sigmoid", "loss": "log_loss"},
         {"early_stopping": True},
         {"init": "uniform", "scale": False},
+        {"scale": "whiten"},
     ],
     ids=str,
 )
