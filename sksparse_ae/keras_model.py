@@ -19,17 +19,19 @@ from .regularizers import KLSparsity, as_loss
 LAYERS = ("encoder", "sparsity", "decoder")
 
 
-def _matrix(whitening):
+def _matrix(whitening, n_features=None):
     """Return a square matrix from itself or from its text, or None from None."""
     if isinstance(whitening, str):
         values = np.frombuffer(base64.b64decode(whitening), "<f4")
         whitening = values.reshape(math.isqrt(values.size), -1)
     if whitening is None:
         return None
-    whitening = np.asarray(whitening, dtype=np.float64)
-    if whitening.ndim != 2 or whitening.shape[0] != whitening.shape[1]:
+    whitening = np.array(whitening, dtype=np.float64, ndmin=2)
+    n_rows = whitening.shape[0] if n_features is None else n_features
+    if whitening.shape != (n_rows, n_rows):
         raise ValueError(
-            f"whitening must be a square matrix; got the shape {whitening.shape}."
+            "whitening must be a matrix of a row and a column for each feature; got "
+            f"the shape {whitening.shape}."
         )
     return whitening
 
@@ -300,7 +302,7 @@ class SparseAutoencoder(keras.Model):
         scale = positive("scale", scale)
         one_of("activation", activation, ACTIVATIONS)
         one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
-        whitening = _matrix(whitening)
+        whitening = _matrix(whitening, n_features)
         inverse = None if whitening is None else np.linalg.inv(whitening)
         # The objective penalises the weights on the scaled data: scale W1 and
         # W2 / scale; on whitened data, with P for the whitening, scale P^-1 W1 and

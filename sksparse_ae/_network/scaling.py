@@ -32,7 +32,7 @@ class Moments(NamedTuple):
     deviations: np.ndarray
     n_samples: int
     # Covariances of the columns over the square of ``deviation``, if they are wanted.
-    covariance: np.ndarray | None = None
+    covariance: Any = None
 
     @classmethod
     def of(cls, X: Rows, *, with_covariance: bool = False) -> Self:
@@ -90,7 +90,7 @@ class Moments(NamedTuple):
         joined = Moments(
             self.offset + share * apart, np.hypot(within, between), n_samples
         )
-        if self.covariance is None or other.covariance is None:
+        if self.covariance is None:
             return joined
         unit = joined.deviation or 1.0
         covariance = (
@@ -174,7 +174,7 @@ class Scaling(NamedTuple):
         # If all rows are equal, the scale is their largest absolute value.
         size = moments.deviation or float(np.abs(moments.offset).max()) or 1.0
         whitening = None
-        if scale == "whiten" and moments.covariance is not None:
+        if scale == "whiten":
             whitening = whitening_of(moments.covariance)
         return cls(moments.offset, size, linear_output, whitening)
 
@@ -199,10 +199,8 @@ class Scaling(NamedTuple):
         if self.whitening is None:
             return np.square(moments.deviations / self.scale)
         unit = moments.deviation / self.scale
-        covariance: Any = moments.covariance  # whoever whitens has it computed
-        return unit**2 * np.einsum(
-            "ij,ij->j", self.whitening, covariance @ self.whitening
-        )
+        product = moments.covariance @ self.whitening
+        return unit**2 * np.einsum("ij,ij->j", self.whitening, product)
 
     def spread(self, moments: Moments) -> float:
         """Return the root mean square of the norms of centred rows in these units."""
