@@ -233,10 +233,11 @@ class SparseAutoencoderTransformer(
         the units of the data all the same. False states it for the data as given.
         "whiten" multiplies the scaled rows by `whitening_` besides, as Ng's exercise on
         colour patches does (ZCA), so that strong and weak directions of the data count
-        alike: with the principal axes :math:`U` of the scaled training rows and their
-        variances :math:`v`, by
-        :math:`U \mathrm{diag}(1 / \sqrt{v + 0.01 \max v}) U^\top`. It needs a linear
-        output and at most 4096 features.
+        alike. With the principal axes :math:`U` of the scaled training rows and their
+        variances :math:`v`, that is
+        :math:`c\,U \mathrm{diag}(1 / \sqrt{v + 0.01 \max v}) U^\top`, where the number
+        :math:`c` gives a mean variance of 1. It needs a linear output and at most 4096
+        features.
 
     revive : bool, default=False
         Whether mini-batch training starts inactive units anew: every ten epochs, in

@@ -129,23 +129,29 @@ def whitening_of(covariance: np.ndarray) -> np.ndarray:
     r"""Return the symmetric map that gives rows one variance along their strong axes.
 
     With the principal axes U of the rows and the variances v along them it is
-    :math:`U diag(1 / sqrt(v + floor)) U^T`. Of all maps that whiten, the symmetric one
-    changes the rows least: a feature stays where it was, and a patch looks like a patch
-    (A. J. Bell, T. J. Sejnowski, "The 'independent components' of natural scenes are
-    edge filters", Vision Research 37, 1997).
+    :math:`c U diag(1 / sqrt(v + floor)) U^T`. Of all maps that whiten, the symmetric
+    one changes the rows least: a feature stays where it was, and a patch looks like a
+    patch (A. J. Bell, T. J. Sejnowski, "The 'independent components' of natural scenes
+    are edge filters", Vision Research 37, 1997).
 
     The floor keeps what is weak from counting as much as what is strong: noise, and
     axes along which too few rows vary. It is a share of the largest variance. So it
-    goes with the units of the data, and leaves alone what varies alike in all
-    directions. It bounds the condition number of the map by sqrt(1 + 1 / share), 10,
-    which float32 and the way back need. On Ng's colour patches, in [0, 1], it is about
-    the 0.1 that he adds.
+    goes with the units of the data, leaves alone what varies alike in all directions,
+    and bounds the condition number of the map by sqrt(1 + 1 / share), 10, which float32
+    and the way back need. On Ng's colour patches, in [0, 1], it is about the 0.1 that
+    he adds.
+
+    What is whitened has lost variance to the floor: 24 in 25 of patches of colours. The
+    factor c gives features a mean variance of 1 again, so that beta and the weight
+    decay mean what they mean for data that are scaled. Without it such patches gave
+    less sparse codes than with no whitening.
     """
     variances, axes = eigh(covariance)
-    if not variances[-1] > 0:  # all rows are equal
+    variances = np.maximum(variances, 0)
+    if variances[-1] == 0:  # all rows are equal
         return np.eye(len(covariance))
-    raised = np.maximum(variances, 0) + WHITENING_FLOOR * variances[-1]
-    halves = axes * raised**-0.25
+    raised = variances + WHITENING_FLOOR * variances[-1]
+    halves = axes * (raised * np.mean(variances / raised)) ** -0.25
     return halves @ halves.T
 
 
