@@ -96,10 +96,10 @@ def objective(pipeline, X, y, weight_decay):
         log_p = log_softmax(logits, axis=1)[np.arange(len(y)), numbers]
     weights = compute_sample_weight(classifier.class_weight, y)
     encoders = [s for s in pipeline if isinstance(s, SparseAutoencoderTransformer)]
-    weights = [e.scale_ * e.coefs_[0] for e in encoders]
+    kernels = [e.scale_ * e.coefs_[0] for e in encoders]
     if hasattr(encoders[0], "whitening_"):
-        weights[0] = np.linalg.solve(encoders[0].whitening_, weights[0])
-    decay = sum(np.sum(W**2) for W in weights)
+        kernels[0] = np.linalg.solve(encoders[0].whitening_, kernels[0])
+    decay = sum(np.sum(W**2) for W in kernels)
     l2 = np.sum(classifier.coef_**2) / (classifier.C * weights.sum())
     return -np.average(log_p, weights=weights) + 0.5 * l2 + 0.5 * weight_decay * decay
 
