@@ -281,3 +281,34 @@ def test_what_cannot_be_whitened_is_refused_before_any_change(X, monkeypatch):
     with pytest.raises(ValueError, match="at most 26"):
         unfitted.set_params(solver="adam").partial_fit(X)
     assert not hasattr(unfitted, "coefs_")
+
+
+# ------------------------------------------------------------- Ng's exercise
+
+
+def roughness(images):
+    """Return squared differences of neighbours over squared pixels: 1.75 for noise."""
+    grey = images.reshape(-1, 8, 8, 3).mean(axis=3)
+    grey -= grey.mean(axis=(1, 2), keepdims=True)
+    differences = sum(
+        np.square(np.diff(grey, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2)
+    )
+    return differences / np.square(grey).sum(axis=(1, 2))
+
+
+def test_colour_patches_give_sparse_units_that_are_images():
+    patches = load_natural_image_patches(
+        2000, patch_size=8, color=True, normalize=False, random_state=0
+    ).astype(np.float32)
+    exercise = {"rho": 0.035, "beta": 5.0, "weight_decay": 0.1}
+    plain, white = (
+        SparseAutoencoderTransformer(
+            25, **exercise, scale=scale, max_iter=40, random_state=0
+        ).fit(patches)
+        for scale in ("auto", "whiten")
+    )
+    assert (white.unit_states_ == "active").all()
+    assert white.sparseness_ > max(plain.sparseness_ + 0.05, 0.55)
+    # Neighbouring pixels go together, if less than in units of brightness alone.
+    assert np.median(roughness(white.components_)) < 1.3
+    assert np.median(roughness(white.coefs_[1])) < 0.8
