@@ -303,7 +303,7 @@ def test_colour_patches_give_sparse_units_that_are_images():
     exercise = {"rho": 0.035, "beta": 5.0, "weight_decay": 0.1}
     plain, white = (
         SparseAutoencoderTransformer(
-            25, **exercise, scale=scale, max_iter=40, random_state=0
+            25, **exercise, scale=scale, max_iter=25, random_state=0
         ).fit(patches)
         for scale in ("auto", "whiten")
     )
