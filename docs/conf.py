@@ -46,6 +46,12 @@ def signature_of_init(app, what, name, obj, options, signature, returns):
     return str(init.replace(parameters=parameters)), returns
 
 
+def without_requests(app, what, name, obj, skip, options):
+    """Leave out set_fit_request and its like: their text refers to scikit-learn's."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
 def setup(app):
     """Connect to autodoc."""
     app.connect("autodoc-process-signature", signature_of_init)
+    app.connect("autodoc-skip-member", without_requests)

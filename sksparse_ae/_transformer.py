@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -36,7 +37,7 @@ from ._network.evaluation import Recent, evaluate, explained
 from ._network.problem import Architecture, Problem
 from ._network.remote import RemoteRows
 from ._network.scaling import Scaling
-from ._network.statistics import of_norm_one, squared_errors
+from ._network.statistics import imputed, of_norm_one, squared_errors
 from ._network.units import unit_table
 from ._network.validation import (
     NotFinite,
@@ -45,6 +46,7 @@ from ._network.validation import (
     finite,
     strict_validation,
     validated,
+    weighted,
 )
 from ._notebook import FittedSummaryMixin
 from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
@@ -236,18 +238,36 @@ class SparseAutoencoderTransformer(
         average does not lag behind the weights; "batch" uses the batch alone, as a
         plain Keras regularizer does. Not used by "lbfgs", which has the exact means.
 
+    corruption : float, default=0.0
+        Share of the values, in [0, 1), that are hidden from the encoder in training,
+        drawn anew in each epoch, while the output is to give them: a denoising
+        autoencoder (Vincent et al., ICML 2008). The objective that is reported,
+        `objective_`, is that of the data as they are; `loss_curve_` is that of the
+        training. It needs mini-batches. See the :ref:`user guide <denoising>`.
+
+    corruption_kind : {"mask", "swap"}, default="mask"
+        What the encoder reads in their place: "mask" a missing value, "swap" the value
+        of the feature in another row.
+
     init : {"auto", "uniform"}, default="auto"
         Start of the weights. "auto" draws them as Ng does, then scales those of each
         unit to an input of unit variance and sets its bias so that its mean activation
         is `rho`; "uniform" is Ng's start itself, whose penalty can collapse the units.
 
-    scale : {"auto", False}, default="auto"
+    scale : {"auto", "whiten", False}, default="auto"
         Units of the objective. "auto", for a linear output, states it for
         (X - `offset_`) / `scale_`, with one number for all features, so that
         `weight_decay` and `beta` mean the same in any unit; the weights are given in
         the units of the data all the same. For an exponential output it is stated for
         X / `scale_`, of which the encoder reads the deviations. False states it for
         the data as given.
+        "whiten" multiplies the scaled rows by `whitening_` besides, as Ng's exercise on
+        colour patches does (ZCA), so that strong and weak directions of the data count
+        alike. With the principal axes :math:`U` of the scaled training rows and their
+        variances :math:`v`, that is
+        :math:`c\,U \mathrm{diag}(1 / \sqrt{v + 0.01 \max v}) U^\top`, where the number
+        :math:`c` gives a mean variance of 1. It needs a linear output, a loss other
+        than "huber", rows without missing values, and at most 4096 features.
 
     revive : bool, default=False
         Whether mini-batch training starts inactive units anew: every ten epochs, in
@@ -327,6 +347,14 @@ class SparseAutoencoderTransformer(
     scale_ : float
         The scale of the objective's units; 1 where none is used.
 
+    observed_share_ : ndarray of shape (n_features,)
+        Share of the values of each feature that were not missing, in `partial_fit` of
+        all rows so far.
+
+    whitening_ : ndarray of shape (n_features, n_features)
+        What scaled rows were multiplied by, a symmetric matrix; in `partial_fit` that
+        of all rows so far. Only with `scale="whiten"`.
+
     loss_curve_ : list of float
         Objective after each iteration of "lbfgs"; mean objective of the mini-batches
         of each epoch, with the weight decay of its end.
@@ -342,7 +370,8 @@ class SparseAutoencoderTransformer(
 
     validation_scores_ : list of float
         `score` of the held-out samples, the share that is explained, after each
-        iteration, as `validation_loss_curve_`.
+        iteration, as `validation_loss_curve_`; with `scale="whiten"` that of the
+        whitened samples, which `score` does not see.
 
     train_scores_ : list of float
         The same for the samples trained on: with mini-batches the mean over those of
@@ -418,9 +447,11 @@ class SparseAutoencoderTransformer(
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "rho_hat": [StrOptions({"running", "batch"})],
+        "corruption": [Interval(Real, 0, 1, closed="left")],
+        "corruption_kind": [StrOptions({"mask", "swap"})],
         "init": [StrOptions({"auto", "uniform"})],
         "scale": [
-            StrOptions({"auto"}),
+            StrOptions({"auto", "whiten"}),
             Options(bool, {False}),
             Hidden(Options(np.bool_, {np.False_})),
         ],
@@ -451,6 +482,8 @@ class SparseAutoencoderTransformer(
         early_stopping=False,
         validation_fraction=0.1,
         rho_hat="running",
+        corruption=0.0,
+        corruption_kind="mask",
         init="auto",
         scale="auto",
         revive=False,
@@ -476,6 +509,8 @@ class SparseAutoencoderTransformer(
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.rho_hat = rho_hat
+        self.corruption = corruption
+        self.corruption_kind = corruption_kind
         self.init = init
         self.scale = scale
         self.revive = revive
@@ -491,19 +526,28 @@ class SparseAutoencoderTransformer(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Learn the features of the rows of `X`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. float32 and float64 are used as they are; a numpy.memmap of
-            either streams through memory. Rows may lie in many blocks, here and in all
-            methods: a list of arrays, CSR matrices, frames or paths of .npy files, or
-            any sequence of such. See the :ref:`user guide <blocks>`.
+            either streams through memory. NaN stands for a value that is not observed:
+            it counts in no sum, and the encoder reads the mean of its column instead;
+            see the :ref:`user guide <missing_values>`. Rows may lie in many blocks,
+            here and in all methods: a list of arrays, CSR matrices, frames or paths of
+            .npy files, or any sequence of such. See the :ref:`user guide <blocks>`.
 
         y : Ignored
             Not used, present for API consistency by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, at least 0; None weighs all alike. The means of the
+            objective, of the reconstruction term and of the activations, become
+            weighted means: a row of weight 2 counts as one that stands twice, and one
+            of weight 0 as one that is not there. See the
+            :ref:`user guide <sample_weight>`.
 
         Returns
         -------
@@ -540,7 +584,7 @@ class SparseAutoencoderTransformer(
             context.call_on_fit_task_begin(estimator=self, **given)
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = self.warm_start and hasattr(self, "coefs_")
-            X = self._validate_training_data(X, continued)
+            X = self._validate_training_data(X, continued, sample_weight)
             checkpoint, *ended = self._fit(
                 X, continued=continued, context=context, given=given
             )
@@ -556,14 +600,14 @@ class SparseAutoencoderTransformer(
 
     @available_if(_has_mini_batches)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on the rows of `X`, continuing earlier calls.
 
         The weights are as good after every call as those of a `fit` of as many epochs:
-        it need not be known how many calls will come. `offset_` and `scale_` are those
-        of all rows seen so far; the weights are restated in the new units, which
-        changes nothing of what they compute. The principal axes that "adam" trains
-        along are those of the first call, so it should be a fair sample.
+        it need not be known how many calls will come. `offset_`, `scale_` and
+        `whitening_` are those of all rows seen so far; the weights are restated in the
+        new units, which changes nothing of what they compute. The principal axes that
+        "adam" trains along are those of the first call, so it should be a fair sample.
 
         Parameters
         ----------
@@ -572,6 +616,11 @@ class SparseAutoencoderTransformer(
 
         y : Ignored
             Not used, present for API consistency by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in `fit`. In `offset_`, `scale_` and the fitted
+            attributes rows count by their weights over all calls; the steps of a call
+            are as long as those of as many rows without weights.
 
         Returns
         -------
@@ -586,7 +635,7 @@ class SparseAutoencoderTransformer(
         """
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
-            X = self._validate_training_data(X, continued)
+            X = self._validate_training_data(X, continued, sample_weight)
             self._fit(X, continued=continued, partial=True)
         return self
 
@@ -635,6 +684,7 @@ class SparseAutoencoderTransformer(
             fitted = attributes_of(plan, weights)
         except NotFinite as error:
             raise ValueError(diagnosis(error, plan, estimator)) from error
+        vars(self).pop("whitening_", None)  # an earlier fit may have had one
         vars(self).update(fitted)
         self._set_curves(*training_curves(plan, monitor), continued)
         self._continuation = continuation
@@ -663,15 +713,15 @@ class SparseAutoencoderTransformer(
                 delattr(self, name)
         self.n_iter_ = len(self.loss_curve_)
 
-    def _validate_training_data(self, X, continued):
+    def _validate_training_data(self, X, continued, sample_weight=None):
         # One sample has no spread to start from, but can be trained on.
         least = 1 if continued else 2
         X = validated(self, X, reset=not continued, ensure_min_samples=least)
         if isinstance(X, RemoteRows):
             X.hold()
             # Mini-batches are made of one block after the other, here.
-            return X if self.solver == "lbfgs" else X.in_turn()
-        return X
+            X = X if self.solver == "lbfgs" else X.in_turn()
+        return weighted(X, sample_weight, least=least)
 
     def _warn_of_what_ended(self, X, moments, open_end):
         """Warn once, of the data and the units before the number of iterations."""
@@ -692,13 +742,19 @@ class SparseAutoencoderTransformer(
     def _scaling(self):
         output = self._fitted_settings.output_activation
         outputs = output == "linear", output == "exponential"
-        return Scaling(self.offset_, self.scale_, *outputs)
+        whitening = getattr(self, "whitening_", None)
+        return Scaling(self.offset_, self.scale_, *outputs, whitening)
 
     @property
     def _problem(self):
         settings = self._fitted_settings
         return Problem(
-            Architecture.of(settings, len(self.offset_), self.coefs_[0].dtype),
+            Architecture.of(
+                settings,
+                len(self.offset_),
+                self.coefs_[0].dtype,
+                has_missing=bool((self.observed_share_ < 1).any()),
+            ),
             Coefficients(settings.rho, self.beta_, self.weight_decay_),
             self._scaling,
         )
@@ -707,9 +763,15 @@ class SparseAutoencoderTransformer(
     def _parameters(self):
         (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
         settings = self._fitted_settings
-        return Parameters(
-            W1, b1, W2, b2, settings.activation, settings.output_activation
-        )
+        names = settings.activation, settings.output_activation
+        return Parameters(W1, b1, W2, b2, *names, self.offset_)
+
+    @property
+    def _exported(self):
+        """The network, which fills gaps only if its training had any."""
+        if self._problem.architecture.has_missing:
+            return self._parameters
+        return self._parameters._replace(means=None)
 
     @property
     def components_(self):
@@ -725,9 +787,9 @@ class SparseAutoencoderTransformer(
     def _n_features_out(self):
         return self.coefs_[0].shape[1]
 
-    def _validate(self, X):
+    def _validate(self, X, sample_weight=None):
         check_is_fitted(self)
-        return validated(self, X, reset=False)
+        return weighted(validated(self, X, reset=False), sample_weight)
 
     def _validate_here(self, X):
         """Validate rows for each of which something is returned."""
@@ -807,6 +869,29 @@ class SparseAutoencoderTransformer(
         check_out(out, X.shape)
         return self._parameters.astype(X.dtype).reconstruct(X, out)
 
+    def impute(self, X, out=None):
+        """Return samples with what is missing filled by its reconstruction.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data in the units of the training data, with NaN for what is missing.
+
+        out : ndarray of shape (n_samples, n_features), default=None
+            Where to write the samples, as for `transform`; not for sparse matrices.
+
+        Returns
+        -------
+        X_filled : {ndarray, sparse matrix} of shape (n_samples, n_features)
+            A copy of `X` in which all that is observed stands as it was; `out`, if it
+            is given.
+        """
+        X = self._validate_here(X)
+        check_out(out, X.shape)
+        if sparse.issparse(X) and out is not None:
+            raise ValueError("A sparse matrix is filled as such, not in out.")
+        return imputed(X, self._parameters.astype(X.dtype), out)
+
     def reconstruction_error(self, X, per_feature=False):
         """Return the squared reconstruction errors.
 
@@ -822,15 +907,17 @@ class SparseAutoencoderTransformer(
         -------
         errors : ndarray of shape (n_samples,) or (n_samples, n_features)
             Squared errors in the squared units of the data, whatever the loss, summed
-            over the features unless `per_feature`. They are in the dtype of `X`, or in
-            float64 if data of the size of `scale_` have squares beyond float32.
+            over the features that are observed, unless `per_feature`: the error of a
+            missing value is then NaN. They are in the dtype of `X`, or in float64 if
+            data of the size of `scale_` have squares beyond float32.
         """
         X = self._validate_here(X)
         with np.errstate(all="ignore"):
             errors = squared_errors(
                 X, self._parameters.astype(X.dtype), per_feature, self.scale_
             )
-        return finite(errors, "A squared error")
+        finite(errors[~np.isnan(errors)] if per_feature else errors, "A squared error")
+        return errors
 
     def score_samples(self, X):
         """Return how well each sample is reconstructed; the higher, the more normal.
@@ -850,7 +937,7 @@ class SparseAutoencoderTransformer(
         errors = self.reconstruction_error(X)
         return np.negative(errors, out=errors)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return the share of the variance of `X` that its reconstruction explains.
 
         For the losses "poisson" and "huber", which have other words for how far data
@@ -867,6 +954,9 @@ class SparseAutoencoderTransformer(
         y : Ignored
             Not used, present for API consistency by convention.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in `fit`.
+
         Returns
         -------
         score : float
@@ -880,11 +970,11 @@ class SparseAutoencoderTransformer(
             1 if they are reconstructed exactly and 0 if not, and a single sample NaN,
             with an UndefinedMetricWarning, as in :func:`sklearn.metrics.r2_score`.
         """
-        return self._share_explained(X)
+        return self._share_explained(X, sample_weight)
 
-    def _share_explained(self, X, of=None):
+    def _share_explained(self, X, sample_weight=None, of=None):
         """Return the share of the variance, or of what suits the loss."""
-        X = self._validate(X)
+        X = self._validate(X, sample_weight)
         if X.shape[0] < 2:
             warnings.warn(
                 "score is not defined on fewer than two samples, which have no "
@@ -906,13 +996,16 @@ class SparseAutoencoderTransformer(
             )
         return score
 
-    def evaluate_objective(self, X):
+    def evaluate_objective(self, X, sample_weight=None):
         """Return the training objective and its terms on any data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data in the units of the training data.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in `fit`.
 
         Returns
         -------
@@ -922,7 +1015,7 @@ class SparseAutoencoderTransformer(
             that `scale` sets, and with the `rho` of the training, `beta_` and
             `weight_decay_`.
         """
-        X = self._validate(X)
+        X = self._validate(X, sample_weight)
         check_range(X, self._fitted_settings.loss)
         with np.errstate(all="ignore"):
             network = self._parameters.astype(X.dtype)
@@ -1030,7 +1123,8 @@ class SparseAutoencoderTransformer(
             "decoder", on data as given. Its `evaluate(X, X)` is the objective on `X`,
             at any batch size. The optimizer, for a training that goes on from here, is
             that of the parameter `solver` as it is now, Adam for "lbfgs", with
-            `learning_rate` if that is a number and else with Keras' default.
+            `learning_rate` if that is a number and else with Keras' default. What is
+            missing gives NaN: `offset_` has what to put there.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -1046,9 +1140,10 @@ class SparseAutoencoderTransformer(
     def to_onnx(self, path=None, *, reconstruct=False):
         """Build the network as an ONNX model in float32; needs no TensorFlow.
 
-        Its input "X", of any number of rows, is data as given; its output "codes" is
-        what `transform` returns. A whole Pipeline is converted by
-        `skl2onnx.to_onnx`, which finds here how to convert this step.
+        Its input "X", of any number of rows, is data as given, with missing values if
+        the training had any; its output "codes" is what `transform` returns. A whole
+        Pipeline is converted by `skl2onnx.to_onnx`, which finds here how to convert
+        this step.
 
         Parameters
         ----------
@@ -1071,7 +1166,7 @@ class SparseAutoencoderTransformer(
         check_is_fitted(self)
         from ._export.onnx import network_model, write_model
 
-        model = network_model(self._parameters, reconstruct=reconstruct)
+        model = network_model(self._exported, reconstruct=reconstruct)
         if path is not None:
             write_model(model, path)
         return model
@@ -1106,7 +1201,7 @@ class SparseAutoencoderTransformer(
 
         It defines `encode`, `decode` and `reconstruct`, which return what `transform`,
         `inverse_transform` and `reconstruct` do, but for rounding. The weights are part
-        of the file, bit by bit.
+        of the file, bit by bit. It takes missing values if the training had any.
 
         Parameters
         ----------
@@ -1122,7 +1217,7 @@ class SparseAutoencoderTransformer(
         check_is_fitted(self)
         from ._export.numpy_module import write_module
 
-        write_module(path, self._parameters, getattr(self, "feature_names_in_", None))
+        write_module(path, self._exported, getattr(self, "feature_names_in_", None))
 
     def __sklearn_clone__(self):
         _refuse_what_copies_lose(self.solver)
@@ -1137,7 +1232,7 @@ class SparseAutoencoderTransformer(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
         loss = LOSSES.get(self.loss) if isinstance(self.loss, str) else None
         tags.input_tags.positive_only = loss is not None and loss.takes_counts
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

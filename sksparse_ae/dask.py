@@ -15,12 +15,13 @@ for _module in ("dask.array", "distributed"):
     import_extra(_module, extra="dask", needed_by="sksparse_ae.dask")
 
 from ._dask.blocks import DaskBlocks  # noqa: E402
-from ._dask.clients import client_of  # noqa: E402
+from ._dask.clients import asking, client_of  # noqa: E402
 from ._dask.collections import (  # noqa: E402
     head_of,
     is_collection,
     of_each_block,
     of_whole_rows,
+    weights_of_blocks,
 )
 
 __all__ = ["DaskSparseAutoencoderTransformer"]
@@ -115,6 +116,8 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
         early_stopping=False,
         validation_fraction=0.1,
         rho_hat="running",
+        corruption=0.0,
+        corruption_kind="mask",
         init="auto",
         scale="auto",
         revive=False,
@@ -142,6 +145,8 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             rho_hat=rho_hat,
+            corruption=corruption,
+            corruption_kind=corruption_kind,
             init=init,
             scale=scale,
             revive=revive,
@@ -173,24 +178,32 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
         vars(local).update({name: copy.copy(vars(self)[name]) for name in fitted})
         return local
 
-    def _on_cluster(self, X):
-        """Return the blocks of a collection; anything else as it is."""
+    def _on_cluster(self, X, sample_weight):
+        """Return the blocks of a collection and its weights; anything else as it is."""
         if not is_collection(X):
-            return X
-        return DaskBlocks(of_whole_rows(X), self.client_)
+            return X, sample_weight
+        X, client = of_whole_rows(X), self.client_
+        if sample_weight is None:
+            return DaskBlocks(X, client), None
+        of_blocks = weights_of_blocks(X, sample_weight)
+        # The rows stay where they are. Of a weight, 8 bytes, the client has a copy.
+        with asking(client):
+            weights = client.compute(of_blocks).result()
+        return DaskBlocks(X, client, of_blocks), weights
 
-    def _validate_training_data(self, X, continued):
+    def _validate_training_data(self, X, continued, sample_weight=None):
         if not is_collection(X):
             raise TypeError(
                 "X must be a Dask array or dataframe (dask.array.from_array, "
                 f"dask.dataframe.read_parquet); got {type(X).__name__}. Rows on this "
                 "machine are for SparseAutoencoderTransformer."
             )
-        return super()._validate_training_data(self._on_cluster(X), continued)
+        X, sample_weight = self._on_cluster(X, sample_weight)
+        return super()._validate_training_data(X, continued, sample_weight)
 
-    def _validate(self, X):
+    def _validate(self, X, sample_weight=None):
         check_is_fitted(self)
-        return super()._validate(self._on_cluster(X))
+        return super()._validate(*self._on_cluster(X, sample_weight))
 
     def _lazily(self, X, method, names, out=None, **arguments):
         """Return what a method of the local estimator makes of each block."""
@@ -206,6 +219,7 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
                 local,
                 head_of(of_whole_rows(X)),
                 dtype="numeric",
+                ensure_all_finite="allow-nan",
                 ensure_min_samples=0,
                 reset=False,
             )
@@ -312,6 +326,27 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
             return super().reconstruct(X, out)
         check_is_fitted(self)
         return self._lazily(X, "reconstruct", self._input_names(), out)
+
+    def impute(self, X, out=None):
+        """Return samples with what is missing filled, lazily.
+
+        Parameters
+        ----------
+        X : dask Array or DataFrame of shape (n_samples, n_features)
+            Data in the units of the training data, with NaN for what is missing.
+
+        out : None
+            As for the local estimator, for rows on this machine.
+
+        Returns
+        -------
+        X_filled : dask Array or DataFrame of shape (n_samples, n_features)
+            `X` with its reconstruction for what is missing.
+        """
+        if not is_collection(X):
+            return super().impute(X, out)
+        check_is_fitted(self)
+        return self._lazily(X, "impute", self._input_names(), out)
 
     def reconstruction_error(self, X, per_feature=False):
         """Return the squared reconstruction errors, lazily.

@@ -15,18 +15,18 @@ from ._network.validation import strict_validation
     {
         "n_patches": [Interval(Integral, 1, None, closed="left")],
         "patch_size": [Interval(Integral, 2, 427, closed="both")],
+        "color": ["boolean"],
         "normalize": ["boolean"],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
 def load_natural_image_patches(
-    n_patches=10_000, *, patch_size=8, normalize=True, random_state=None
+    n_patches=10_000, *, patch_size=8, color=False, normalize=True, random_state=None
 ):
     """Draw square patches from scikit-learn's two bundled photographs.
 
-    Each photograph is converted to grey and gives half of the patches, at random
-    places.
+    Each photograph gives half of the patches, at random places.
 
     Parameters
     ----------
@@ -37,16 +37,22 @@ def load_natural_image_patches(
     patch_size : int, default=8
         Height and width of a patch in pixels, from 2 to 427.
 
+    color : bool, default=False
+        Whether to keep the colours: a row is then a patch of shape (patch_size,
+        patch_size, 3). If not, the photographs are converted to grey first.
+
     normalize : bool, default=True
-        Whether to apply `normalize_patches`. If not, pixels are in [0, 255].
+        Whether to apply `normalize_patches`. If not, pixels are in [0, 255], as for the
+        course's exercise on colours, which whitens them (`scale="whiten"`).
 
     random_state : int, RandomState instance or None, default=None
         Determines the places. Pass an int for the same patches in every call.
 
     Returns
     -------
-    patches : ndarray of shape (n_patches, patch_size**2), float64
-        One patch a row.
+    patches : ndarray of shape (n_patches, n_pixels), float64
+        One patch a row, of patch_size**2 pixels, or three times as many values with
+        `color`.
 
     Raises
     ------
@@ -63,7 +69,9 @@ def load_natural_image_patches(
     (True, True)
     """
     rng = check_random_state(random_state)
-    images = [image.mean(axis=2) for image in load_sample_images().images]
+    images = load_sample_images().images
+    if not color:
+        images = [image.mean(axis=2) for image in images]
     n_places = sum(
         (image.shape[0] - patch_size + 1) * (image.shape[1] - patch_size + 1)
         for image in images
@@ -84,7 +92,7 @@ def load_natural_image_patches(
         for image, share in zip(images, shares, strict=True)
         if len(share)
     ]
-    patches = np.concatenate(patches)
+    patches = np.concatenate(patches).astype(np.float64, copy=False)
     return normalize_patches(patches) if normalize else patches
 
 

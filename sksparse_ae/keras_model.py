@@ -1,5 +1,8 @@
 """The Keras model that ``to_keras`` returns."""
 
+import base64
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -14,6 +17,36 @@ from .regularizers import KLSparsity, as_loss
 
 # The names of the layers, in the order in which data pass through them.
 LAYERS = ("encoder", "sparsity", "decoder")
+
+
+def _matrix(whitening, n_features=None):
+    """Return a square matrix from itself or from its text, or None from None."""
+    if isinstance(whitening, str):
+        values = np.frombuffer(base64.b64decode(whitening), "<f4")
+        whitening = values.reshape(math.isqrt(values.size), -1)
+    if whitening is None:
+        return None
+    whitening = np.array(whitening, dtype=np.float64, ndmin=2)
+    n_rows = whitening.shape[0] if n_features is None else n_features
+    if whitening.shape != (n_rows, n_rows):
+        raise ValueError(
+            "whitening must be a matrix of a row and a column for each feature; got "
+            f"the shape {whitening.shape}."
+        )
+    return whitening
+
+
+def _text(matrix):
+    """Return a matrix as text: in JSON its numbers would take five times the space."""
+    if matrix is None:
+        return None
+    return base64.b64encode(matrix.astype("<f4").tobytes()).decode("ascii")
+
+
+def _tensor(matrix, like):
+    """Return a matrix as a tensor of the dtype of another one."""
+    dtype = keras.backend.standardize_dtype(like.dtype)
+    return ops.convert_to_tensor(matrix, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
@@ -41,6 +74,10 @@ class ReconstructionLoss(keras.losses.Loss):
     reduction : str, default="sum_over_batch_size"
         How Keras reduces the losses of the samples; the default is their mean.
 
+    whitening : array-like of shape (n_features, n_features) or str, default=None
+        Matrix that scaled errors of "squared_error" are multiplied by, such as the
+        `whitening_` of a fit; or its text, as `get_config` returns it.
+
     See Also
     --------
     SparseAutoencoder : The model that is to be compiled with it.
@@ -59,10 +96,14 @@ class ReconstructionLoss(keras.losses.Loss):
         scale=1.0,
         name="reconstruction_loss",
         reduction="sum_over_batch_size",
+        whitening=None,
     ):
         super().__init__(name=name, reduction=reduction)
         self.loss = one_of("loss", loss, LOSSES)
         self.scale = positive("scale", scale)
+        self.whitening = _matrix(whitening)
+        if self.whitening is not None and LOSSES[loss].takes_inputs:
+            raise ValueError(f"loss={loss!r} has no errors that whitening applies to.")
 
     def call(self, y_true, y_pred):
         """Return the loss of each sample.
@@ -106,6 +147,10 @@ class ReconstructionLoss(keras.losses.Loss):
         else:
             # Scale before squaring: the squares may leave the range of float32.
             y_true, y_pred = y_true / self.scale, y_pred / self.scale
+            if self.whitening is not None:
+                errors = y_pred - y_true
+                y_pred = ops.matmul(errors, _tensor(self.whitening, errors))
+                y_true = ops.zeros_like(y_pred)
             y_pred = loss.output_of(y_pred, keras.config.epsilon(), ops)
             losses = loss.of_rows(y_true, y_pred, ops)
         # All axes but the first are features, as in images.
@@ -124,6 +169,7 @@ class ReconstructionLoss(keras.losses.Loss):
             "scale": self.scale,
             "name": self.name,
             "reduction": self.reduction,
+            "whitening": _text(self.whitening),
         }
 
 
@@ -136,19 +182,33 @@ class WeightDecay(keras.regularizers.Regularizer):
     weight_decay : float
     scale : float
         Factor that multiplies the weights before they are squared.
+    before, after : array-like of shape (n_features, n_features) or str, default=None
+        Matrices that multiply the weights from the left and from the right, or their
+        text.
     """
 
-    def __init__(self, weight_decay, scale):
+    def __init__(self, weight_decay, scale, before=None, after=None):
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.scale = positive("scale", scale)
+        self.before, self.after = _matrix(before), _matrix(after)
 
     def __call__(self, weights):
         """Return the penalty."""
-        return as_loss(weight_penalty([weights * self.scale], self.weight_decay, ops))
+        weights = weights * self.scale
+        if self.before is not None:
+            weights = ops.matmul(_tensor(self.before, weights), weights)
+        if self.after is not None:
+            weights = ops.matmul(weights, _tensor(self.after, weights))
+        return as_loss(weight_penalty([weights], self.weight_decay, ops))
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return {"weight_decay": self.weight_decay, "scale": self.scale}
+        return {
+            "weight_decay": self.weight_decay,
+            "scale": self.scale,
+            "before": _text(self.before),
+            "after": _text(self.after),
+        }
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
@@ -194,6 +254,10 @@ class SparseAutoencoder(keras.Model):
     scale : float, default=1.0
         The objective is measured on the data divided by this number.
 
+    whitening : array-like of shape (n_features, n_features) or str, default=None
+        And multiplied by this matrix, which has an inverse, as for
+        `ReconstructionLoss`.
+
     layers : dict, default=None
         Serialized layers by their names, as `get_config` returns them. They replace the
         layers that the other parameters describe.
@@ -230,6 +294,7 @@ class SparseAutoencoder(keras.Model):
         activation="sigmoid",
         output_activation="linear",
         scale=1.0,
+        whitening=None,
         layers=None,
         **kwargs,
     ):
@@ -238,15 +303,18 @@ class SparseAutoencoder(keras.Model):
         scale = positive("scale", scale)
         one_of("activation", activation, ACTIVATIONS)
         one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
+        whitening = _matrix(whitening, n_features)
+        inverse = None if whitening is None else np.linalg.inv(whitening)
         # The objective penalises the weights on the scaled data: scale W1 and
-        # W2 / scale, or W2 itself of an exponential output, whose scale is a bias. An
+        # W2 / scale, or W2 itself of an exponential output, whose scale is a bias; on
+        # whitened data, with P for the whitening, scale P^-1 W1 and W2 P / scale. An
         # initializer without a seed would draw one from Python's global generator.
         decoder_scale = 1.0 if output_activation == "exponential" else 1 / scale
         encoder = keras.layers.Dense(
             n_components,
             activation=activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=0),
-            kernel_regularizer=WeightDecay(weight_decay, scale),
+            kernel_regularizer=WeightDecay(weight_decay, scale, before=inverse),
             dtype="float32",
             name="encoder",
         )
@@ -254,7 +322,9 @@ class SparseAutoencoder(keras.Model):
             n_features,
             activation=output_activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=1),
-            kernel_regularizer=WeightDecay(weight_decay, decoder_scale),
+            kernel_regularizer=WeightDecay(
+                weight_decay, decoder_scale, after=whitening
+            ),
             dtype="float32",
             name="decoder",
         )
@@ -285,6 +355,7 @@ class SparseAutoencoder(keras.Model):
             "activation": activation,
             "output_activation": output_activation,
             "scale": scale,
+            "whitening": _text(whitening),
         }
         self._means = _Means(n_components, name="means")
         self._weighs_losses = False

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._engine.startup import starting_tensorflow
 from ._network.evaluation import fitted_attributes
+from ._network.reading import as_seen
 from ._pipeline import flat_steps
 from ._training.monitor import Monitor, Progress
 from ._training.settings import as_python, rows_of_a_batch
@@ -125,18 +126,25 @@ class _Stack(NamedTuple):
         return X
 
     # The network works in the units that the autoencoders were trained in: there a step
-    # of Adam has a size that suits every layer, whatever the units of the data.
+    # of Adam has a size that suits every layer, whatever the units of the data. Between
+    # layers only maps element by element are made: the whitening of a later encoder
+    # stays part of its weights.
+
+    @property
+    def scalings(self):
+        """The units of the input of each encoder in the network."""
+        first, *others = (encoder._scaling for encoder in self.encoders)
+        return [first, *(scaling._replace(whitening=None) for scaling in others)]
 
     def standardize(self, X):
         """Return the network's input, in float32."""
         out = np.empty(X.shape, dtype=np.float32)
-        return self.encoders[0]._scaling.standardize(X, out=out)
+        return as_seen(self.scalings[0].standardize(X, out=out))
 
     def network_maps(self):
         """Return for each encoder the map from its code to the next layer's input."""
         following = [
-            _centred_map(encoder._scaling.offset, encoder._scaling.scale)
-            for encoder in self.encoders[1:]
+            _centred_map(scaling.offset, scaling.scale) for scaling in self.scalings[1:]
         ]
         return [
             scalers.then(units)
@@ -146,8 +154,8 @@ class _Stack(NamedTuple):
     def weights(self, classifier):
         """Return the network's weights and biases, layer by layer."""
         weights = []
-        for encoder in self.encoders:
-            weights += encoder._scaling.unfold(encoder._parameters)[:2]
+        for encoder, scaling in zip(self.encoders, self.scalings, strict=True):
+            weights += scaling.unfold(encoder._parameters)[:2]
         weights.append(classifier.coef_.T)
         return (
             [*weights, classifier.intercept_] if classifier.fit_intercept else weights
@@ -155,9 +163,12 @@ class _Stack(NamedTuple):
 
     def set_weights(self, weights):
         """Give the network's weights and biases to the steps."""
-        for i, encoder in enumerate(self.encoders):
-            _, _, W2, b2 = encoder._scaling.unfold(encoder._parameters)
-            W1, b1, _, _ = encoder._scaling.fold([*weights[2 * i : 2 * i + 2], W2, b2])
+        scalings = self.scalings
+        for i, (encoder, scaling) in enumerate(
+            zip(self.encoders, scalings, strict=True)
+        ):
+            _, _, W2, b2 = scaling.unfold(encoder._parameters)
+            W1, b1, _, _ = scaling.fold([*weights[2 * i : 2 * i + 2], W2, b2])
             dtype = encoder.coefs_[0].dtype
             encoder.coefs_[0] = W1.astype(dtype)
             encoder.intercepts_[0] = b1.astype(dtype)
@@ -323,7 +334,8 @@ def fine_tune(
 
     weight_decay : float, default=1e-3
         Weight :math:`\lambda` of the squared weights of the encoders, measured for
-        inputs divided by the `scale_` of each. It takes the place of that of the
+        inputs divided by the `scale_` of each, and whitened as the first encoder may
+        have been trained (`scale="whiten"`). It takes the place of that of the
         autoencoders, which was to balance another loss.
 
     learning_rate : float, default=1e-3

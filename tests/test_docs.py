@@ -10,7 +10,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 # Trainings that are short on purpose stop at max_iter.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("page", ["losses", "migration", "neighbours", "stacks"])
+@pytest.mark.parametrize(
+    "page", ["losses", "migration", "neighbours", "stacks", "tables", "user_guide"]
+)
 def test_examples_of_a_page_print_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed, attempted = doctest.testfile(

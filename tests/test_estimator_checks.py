@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae._network.weighting import WeightedRows
 
 
 class ClippingTransformer(SparseAutoencoderTransformer):
@@ -15,14 +16,16 @@ class ClippingTransformer(SparseAutoencoderTransformer):
     With log_loss it refuses data outside [0, 1], which the checks are full of.
     """
 
-    def _validate_training_data(self, X, reset):
-        return clipped(super()._validate_training_data(X, reset))
+    def _validate_training_data(self, X, reset, sample_weight=None):
+        return clipped(super()._validate_training_data(X, reset, sample_weight))
 
-    def _validate(self, X):
-        return clipped(super()._validate(X))
+    def _validate(self, X, sample_weight=None):
+        return clipped(super()._validate(X, sample_weight))
 
 
 def clipped(X):
+    if isinstance(X, WeightedRows):
+        return WeightedRows(clipped(X.rows), X.weights)
     if sparse.issparse(X):
         X = X.copy()
         X.data = np.clip(X.data, 0, 1)

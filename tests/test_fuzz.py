@@ -431,7 +431,7 @@ PARAMETERS = {
     "validation_fraction": ends(0.1, 0.5, 5e-324, 1 - 1e-16, 0.99),
     "rho_hat": st.sampled_from(["running", "batch"]),
     "init": st.sampled_from(["auto", "uniform"]),
-    "scale": st.sampled_from(["auto", False, np.False_, np.str_("auto")]),
+    "scale": st.sampled_from(["auto", "whiten", False, np.False_, np.str_("auto")]),
     "revive": st.booleans(),
     "warm_start": st.booleans(),
     "random_state": ends(0, 2**32 - 1, 2**32, np.int64(3)),

@@ -28,6 +28,7 @@ pytestmark = [
 FEW = {"n_components": 4, "max_iter": 10, "rho": 0.2, "random_state": 0}
 TRANSFORMERS = {
     "linear output, scaled": SparseAutoencoderTransformer(**FEW),
+    "whitened": SparseAutoencoderTransformer(scale="whiten", **FEW),
     "sigmoid output": SparseAutoencoderTransformer(
         output_activation="sigmoid", solver="lbfgs", **FEW
     ),
@@ -63,7 +64,8 @@ def make_data(name):
         return np.floor(10 * X)
     if name == "huber":
         X[::7] *= 50
-    return 30 * X - 7 if name in ("linear output, scaled", "huber", "tanh") else X
+    own_units = "linear output, scaled", "tanh", "whitened"
+    return 30 * X - 7 if name in own_units else X
 
 
 @pytest.fixture(scope="module")

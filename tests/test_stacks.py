@@ -96,7 +96,10 @@ def objective(pipeline, X, y, weight_decay):
         log_p = log_softmax(logits, axis=1)[np.arange(len(y)), numbers]
     weights = compute_sample_weight(classifier.class_weight, y)
     encoders = [s for s in pipeline if isinstance(s, SparseAutoencoderTransformer)]
-    decay = sum(np.sum((e.scale_ * e.coefs_[0]) ** 2) for e in encoders)
+    kernels = [e.scale_ * e.coefs_[0] for e in encoders]
+    if hasattr(encoders[0], "whitening_"):
+        kernels[0] = np.linalg.solve(encoders[0].whitening_, kernels[0])
+    decay = sum(np.sum(W**2) for W in kernels)
     l2 = np.sum(classifier.coef_**2) / (classifier.C * weights.sum())
     return -np.average(log_p, weights=weights) + 0.5 * l2 + 0.5 * weight_decay * decay
 
@@ -187,6 +190,22 @@ def test_network_computes_what_the_pipeline_does(scaler, activation, data):
         StandardScaler(),
         autoencoder(7, scale=False),
         clone(scaler) if scaler != "passthrough" else scaler,
+        LogisticRegression(max_iter=50, C=0.1),
+    ).fit(X, y)
+    tuned = fine_tune(stack, X, y, batch_size=60, weight_decay=0.1, **AT_REST)
+    assert tuned.fine_tuning_.loss_curve == [
+        pytest.approx(objective(stack, X, y, 0.1), rel=1e-4)
+    ]
+    assert_allclose(tuned.predict_proba(X), stack.predict_proba(X), rtol=1e-4)
+
+
+def test_whitening_is_part_of_the_network(data):
+    X, y, *_ = data
+    X, y = 1000 * X[:60] + 50, y[:60]
+    stack = make_pipeline(
+        autoencoder(9, scale="whiten"),
+        StandardScaler(),
+        autoencoder(7, scale="whiten"),
         LogisticRegression(max_iter=50, C=0.1),
     ).fit(X, y)
     tuned = fine_tune(stack, X, y, batch_size=60, weight_decay=0.1, **AT_REST)
@@ -488,8 +507,8 @@ def test_bad_input_is_named(stack, data):
         fine_tune(stack, X, y[:-1])
     with pytest.raises(ValueError, match="64 features"):
         fine_tune(stack, X[:, :10], y)
-    with pytest.raises(ValueError, match="NaN"):
-        fine_tune(stack, np.where(X == 3, np.nan, X), y)
+    with pytest.raises(ValueError, match="infinity"):
+        fine_tune(stack, np.where(X == 3, np.inf, X), y)
     with pytest.raises(NotFittedError):
         fine_tune(make_stack(), X, y)
     with pytest.raises(ValueError, match="'pipeline' parameter of fine_tune"):

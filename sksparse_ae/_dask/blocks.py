@@ -1,5 +1,6 @@
 """The blocks of a Dask collection, and functions that are called where they are."""
 
+import itertools
 import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from dask.optimization import cull
 from distributed.protocol.pickle import dumps, loads
 
 from .._network.remote import Joining, RemoteBlocks, joined_pairs
+from .._network.weighting import WeightedRows
 from .clients import asking, memory_of_workers, number_of_workers, result_of
 
 # Tasks of an evaluation for each worker: more even out the work, fewer cost less.
@@ -32,7 +34,7 @@ OfBlock = Callable[[int, Any], Any]
 
 
 class DaskBlocks(RemoteBlocks):
-    """The blocks of a Dask array or dataframe.
+    """The blocks of a Dask array or dataframe, perhaps with weights of their rows.
 
     Functions are called by tasks without state, each on a group of neighbouring blocks.
     So a worker may die, come or go at any time: Dask runs again what was lost. Results
@@ -41,19 +43,26 @@ class DaskBlocks(RemoteBlocks):
     A block is made anew by each call, unless the workers hold it: see ``hold``.
     """
 
-    def __init__(self, collection: Any, client: Any) -> None:
+    def __init__(self, collection: Any, client: Any, weights: Any = None) -> None:
         self._client = client
+        self._are_weighted = weights is not None
         blocks = collection.to_delayed()
         blocks = list(blocks[:, 0]) if getattr(blocks, "ndim", 1) == 2 else list(blocks)
-        self._blocks, self._n_blocks = blocks, len(blocks)
+        parts = [blocks]
+        if weights is not None:
+            parts.append(list(weights.to_delayed()))
+        # Of each block the rows and, if there are any, their weights.
+        self._blocks = list(zip(*parts, strict=True))
+        self._n_blocks = len(blocks)
         n_workers, n_threads = number_of_workers(client)
         n_groups = max(TASKS_PER_WORKER * n_workers, n_threads)
         # A group is a node of the tree: 2 ** level blocks, fewer in the last one.
         self._level = max(math.ceil(math.log2(self._n_blocks / n_groups)), 0)
         self._must_hold = bool(distributed.futures_of(collection))
         if not self._must_hold:
-            recipes = list(_recipes(blocks))
-            self._must_hold = max(map(len, recipes)) > LARGEST_MESSAGE
+            recipes = list(zip(*map(_recipes, parts), strict=True))
+            n_bytes = max(sum(map(len, recipe)) for recipe in recipes)
+            self._must_hold = n_bytes > LARGEST_MESSAGE
         if self._must_hold:
             self._hold()
         else:
@@ -61,7 +70,10 @@ class DaskBlocks(RemoteBlocks):
                 _Recipes(recipes[own.start : own.stop], own.start)
                 for own in self._ranges()
             ]
-            self._groups = client.map(_given, groups, key=_key("recipes"), pure=False)
+            with asking(client):
+                self._groups = client.map(
+                    _given, groups, key=_key("recipes"), pure=False
+                )
 
     def __len__(self) -> int:
         return self._n_blocks
@@ -80,14 +92,13 @@ class DaskBlocks(RemoteBlocks):
             self._hold()
 
     def _hold(self) -> None:
-        self._groups = self._client.compute(
-            [
-                dask.delayed(_Held, pure=False)(
-                    self._blocks[own.start : own.stop], own.start
-                )
-                for own in self._ranges()
-            ]
-        )
+        held = dask.delayed(_Held, pure=False)
+        groups = [
+            held(self._blocks[own.start : own.stop], own.start)
+            for own in self._ranges()
+        ]
+        with asking(self._client):
+            self._groups = self._client.compute(groups)
 
     def map(self, function: OfBlock, numbers: Iterable[int]) -> list:
         """Return ``function(number, block)`` for the blocks of these numbers."""
@@ -167,26 +178,32 @@ def _key(name: str) -> str:
 class _Held:
     """Neighbouring blocks that a worker holds."""
 
-    def __init__(self, blocks: list, start: int) -> None:
+    def __init__(self, blocks: list[Sequence[Any]], start: int) -> None:
         self._blocks, self._start = blocks, start
 
     def block(self, number: int) -> Any:
-        return self._blocks[number - self._start]
+        return _joined(self._blocks[number - self._start])
 
     def __sizeof__(self) -> int:
         # By which Dask keeps to the memory of a worker.
-        return object.__sizeof__(self) + sum(map(dask.sizeof.sizeof, self._blocks))
+        parts = itertools.chain.from_iterable(self._blocks)
+        return object.__sizeof__(self) + sum(map(dask.sizeof.sizeof, parts))
 
 
 class _Recipes:
     """How neighbouring blocks are made, each when it is asked for."""
 
-    def __init__(self, recipes: list[bytes], start: int) -> None:
+    def __init__(self, recipes: list[tuple[bytes, ...]], start: int) -> None:
         self._recipes, self._start = recipes, start
 
     def block(self, number: int) -> Any:
-        graph, key = loads(self._recipes[number - self._start])
-        return dask.get(graph, key)
+        recipes = map(loads, self._recipes[number - self._start])
+        return _joined([dask.get(graph, key) for graph, key in recipes])
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Return rows, or rows and weights, as a block."""
+    return parts[0] if len(parts) == 1 else WeightedRows(*parts)
 
 
 def _given(value: Any) -> Any:

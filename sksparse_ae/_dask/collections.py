@@ -1,8 +1,10 @@
 """Dask arrays and dataframes: what is taken, and what is made of their blocks."""
 
+import math
 from typing import Any
 
 import dask
+import dask.array as da
 import numpy as np
 
 
@@ -26,6 +28,42 @@ def of_whole_rows(X: Any) -> Any:
     if is_frame(X) or X.numblocks[1] == 1:
         return X
     return X.rechunk({1: -1})
+
+
+def weights_of_blocks(X: Any, sample_weight: Any) -> Any:
+    """Return weights as a collection that is cut into blocks as ``X`` is."""
+    if not dask.is_dask_collection(sample_weight):
+        lengths = getattr(X, "chunks", [[math.nan]])[0]
+        if is_frame(X) or math.isnan(sum(lengths)):
+            raise TypeError(
+                "sample_weight must be a Dask series or array with a part for each "
+                "part of X, such as a column of its dataframe, because the lengths of "
+                f"these are not known; got {type(sample_weight).__name__}."
+            )
+        weights = np.asarray(sample_weight)
+        if weights.shape not in ((), X.shape[:1]):
+            raise ValueError(
+                f"sample_weight has the shape {weights.shape}; X has {X.shape[0]} "
+                "rows. Give one weight for each row."
+            )
+        sample_weight = np.broadcast_to(weights, X.shape[:1])
+        sample_weight = da.from_array(sample_weight, chunks=(lengths,))
+    if sample_weight.ndim != 1:
+        raise ValueError(
+            f"sample_weight has {sample_weight.ndim} dimensions; it needs one weight "
+            "for each row of X."
+        )
+    if not is_frame(X) and not is_frame(sample_weight):
+        lengths = X.chunks[0]
+        if sample_weight.shape[0] == X.shape[0]:
+            sample_weight = sample_weight.rechunk((lengths,))
+    n_parts = sample_weight.npartitions
+    if n_parts != X.numblocks[0] if not is_frame(X) else n_parts != X.npartitions:
+        raise ValueError(
+            "sample_weight is cut into another number of parts than X: "
+            f"{n_parts}. Cut both alike (rechunk, repartition)."
+        )
+    return sample_weight
 
 
 def head_of(X: Any) -> Any:

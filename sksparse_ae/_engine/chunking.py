@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from .._network.problem import Problem
-from .._network.reading import Rows
+from .._network.reading import Rows, total_weight, unweighted
 from .._network.remote import RemoteRows
 from .startup import starting_tensorflow
 
@@ -22,14 +22,14 @@ class Chunking(NamedTuple):
 
     problem: Problem  # its architecture has the dtype of the rows
     chunk_rows: int
-    n_rows: int  # of all chunks
+    total_weight: float  # of all rows: their number, unless they have weights
     compiled: bool
 
     @classmethod
     def of(cls, X: Rows, problem: Problem, max_iter: int) -> Self:
         """Return it for evaluations of all rows; ``max_iter`` says about how many."""
-        n_rows, n_features = X.shape
-        lengths = X.lengths if isinstance(X, RemoteRows) else [n_rows]
+        (n_rows, n_features), rows = X.shape, unweighted(X)
+        lengths = rows.lengths if isinstance(rows, RemoteRows) else [n_rows]
         row_bytes = X.dtype.itemsize * n_features
         chunk_rows = min(padded_rows(max(lengths)), max(CHUNK_BYTES // row_bytes, 1))
         n_chunks = sum(-(-length // chunk_rows) for length in lengths)
@@ -39,7 +39,10 @@ class Chunking(NamedTuple):
         architecture = problem.architecture._replace(dtype=X.dtype.name)
         compiled = worth_compiling(max_iter * n_chunks, n_values)
         return cls(
-            problem._replace(architecture=architecture), chunk_rows, n_rows, compiled
+            problem._replace(architecture=architecture),
+            chunk_rows,
+            total_weight(X),
+            compiled,
         )
 
 

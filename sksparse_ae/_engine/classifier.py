@@ -194,7 +194,7 @@ class StackEngine(Engine):
         """Step through all rows once; see ``MiniBatchEngine.epoch``."""
         self._run.set_learning_rate(rates[0])
         total = 0.0
-        for data, n_rows in self._stream:
+        for data, n_rows, *_ in self._stream:
             arguments = data, tf.constant(n_rows), self._objective
             (loss,) = self._run.call(self._graph, *arguments)
             total += float(loss)

@@ -13,7 +13,7 @@ from keras import ops
 
 from .._network.coordinates import in_kernel_layout
 from .._network.problem import Architecture, Problem
-from .._network.reading import Rows
+from .._network.reading import Rows, unweighted
 from .._network.remote import RemoteRows
 from .._objective.objective import Coefficients, Losses
 from .chunking import Chunking, block_sums
@@ -85,9 +85,10 @@ class FullBatchProgram:
         network = self._network
         with self._at(vector) as weights, _tape(persistent=True) as tape:
             tape.watch(weights)
-            codes = network.encoder(X)
+            codes = network.encoder(network.seen(X))
+            target, observed = network.observed(X)
             reconstruction, squared = network.objective.reconstruction(
-                X + offset, network.decoder(codes), row_weights, ops
+                target + offset, network.decoder(codes), row_weights, ops, observed
             )
             means = network.objective.sum_over_rows(codes, row_weights, ops)
         gradients = tape.gradient(reconstruction, weights)
@@ -180,8 +181,8 @@ class FullBatchObjective:
         of_coefficients = Coefficients(*[spec([])] * 3)
         whole, _, penalties = self.program.graphs[chunking.compiled]
         self._whole: Any = None
-        if isinstance(X, RemoteRows):
-            self._sums = functools.partial(_sums_elsewhere, X, chunking)
+        if isinstance(unweighted(X), RemoteRows):
+            self._sums = functools.partial(_sums_elsewhere, unweighted(X), chunking)
         else:
             rows = ChunkedRows(X, chunking)
             self._sums = functools.partial(self.program.sums, chunking, rows)

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from .._network.coordinates import Coordinates
 from .._network.problem import Architecture, Problem
-from .._network.reading import Rows
+from .._network.reading import Rows, weights_of
 from .._objective.objective import Coefficients, Losses
 from .._objective.penalties import weight_penalty
 from .chunking import worth_compiling
-from .network import Network
+from .network import Network, with_gaps
 from .optimizers import OptimizerSpec
 from .programs import (
     Program,
@@ -24,7 +24,7 @@ from .programs import (
     values_of,
 )
 from .state import Engine, State
-from .streams import EpochStream
+from .streams import Corruption, EpochStream
 
 # The averaged weights are those of about the last tenth of the steps.
 AVERAGED_POWER = 8
@@ -73,6 +73,7 @@ class MiniBatches(NamedTuple):
     rng: np.random.RandomState  # of the order of the rows
     max_iter: int
     state: State  # to begin or to continue with
+    corruption: Corruption | None = None  # of what the encoder reads
 
     @property
     def architecture(self) -> Architecture:
@@ -164,6 +165,8 @@ class MiniBatchProgram(Program):
         self,
         data: Any,
         n_rows: Any,
+        weights: Any,
+        inputs: Any,
         offset: Any,
         coefficients: Coefficients,
         pace: Pace,
@@ -175,7 +178,9 @@ class MiniBatchProgram(Program):
         on are padding.
 
         The rows are split into batches whose sizes differ by one row at most. Every row
-        has the same say in a step: its gradient over the batch size.
+        has the same say in a step: its gradient over the batch size, times its weight,
+        of ``weights``, (chunk_rows,) with a mean of 1, or None for weights of 1. The
+        encoder reads ``inputs``, or the data for None.
 
         KL is convex: at the mean of one batch it is too large. So its slope is taken at
         a running mean. A mean of past codes alone would lag behind the weights. As each
@@ -197,10 +202,22 @@ class MiniBatchProgram(Program):
 
         def step(number: Any, n_batches: Any, total: Any) -> tuple[Any, Any, Any]:
             start, n_valid = bounds(number)
-            X = tf.slice(data, [start, 0], [n_taken, data.shape[1]])
+            shape = [n_taken, data.shape[1]]
+            X = tf.slice(data, [start, 0], shape)
+            if inputs is None:
+                seen = self.network.seen(X)
+            else:
+                seen = with_gaps(tf.slice(inputs, [start, 0], shape))
             is_row = tf.cast(tf.range(n_taken) < n_valid, X.dtype)
-            n_valid = tf.cast(n_valid, X.dtype)
-            row_weights, part = is_row / n_valid, n_valid / self.batch_size
+            weight = tf.cast(n_valid, X.dtype)
+            row_weights, of_rows = is_row / weight, weight / self.batch_size
+            part = of_rows
+            if weights is not None:
+                own = is_row * tf.slice(weights, [start], [n_taken])
+                weight = tf.reduce_sum(own)
+                # Where no row has a weight, nothing is learnt.
+                row_weights = tf.math.divide_no_nan(own, weight)
+                part = weight / self.batch_size
             falling = tf.math.rsqrt(1 + pace.falls * n_batches)
             # A batch's share of the running mean falls with the length of the steps.
             share = part * pace.share * falling
@@ -217,20 +234,20 @@ class MiniBatchProgram(Program):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 terms = self.network.data_terms(
-                    X, offset, row_weights, coefficients, estimate_of, pace.spread
+                    X, offset, row_weights, coefficients, estimate_of, pace.spread, seen
                 )
                 objective = terms.total + self.network.decay(coefficients, pace.spread)
                 scaled = self.optimizer.scale_loss(part * objective)
             gradients = tape.gradient(scaled, variables)
             self._apply(gradients, pace.rate, falling)
             if self._follows:  # move the running mean to the new weights
-                after = self.network.statistic(X, row_weights)
+                after = self.network.statistic(seen, row_weights)
                 self._statistic.assign(terms.estimate + after - terms.own_statistic)
             else:
                 self._statistic.assign(terms.own_statistic)
-            n_batches += part
-            self._note_average(part, n_batches)
-            return number + 1, n_batches, total + n_valid * tf.stack(terms[:3])
+            n_batches += of_rows
+            self._note_average(of_rows, n_batches)
+            return number + 1, n_batches, total + weight * tf.stack(terms[:3])
 
         _, _, total = tf.while_loop(
             lambda number, n_batches, total: number < n_steps,
@@ -302,8 +319,10 @@ class MiniBatchEngine(Engine):
             first.problem.scaling,
             first.coordinates,
             first.batch_size,
-            first.rng if first.shuffle else None,
+            first.rng,
             first.max_iter,
+            first.corruption,
+            shuffle=first.shuffle,
         )
         architecture = first.architecture
         key = (
@@ -338,10 +357,13 @@ class MiniBatchEngine(Engine):
             architecture.n_features + architecture.n_components
         )
         spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
+        of_data = spec([self._stream.chunk_rows, architecture.n_features])
         self._graph = self.program.graph(
             self.program.epoch,
-            spec([self._stream.chunk_rows, architecture.n_features]),
+            of_data,
             tf.TensorSpec([], tf.int32),
+            None if weights_of(first.X) is None else spec([self._stream.chunk_rows]),
+            None if first.corruption is None else of_data,
             *tf.nest.map_structure(
                 lambda tensor: None if tensor is None else spec(tensor.shape),
                 (*self._tensors, self._pace([0.0] * n_models)),
@@ -391,12 +413,18 @@ class MiniBatchEngine(Engine):
         is heeded before each chunk of rows.
         """
         total = 0.0
-        for data, n_rows in self._stream:
+        for data, n_rows, weights, inputs in self._stream:
             if stop is not None and stop.is_set():
                 raise KeyboardInterrupt
             n_valid = tf.constant(n_rows, dtype=tf.int32)
             (terms,) = self._run.call(
-                self._graph, data, n_valid, *self._tensors, self._pace(rates)
+                self._graph,
+                data,
+                n_valid,
+                weights,
+                inputs,
+                *self._tensors,
+                self._pace(rates),
             )
             total += terms.numpy().astype(np.float64)
             self.n_batches += n_rows / self._training.batch_size

@@ -114,22 +114,46 @@ class Network:
         coefficients: Coefficients,
         estimate_of: Callable[[Any], Any] = lambda own: own,
         spread: Any = None,
+        seen: Any = None,
     ) -> DataTerms:
         """Return the terms of weighted rows, which ``X`` holds less ``offset``.
 
-        A linear output is multiplied by ``spread``, (n_features,). For the other
-        parameters see ``Objective.data_terms``.
+        A linear output is multiplied by ``spread``, (n_features,). The encoder reads
+        ``seen``; None stands for ``self.seen(X)``. For the other parameters see
+        ``Objective.data_terms``.
         """
-        codes = self.encoder(X)
+        codes = self.encoder(self.seen(X) if seen is None else seen)
         output = self.decoder(codes - self._origin if self._origin else codes)
         if spread is not None:
             output = spread * output
+        target, observed = self.observed(X)
         return self.objective.data_terms(
-            X + offset, output, codes, row_weights, coefficients, ops, estimate_of
+            target + offset,
+            output,
+            codes,
+            row_weights,
+            coefficients,
+            ops,
+            estimate_of,
+            observed,
         )
 
+    def seen(self, X: Any) -> Any:
+        """Return rows as the encoder reads them."""
+        return with_gaps(X) if self.architecture.has_missing else X
+
+    def observed(self, X: Any) -> tuple[Any, Any]:
+        """Return rows with any number for what is missing, and what is not missing.
+
+        The latter is None for an architecture without missing values.
+        """
+        if not self.architecture.has_missing:
+            return X, None
+        observed = ops.logical_not(ops.isnan(X))
+        return ops.where(observed, X, ops.zeros_like(X)), observed
+
     def statistic(self, X: Any, row_weights: Any) -> Any:
-        """Return what the penalty acts on, of weighted rows."""
+        """Return what the penalty acts on, of weighted rows that the encoder reads."""
         return self.objective.statistic(self.encoder(X), row_weights, ops)
 
     def decay(self, coefficients: Coefficients, spread: Any = None) -> Any:
@@ -137,3 +161,15 @@ class Network:
         decoder = self.decoder.kernel
         kernels = self.encoder.kernel, decoder if spread is None else spread * decoder
         return weight_penalty(kernels, coefficients.weight_decay, ops)
+
+
+def with_gaps(X: Any) -> Any:
+    """Return centred rows as an encoder reads them that have NaN for what is missing.
+
+    ``reading.as_seen`` says why.
+    """
+    is_missing = ops.isnan(X)
+    n_features = X.shape[-1]
+    n_missing = ops.sum(ops.cast(is_missing, X.dtype), axis=-1, keepdims=True)
+    factor = n_features / ops.maximum(n_features - n_missing, 1)
+    return ops.where(is_missing, ops.zeros_like(X), factor * X)

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,38 @@ from .._network.reading import Rows
 from .._network.scaling import Scaling
 from . import chunking
 from .chunking import Chunking, padded_rows
+
+
+class Chunk(NamedTuple):
+    """Rows that one call of a compiled epoch takes; all but a number are tensors."""
+
+    data: Any  # (chunk_rows, n_features), padded
+    n_rows: int  # in use
+    weights: Any = None  # (chunk_rows,), if rows have any
+    inputs: Any = None  # what the encoder reads, if that is not the data
+
+
+class Corruption(NamedTuple):
+    """What is done to the values that the encoder reads in training."""
+
+    share: float  # of them
+    kind: str  # "mask" for NaN, a missing value, "swap" for that of another row
+
+    def of(self, data: np.ndarray, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the first rows of standardized data with a share of values replaced.
+
+        Those that are to take their place are of the same rows, at random.
+        """
+        # A random byte or two for each value cost a sixth of a uniform number.
+        drawn = rng.integers(0, 1 << 16, (n_rows, data.shape[1]), dtype=np.uint16)
+        replaced = drawn < self.share * (1 << 16)
+        inputs = data.copy()
+        if self.kind == "mask":
+            inputs[:n_rows][replaced] = np.nan
+        else:
+            _, columns = places = np.nonzero(replaced)
+            inputs[places] = data[rng.integers(0, n_rows, len(columns)), columns]
+        return inputs
 
 
 class EpochStream:
@@ -29,8 +61,9 @@ class EpochStream:
     shuffled over all rows, or, from a memory map, in contiguous runs in random order
     that are read one at a time and shuffled within.
 
-    ``rng`` gives the order of the rows; None keeps theirs. ``n_epochs`` is how often
-    the rows are to be taken, at most.
+    ``rng`` gives the order of the rows; without ``shuffle`` it is theirs. ``n_epochs``
+    is how often the rows are to be taken, at most. Weights of rows come in the same
+    order, with a mean of 1. A ``corruption`` is drawn anew in each epoch.
     """
 
     def __init__(
@@ -39,11 +72,20 @@ class EpochStream:
         scaling: Scaling,
         coordinates: Coordinates,
         batch_size: int,
-        rng: np.random.RandomState | None,
+        rng: np.random.RandomState,
         n_epochs: int,
+        corruption: Corruption | None = None,
+        *,
+        shuffle: bool = True,
     ) -> None:
+        self._corruption, self._noise = corruption, rng
+        weights = reading.weights_of(X)
+        self._weights = None
+        if weights is not None:
+            self._weights = (weights / weights.mean()).astype(np.float32)
+        X = reading.unweighted(X)
         self._X, self._scaling, self._coordinates = X, scaling, coordinates
-        self._rng = rng
+        self._rng = rng if shuffle else None
         n_rows, n_columns = X.shape
         self._n_axes = n_features = coordinates.n_axes(n_columns)
         if coordinates.axes is not None:
@@ -65,23 +107,46 @@ class EpochStream:
         elif n_epochs > 1 and 4 * n_rows * n_features <= reading.BLOCK_BYTES:
             self._block = self._standardized_block()
 
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Yield the chunks of one epoch, each with the number of its rows in use."""
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the chunks of one epoch."""
+        if self._corruption is None:
+            yield from self._clean()
+            return
+        # Another thread draws the order of the rows while the chunks are taken.
+        rng = np.random.default_rng(self._noise.randint(1 << 31))
+        for chunk in self._clean():
+            inputs = self._corruption.of(chunk.data.numpy(), chunk.n_rows, rng)
+            yield chunk._replace(inputs=tf.constant(inputs))
+
+    def _clean(self) -> Iterator[Chunk]:
         if self._block is not None:
             # To gather these chunks ahead as well took no less time, and made it vary.
-            for _, numbers in self._parts():
+            for _, _, numbers in self._parts():
                 padded = np.zeros(self.chunk_rows, dtype=np.int32)
                 padded[: len(numbers)] = numbers
-                yield tf.gather(self._block, padded), len(numbers)
+                data = tf.gather(self._block, padded)
+                yield Chunk(data, len(numbers), self._weights_of(numbers))
             return
         chunks = self._standardized_chunks()
         if self._X.shape[0] > self.chunk_rows:
             chunks = _one_ahead(chunks)
-        for chunk, n_rows in chunks:
-            yield tf.constant(chunk), n_rows  # a copy
+        for chunk, numbers in chunks:
+            data = tf.constant(chunk)  # a copy
+            yield Chunk(data, len(numbers), self._weights_of(numbers))
 
-    def _parts(self) -> Iterator[tuple[Rows, np.ndarray]]:
-        """Yield, for each chunk of an epoch, the rows to take and their numbers."""
+    def _weights_of(self, numbers: np.ndarray) -> Any:
+        """Return the weights of a chunk of rows, given by their numbers."""
+        if self._weights is None:
+            return None
+        weights = np.zeros(self.chunk_rows, np.float32)
+        weights[: len(numbers)] = self._weights[numbers]
+        return tf.constant(weights)
+
+    def _parts(self) -> Iterator[tuple[Rows, np.ndarray, np.ndarray]]:
+        """Yield, for each chunk of an epoch, what to take rows of, and which.
+
+        The numbers are those in what is taken from, and those in all rows.
+        """
         n_rows = self._X.shape[0]
         starts = np.arange(0, n_rows, self._run_rows)
         if self._rng is not None:
@@ -98,10 +163,14 @@ class EpochStream:
             if self._rng is not None:
                 order = self._rng.permutation(n_run)
             for rows in reading.batches(n_run, self.chunk_rows):
-                yield source, order[rows]
+                taken = order[rows]
+                is_run = source is not self._X
+                yield source, taken, start + taken if is_run else taken
 
-    def _standardized_chunks(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield the chunks of an epoch as arrays that are overwritten after the next.
+    def _standardized_chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the chunks of an epoch, and the numbers of their rows.
+
+        The arrays of the chunks are overwritten after the next one.
 
         All but the first are filled in a thread of ``_one_ahead``. The C library keeps
         the memory that this thread allocates and frees, for other threads: 300 MB of a
@@ -110,14 +179,14 @@ class EpochStream:
         """
         shape = self.chunk_rows, self._n_axes
         chunks = itertools.cycle([np.empty(shape, np.float32) for _ in range(2)])
-        for (source, numbers), chunk in zip(self._parts(), chunks, strict=False):
+        for (source, taken, numbers), chunk in zip(self._parts(), chunks, strict=False):
             at, buffer = 0, chunk if self._coordinates.axes is None else None
             with np.errstate(all="ignore"):  # which a thread does not inherit
-                for X in reading.dense_chunks(source, numbers, buffer):
+                for X in reading.dense_chunks(source, taken, buffer):
                     self._write(X, chunk[at : at + len(X)])
                     at += len(X)
             chunk[at:] = 0
-            yield chunk, at
+            yield chunk, numbers
 
     def _write(self, X: np.ndarray, out: np.ndarray) -> None:
         """Write rows, standardized and in the coordinates of the training."""
@@ -189,15 +258,19 @@ class ChunkedRows:
 def read_chunks(X: Rows, how: Chunking) -> Iterator[tuple[Any, Any, Any]]:
     """Yield chunks of rows, the offset to what they reconstruct, and their weights.
 
-    The weight of a row is 1 / n_rows, or 0 for padding.
+    The weights add up to 1 over all rows; those of padding are 0.
     """
     (n_rows, n_features), scaling = X.shape, how.problem.scaling
     offset = tf.constant(scaling.reconstruction_offset, X.dtype)
     data = np.empty((how.chunk_rows, n_features), X.dtype)
-    row_weights = np.full(how.chunk_rows, 1 / how.n_rows, X.dtype)
+    row_weights = np.full(how.chunk_rows, 1 / how.total_weight, X.dtype)
     for rows in reading.batches(n_rows, how.chunk_rows):
         n_used = rows.stop - rows.start
         with np.errstate(all="ignore"):  # which a thread does not inherit
-            scaling.standardize(X[rows], out=data[:n_used])
+            chunk = X[rows]
+            scaling.standardize(chunk, out=data[:n_used])
+        weights = reading.weights_of(chunk)
+        if weights is not None:
+            row_weights[:n_used] = weights / how.total_weight
         data[n_used:] = row_weights[n_used:] = 0
         yield tf.constant(data), offset, tf.constant(row_weights)  # copies

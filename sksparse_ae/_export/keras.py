@@ -27,12 +27,14 @@ def compiled_model(
         activation=architecture.activation,
         output_activation=architecture.output_activation,
         scale=scaling.scale,
+        whitening=scaling.whitening,
         layers={"sparsity": sparsity},
     )
     model.set_weights([*parameters.in_float32().arrays])
-    model.compile(
-        optimizer=optimizer, loss=ReconstructionLoss(architecture.loss, scaling.scale)
+    loss = ReconstructionLoss(
+        architecture.loss, scaling.scale, whitening=scaling.whitening
     )
+    model.compile(optimizer=optimizer, loss=loss)
     # Built, it is saved with the model; Keras warns of one that is not.
     model.optimizer.build(model.trainable_variables)
     return model

@@ -41,13 +41,13 @@ def encode(X):
     Parameters
     ----------
     X : array-like of shape (..., $n_features)
-        Data in the units of the training data.
+        Data in the units of the training data$of_missing.
 
     Returns
     -------
     codes : ndarray of shape (..., $n_components)
     """
-    return _$activation(_affine(X, ENCODER_WEIGHTS, ENCODER_BIASES))
+$fill    return _$activation(_affine(X, ENCODER_WEIGHTS, ENCODER_BIASES))
 
 
 def decode(codes):
@@ -91,6 +91,19 @@ def _array(shape, text):
 # $dtype_name, row after row, little-endian, in base64.
 $arrays''')
 
+ARRAYS = "ENCODER_WEIGHTS", "ENCODER_BIASES", "DECODER_WEIGHTS", "DECODER_BIASES"
+
+# What encode does with missing values.
+FILL = """\
+    # A missing value is the mean, and the others of its row are farther from theirs.
+    X = np.asarray(X)
+    if X.shape[-1:] == MEANS.shape and np.isnan(X).any():
+        gaps, means = np.isnan(X), MEANS.astype(X.dtype)
+        n_observed = N_FEATURES - gaps.sum(axis=-1, keepdims=True)
+        factor = (N_FEATURES / np.maximum(n_observed, 1)).astype(X.dtype)
+        X = means + np.where(gaps, 0, factor * (X - means))
+"""
+
 
 def write_module(
     path: FilePath,
@@ -116,7 +129,9 @@ def write_module(
     n_features, n_components = parameters.W1.shape
     activations = dict.fromkeys((parameters.activation, parameters.output_activation))
     dtype = parameters.W1.dtype.newbyteorder("<")
-    names = ("ENCODER_WEIGHTS", "ENCODER_BIASES", "DECODER_WEIGHTS", "DECODER_BIASES")
+    arrays = dict(zip(ARRAYS, parameters.arrays, strict=True))
+    if parameters.means is not None:
+        arrays["MEANS"] = parameters.means
     source = MODULE.substitute(
         version=__version__,
         n_features=n_features,
@@ -132,8 +147,10 @@ def write_module(
         dtype_name=dtype.name,
         arrays="".join(
             f"{name} = {_array_source(array.astype(dtype))}"
-            for name, array in zip(names, parameters.arrays, strict=True)
+            for name, array in arrays.items()
         ),
+        of_missing=", with NaN for what is missing" if "MEANS" in arrays else "",
+        fill=FILL if "MEANS" in arrays else "",
     )
     with replacing(path) as file:
         file.write(source.encode())

@@ -10,7 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from . import reading
 from .blocks import Blocks
-from .reading import Rows
+from .reading import Rows, as_seen, missing
 from .validation import held_not_finite
 
 # With fewer rows a product spends most of its time on reading the weights.
@@ -28,6 +28,8 @@ class Parameters(NamedTuple):
     b2: np.ndarray
     activation: str
     output_activation: str
+    # What the encoder reads where a value is missing; None if NaN is an error.
+    means: np.ndarray | None = None
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +41,7 @@ class Parameters(NamedTuple):
         if all(array.dtype == dtype for array in self.arrays):
             return self
         W1, b1, W2, b2 = (np.asarray(array, dtype=dtype) for array in self.arrays)
-        return Parameters(W1, b1, W2, b2, self.activation, self.output_activation)
+        return self._replace(W1=W1, b1=b1, W2=W2, b2=b2)
 
     def in_float32(self) -> "Parameters":
         """Return the network in float32; raise if it cannot hold the weights."""
@@ -56,7 +58,8 @@ class Parameters(NamedTuple):
 
     def encode(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the activations of the hidden units, (n_rows, n_components)."""
-        return _through_layers(X, (self.W1, self.b1, self.activation), out=out)
+        encoder = self.W1, self.b1, self.activation
+        return _through_layers(X, encoder, out=out, means=self.means)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
@@ -66,13 +69,18 @@ class Parameters(NamedTuple):
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
         encoder = self.W1, self.b1, self.activation
         decoder = self.W2, self.b2, self.output_activation
-        return _through_layers(X, encoder, decoder, out=out)
+        return _through_layers(X, encoder, decoder, out=out, means=self.means)
 
 
 def _through_layers(
-    X: Rows, *layers: Layer, out: np.ndarray | None = None
+    X: Rows,
+    *layers: Layer,
+    out: np.ndarray | None = None,
+    means: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the output of layers for ``X``, in ``out`` if that is given.
+
+    NaN in ``X`` is a missing value, if ``means`` are given.
 
     Memory holds, beside the output, only one chunk of the arrays between the layers, of
     products with CSR rows, and of rows that are read from files.
@@ -87,6 +95,7 @@ def _through_layers(
     between = [np.empty((min(n_chunk, n_rows), width), dtype) for width in widths]
     output = np.empty((n_rows, n_outputs), dtype) if out is None else out
     in_place = output.dtype == dtype
+    has_missing = False  # whether a chunk has been found to have NaN
     with np.errstate(all="ignore"):
         for rows in reading.batches(n_rows, n_chunk):
             is_whole = n_rows <= n_chunk and not isinstance(X, Blocks)
@@ -95,16 +104,28 @@ def _through_layers(
             if not in_place:
                 last = np.empty(last.shape, dtype)
             targets = (array[: values.shape[0]] for array in between)
+            if has_missing and means is not None:
+                values = as_seen(values, means)
             for layer, target in zip(layers, (*targets, last), strict=True):
-                _layer(values, layer, out=target)
+                if not _layer(values, layer, out=target):
+                    # To look for NaN in each chunk first would take up to a third of
+                    # the time.
+                    has_missing = means is not None and bool(missing(values).any())
+                    if has_missing and means is not None:
+                        values = as_seen(values, means)
+                    if not (has_missing and _layer(values, layer, out=target)):
+                        raise ValueError(_too_large(values, target.dtype))
                 values = target
             if not in_place:
                 output[rows] = last
     return output
 
 
-def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:
-    """Write the activations of a layer for the rows of ``X`` into ``out``."""
+def _layer(X: Rows, layer: Layer, out: np.ndarray) -> bool:
+    """Write the activations of a layer for the rows of ``X`` into ``out``.
+
+    Returned is False if they are not finite.
+    """
     W, b, activation = layer
     if sparse.issparse(X):
         np.add(safe_sparse_dot(X, W), b, out=out)
@@ -112,18 +133,22 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> None:
         np.matmul(X, W, out=out)
         out += b
     # The sum allocates no array. It may overflow where no value does.
-    if not (np.isfinite(out.sum()) or np.isfinite(out).all()):
-        raise ValueError(
-            held_not_finite(X)
-            or f"The values of X, up to {reading.largest_magnitude(X):.3g} in "
-            "magnitude, are too large: their products with the weights overflow "
-            f"{out.dtype}. Scale X as the training data were scaled."
-        )
-    function = OUTPUT_ACTIVATIONS[activation]
-    function.forward(out, out=out)
-    if function.overflows and not np.isfinite(out).all():
-        raise ValueError(
-            f"The reconstruction of X overflows {out.dtype}: its logarithm is more "
-            f"than {np.log(np.finfo(out.dtype).max):.3g}. X is not like the training "
-            "data."
-        )
+    is_finite = np.isfinite(out.sum()) or np.isfinite(out).all()
+    if is_finite:
+        function = OUTPUT_ACTIVATIONS[activation]
+        function.forward(out, out=out)
+        if function.overflows and not np.isfinite(out).all():
+            raise ValueError(
+                f"The reconstruction of X overflows {out.dtype}: its logarithm is more "
+                f"than {np.log(np.finfo(out.dtype).max):.3g}. X is not like the "
+                "training data."
+            )
+    return bool(is_finite)
+
+
+def _too_large(X: Rows, dtype: np.dtype) -> str:
+    return held_not_finite(X) or (
+        f"The values of X, up to {reading.largest_magnitude(X):.3g} in magnitude, are "
+        f"too large: their products with the weights overflow {dtype}. Scale X as the "
+        "training data were scaled."
+    )

@@ -10,6 +10,8 @@ import joblib
 import numpy as np
 from scipy import sparse
 
+from .weighting import WeightedRows
+
 
 def is_blocks(X: Any) -> bool:
     """Return whether ``X`` is a sequence of blocks, and not one array or a table.
@@ -34,6 +36,8 @@ def opened(block: Any) -> Any:
     """Return a block as an array, a memory map of its file, or a CSR matrix."""
     if is_path(block):
         return np.load(block, mmap_mode="r", allow_pickle=False)
+    if isinstance(block, WeightedRows):
+        return WeightedRows(opened(block.rows), opened(block.weights))
     if sparse.issparse(block):
         block = block.tocsr()
         if not block.has_canonical_format:
@@ -139,6 +143,11 @@ class Blocks:
         if sparse.issparse(pieces[0]):
             return sparse.vstack(pieces, format="csr")
         return np.concatenate(pieces)
+
+
+def is_held(X: Any) -> bool:
+    """Return whether rows are an array or a matrix in memory."""
+    return sparse.issparse(X) or (isinstance(X, np.ndarray) and not is_mapped(X))
 
 
 def is_mapped(array: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from .._objective.activations import ACTIVATIONS
-from .reading import Rows, evenly_spaced
+from .reading import Rows, evenly_spaced, total_weight, weights_of
 from .scaling import Scaling
 
 # The axes are computed for at most so many features, or rows if these are fewer. It
@@ -65,13 +65,16 @@ class Coordinates(NamedTuple):
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape
         if n_features <= MOST_AXES:
-            rows = scaling.standardize(evenly_spaced(X, max(AXES_ROWS, 4 * n_features)))
+            n_rows = max(AXES_ROWS, 4 * n_features)
+            # As many as ``evenly_spaced`` takes all of.
+            are_all = n_samples < 2 * n_rows
+            rows = _scattered(X if are_all else evenly_spaced(X, n_rows), scaling)
             products = rows.T @ rows / len(rows)
-            may_drop = may_drop and len(rows) == n_samples
+            may_drop = may_drop and are_all
         elif may_drop and n_samples <= max(
             MOST_AXES, min(FEW_ROWS * n_features, MOST_FEW_ROWS)
         ):
-            rows = scaling.standardize(X)
+            rows = _scattered(X, scaling)
             products = rows @ rows.T / n_samples
         else:
             return plain
@@ -125,6 +128,17 @@ class Coordinates(NamedTuple):
             W1 = self.axes @ W1
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
+
+
+def _scattered(X: Rows, scaling: Scaling) -> np.ndarray:
+    """Return rows as the training sees them, longer where they have more weight.
+
+    Their mean product with themselves is the covariance of the data.
+    """
+    rows, weights = scaling.standardize(X), weights_of(X)
+    if weights is not None:
+        rows *= np.sqrt(weights * (len(rows) / total_weight(X)))[:, None]
+    return rows
 
 
 def in_kernel_layout(weights: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
+from .._objective.losses import Loss
 from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
 from .autoencoder import Parameters
 from .problem import Problem
-from .reading import Rows, dense, reduced
+from .reading import Rows, dense, missing, reduced, sum_of_rows, total_weight
 from .scaling import Moments, explained_variance
 from .statistics import explained_share_of_loss
 from .units import UnitStatistics
@@ -35,11 +36,11 @@ def evaluate(
     Returned with it are what the penalty was evaluated at, (n_components,), and, if
     asked for, the ``UnitStatistics``.
     """
-    n_samples, (architecture, coefficients, scaling) = X.shape[0], problem
+    n_samples, (architecture, coefficients, scaling) = total_weight(X), problem
     penalty = architecture.objective.penalty
     of_rows = partial(_sums, parameters, problem, of_units)
     reconstruction, error, total, units = reduced(
-        X, of_rows, _joined_sums, len(parameters.b1)
+        X, of_rows, _joined_sums, len(parameters.b1), weighted=True
     )
     statistic = penalty.statistic(total / n_samples, architecture.objective.activation)
     # The weight decay is that of the same network in the training's units.
@@ -53,7 +54,13 @@ def evaluate(
     return terms, statistic, units
 
 
-def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> tuple:
+def _sums(
+    parameters: Parameters,
+    problem: Problem,
+    of_units: bool,
+    X: Rows,
+    weights: np.ndarray | None,
+) -> tuple:
     """Return the sums over rows of losses, squared errors and what is penalised."""
     objective, scaling = problem.architecture.objective, problem.scaling
     loss, penalty = objective.loss, objective.penalty
@@ -68,17 +75,32 @@ def _sums(parameters: Parameters, problem: Problem, of_units: bool, X: Rows) -> 
     else:
         # Errors are scaled before they are squared, as their squares may leave the
         # range of the dtype.
-        expected, output = 0, parameters.decode(codes) - dense(X)
-        output /= scaling.scale
-    losses = _sum(loss.of_rows(expected, output, np))
-    error = loss.mean_squared_error(expected, output, losses, _sum, np)
-    total = penalty.per_row(codes, np).sum(axis=0, dtype=np.float64)
-    units = UnitStatistics(codes, parameters.activation) if of_units else None
+        error = parameters.decode(codes) - dense(X)
+        expected, output = 0, scaling.of_differences(error)
+    losses, observed = _sum_of_losses(loss, expected, output, X, weights)
+    sum_of = partial(sum_of_rows, weights=weights)
+    if observed is not None:
+        expected, output = (np.where(observed, v, 0) for v in (expected, output))
+    error = loss.mean_squared_error(expected, output, losses, sum_of, np, observed)
+    total = sum_of(penalty.per_row(codes, np))
+    units = UnitStatistics(codes, parameters.activation, weights) if of_units else None
     return losses, error, total, units
 
 
-def _sum(values: np.ndarray) -> Any:
-    return values.sum(dtype=np.float64)
+def _sum_of_losses(
+    loss: Loss, expected: Any, output: Any, X: Rows, weights: np.ndarray | None
+) -> tuple[Any, Any]:
+    """Return the sum of the rows' losses, and what of ``X`` is observed if not all is.
+
+    To look at that first would take a pass over all rows.
+    """
+    losses = sum_of_rows(loss.of_rows(expected, output, np), weights)
+    if not np.isnan(losses):
+        return losses, None
+    observed = ~missing(dense(X))
+    expected, output = (np.where(observed, v, 0) for v in (expected, output))
+    losses = loss.of_rows(expected, output, np, observed)
+    return sum_of_rows(losses, weights), observed
 
 
 def _joined_sums(one: tuple, other: tuple) -> tuple:
@@ -111,10 +133,12 @@ def least_loss(X: Rows, problem: Problem) -> float:
     if problem.architecture.objective.loss.is_robust:
         constants = _robust_constants(X, constants, problem)
     of_rows = partial(_loss_of_constants, constants, problem)
-    return float(reduced(X, of_rows, np.add) / X.shape[0])
+    return float(reduced(X, of_rows, np.add, weighted=True) / total_weight(X))
 
 
-def _loss_of_constants(constants: np.ndarray, problem: Problem, X: Rows) -> Any:
+def _loss_of_constants(
+    constants: np.ndarray, problem: Problem, X: Rows, weights: np.ndarray | None
+) -> Any:
     loss, scale = problem.architecture.objective.loss, problem.scaling.scale
     expected: Any
     if loss.takes_inputs:
@@ -123,7 +147,8 @@ def _loss_of_constants(constants: np.ndarray, problem: Problem, X: Rows) -> Any:
         output = loss.output_of(output, epsilon, np)
     else:
         expected, output = 0, (constants - dense(X)) / scale
-    return _sum(loss.of_rows(expected, output, np))
+    losses, _ = _sum_of_losses(loss, expected, output, X, weights)
+    return losses
 
 
 def _robust_constants(X: Rows, constants: np.ndarray, problem: Problem) -> np.ndarray:
@@ -135,7 +160,7 @@ def _robust_constants(X: Rows, constants: np.ndarray, problem: Problem) -> np.nd
     """
     for _ in range(MOST_PASSES):
         of_rows = partial(_influences, constants, problem)
-        influence, weight = reduced(X, of_rows, np.add)
+        influence, weight = reduced(X, of_rows, np.add, weighted=True)
         move = influence / weight
         constants = constants + problem.scaling.scale * move
         if np.abs(move).max() < NEGLIGIBLE_MOVE:
@@ -143,12 +168,17 @@ def _robust_constants(X: Rows, constants: np.ndarray, problem: Problem) -> np.nd
     return constants
 
 
-def _influences(constants: np.ndarray, problem: Problem, X: Rows) -> np.ndarray:
+def _influences(
+    constants: np.ndarray, problem: Problem, X: Rows, weights: np.ndarray | None
+) -> np.ndarray:
     """Return the sums over rows of influences and of weights: (2, n_features)."""
     errors = (dense(X) - constants) / problem.scaling.scale
     influences = problem.architecture.objective.loss.influence(errors)
-    weights = np.divide(influences, errors, out=np.ones_like(errors), where=errors != 0)
-    return np.stack([influences.sum(axis=0), weights.sum(axis=0)])
+    shares = np.divide(influences, errors, out=np.ones_like(errors), where=errors != 0)
+    found: Any = influences, shares
+    if np.isnan(errors).any():  # of what is missing
+        found = tuple(np.where(np.isnan(errors), 0, values) for values in found)
+    return np.stack([sum_of_rows(values, weights) for values in found])
 
 
 class Recent(NamedTuple):
@@ -214,6 +244,7 @@ def fitted_attributes(
         "intercepts_": [parameters.b1, parameters.b2],
         "offset_": scaling.offset,
         "scale_": scaling.scale,
+        **({} if scaling.whitening is None else {"whitening_": scaling.whitening}),
         "beta_": float(coefficients.beta),
         "weight_decay_": float(coefficients.weight_decay),
         "objective_": Bunch(total=losses.objective, **losses.terms),

@@ -10,6 +10,7 @@ from .._objective.losses import LOSSES
 from .autoencoder import Parameters
 from .reading import Rows, fetched
 from .scaling import Scaling, drawn_near
+from .weighting import WeightedRows
 
 # Rows that the data-dependent start looks at.
 SAMPLE_ROWS = 1000
@@ -32,7 +33,7 @@ def starting_weights(
         weights = balanced_weights(sample, scaling, estimator, rng)
     else:
         weights = uniform_weights(X.shape[1], estimator.n_components, rng)
-        if estimator.scale != "auto" or not scaling.scales_output:
+        if not (estimator.scale and scaling.scales_output):
             # Ng's biases are 0 for the data as given, before it is centred.
             weights = scaling.unfold(weights)
     W1, b1, W2, b2 = weights
@@ -44,10 +45,18 @@ def starting_weights(
 def standardized_sample(
     X: Rows, scaling: Scaling, rng: RandomState, *, near: bool
 ) -> np.ndarray:
-    """Return some rows as the training sees them; ``near`` draws near what is far."""
-    if X.shape[0] > SAMPLE_ROWS:
+    """Return some rows as the encoder reads them, drawn in proportion to weights.
+
+    ``near`` draws near what is far.
+    """
+    if isinstance(X, WeightedRows):
+        shares = np.arange(X.n_shares)
+        if X.n_shares > SAMPLE_ROWS:
+            shares = np.sort(rng.choice(X.n_shares, SAMPLE_ROWS, replace=False))
+        X = X.of_shares(shares)
+    elif X.shape[0] > SAMPLE_ROWS:
         X = X[np.sort(rng.choice(X.shape[0], SAMPLE_ROWS, replace=False))]
-    rows = scaling.standardize(fetched(X))
+    rows = scaling.seen(fetched(X))
     return drawn_near(rows) if near else rows
 
 

@@ -22,12 +22,17 @@ class Architecture(NamedTuple):
     loss: str
     penalty: str
     dtype: str
+    has_missing: bool = False  # whether NaN may stand in the data
 
     @classmethod
-    def of(cls, settings: Any, n_features: int, dtype: np.dtype) -> Self:
+    def of(
+        cls, settings: Any, n_features: int, dtype: np.dtype, has_missing: bool = False
+    ) -> Self:
         """Return the architecture of a network with ``FittedSettings`` on such data."""
-        named = {name: getattr(settings, name) for name in cls._fields[1:-1]}
-        return cls(n_features=n_features, dtype=dtype.name, **named)
+        named = {name: getattr(settings, name) for name in cls._fields[1:-2]}
+        return cls(
+            n_features=n_features, dtype=dtype.name, has_missing=has_missing, **named
+        )
 
     @property
     def objective(self) -> Objective:
@@ -44,7 +49,8 @@ USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 def coefficients_of(estimator: Any, moments: Moments, scaling: Scaling) -> Coefficients:
     """Return the coefficients of the objective, and choose those that are "auto"."""
     beta, decay = estimator.beta, estimator.weight_decay
-    variances = np.square(moments.deviations / scaling.scale)
+    # What is not observed is not explained.
+    variances = scaling.variances(moments) * moments.observed_share
     mean = moments.offset / scaling.scale
     if beta == "auto":
         beta = _automatic_beta(variances, mean, estimator.loss)
@@ -107,4 +113,4 @@ class Problem(NamedTuple):
         """Return weights in the training's units as a network on the data as given."""
         W1, b1, W2, b2 = self.scaling.fold(weights)
         names = self.architecture.activation, self.architecture.output_activation
-        return Parameters(W1, b1, W2, b2, *names)
+        return Parameters(W1, b1, W2, b2, *names, self.scaling.offset)

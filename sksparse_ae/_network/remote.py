@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from .blocks import Blocks, opened
+from .weighting import WeightedRows
 
 # What finds something in the rows of a block, and what joins two such findings.
 Finding = Callable[[Any], Any]
@@ -54,6 +55,8 @@ class RemoteBlocks(abc.ABC):
     >>> bool(autoencoder.score(X) > 0.5)
     True
     """
+
+    _are_weighted = False  # whether the rows of the blocks have weights
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -168,6 +171,11 @@ class RemoteRows:
         return len(self._numbers), self._n_columns
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether the rows have weights, which lie where they do."""
+        return self._source._are_weighted
+
+    @property
     def itemsize(self) -> int:
         """Bytes of a value."""
         return self.dtype.itemsize
@@ -254,6 +262,7 @@ def _of_block(
 
 
 def _dense(rows: Any) -> np.ndarray:
+    rows = rows.rows if isinstance(rows, WeightedRows) else rows
     return rows.toarray() if sparse.issparse(rows) else rows
 
 
@@ -266,7 +275,8 @@ def _hash(number: int, block: Any) -> str:
 
 
 def _itself(number: int, block: Any) -> Any:
-    return opened(block)
+    rows = opened(block)
+    return rows.rows if isinstance(rows, WeightedRows) else rows
 
 
 class _Fetched(Sequence):

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from .autoencoder import Parameters
-from .reading import Rows, dense, row_chunks
+from .reading import Rows, dense, missing, row_chunks
 
 
 def squared_errors(
@@ -15,7 +16,8 @@ def squared_errors(
     """Return the squared error of each row, or of each value.
 
     ``scale`` is the unit of the errors. They are in the dtype of ``X``, or in float64
-    where that dtype does not hold the square of ``scale``.
+    where that dtype does not hold the square of ``scale``. That of a missing value is
+    NaN, and that of a row is summed over the values that are observed.
     """
     limits = np.finfo(X.dtype)
     low, high = np.sqrt(limits.tiny / limits.eps), np.sqrt(limits.max * limits.eps)
@@ -27,8 +29,36 @@ def squared_errors(
         residual -= dense(X[rows])
         residual = residual.astype(dtype, copy=False)
         squared = np.square(residual, out=residual)
-        errors[rows] = squared if per_feature else squared.sum(axis=1)
+        if per_feature:
+            errors[rows] = squared
+            continue
+        errors[rows] = squared.sum(axis=1)
+        if np.isnan(errors[rows].sum()):  # of observed values alone
+            errors[rows] = np.where(np.isnan(squared), 0, squared).sum(axis=1)
     return errors
+
+
+def imputed(X: Rows, parameters: Parameters, out: np.ndarray | None = None) -> Rows:
+    """Return rows with reconstructions for what is missing; CSR rows as such."""
+    if sparse.issparse(X):
+        X = X.copy()
+        # The row of each value that is stored.
+        numbers = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        for rows in row_chunks(X, parameters.b1.shape[0]):
+            own = slice(X.indptr[rows.start], X.indptr[rows.stop])
+            gaps = own.start + np.flatnonzero(np.isnan(X.data[own]))
+            if len(gaps):
+                reconstruction = parameters.reconstruct(X[rows])
+                places = numbers[gaps] - rows.start, X.indices[gaps]
+                X.data[gaps] = reconstruction[places]
+        return X
+    out = np.empty(X.shape, X.dtype) if out is None else out
+    for rows in row_chunks(X, parameters.b1.shape[0]):
+        values = X[rows]
+        gaps = missing(values)
+        reconstruction = parameters.reconstruct(values) if gaps.any() else values
+        out[rows] = np.where(gaps, reconstruction, values)
+    return out
 
 
 def norms(values: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
 from .._objective.penalties import kl_divergence
 from .autoencoder import Parameters
-from .reading import Rows, reduced
+from .reading import Rows, reduced, sum_of_rows
 from .statistics import norms
 
 # The states of units, in the order in which every table and message lists them.
@@ -23,14 +23,19 @@ NEGLIGIBLE_SPREAD = 0.05
 class UnitStatistics:
     """Sums over rows of the activations of each unit, measured on [0, 1]."""
 
-    def __init__(self, codes: np.ndarray, activation: str) -> None:
+    def __init__(
+        self, codes: np.ndarray, activation: str, weights: np.ndarray | None = None
+    ) -> None:
         codes = mean_to_rho_hat(
             codes.astype(np.float64), ACTIVATIONS[activation].unit_range
         )
-        self.n_samples: float = len(codes)
-        extremes = codes.min(axis=0), codes.max(axis=0)
-        sums = codes.sum(axis=0), np.abs(codes).sum(axis=0)
-        squares = np.square(codes, out=codes).sum(axis=0)
+        # The sum of their weights, which is their number if they have none.
+        self.n_samples: float = len(codes) if weights is None else weights.sum()
+        self._n_rows: float = len(codes)
+        used = codes if weights is None else codes[weights > 0]
+        extremes = used.min(axis=0, initial=np.inf), used.max(axis=0, initial=-np.inf)
+        sums = sum_of_rows(codes, weights), sum_of_rows(np.abs(codes), weights)
+        squares = sum_of_rows(np.square(codes, out=codes), weights)
         # Sums of values, of absolute values and of squares; least and largest values.
         self.table = np.array([*sums, squares, *extremes])
 
@@ -39,6 +44,7 @@ class UnitStatistics:
         joined = copy.copy(self)
         joined.table = self.table.copy()
         joined.take_in(other.table, other.n_samples, share=1)
+        joined._n_rows = self._n_rows + other._n_rows
         return joined
 
     def take_in(self, table: np.ndarray, n_samples: float, share: float) -> None:
@@ -62,7 +68,10 @@ class UnitStatistics:
     @property
     def sparseness(self) -> np.ndarray:
         """Hoyer's lifetime sparseness."""
-        return hoyer_sparseness(self.table[1], self.table[2], self.n_samples)
+        # It goes by a number of rows: weights below 1 on average count as shares of it.
+        factor = max(self._n_rows / self.n_samples, 1.0)
+        absolute, square = factor * self.table[1:3]
+        return hoyer_sparseness(absolute, square, factor * self.n_samples)
 
     def states(self, rho: float) -> np.ndarray:
         """Return the state of each unit, one of ``STATES``."""

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from functools import partial
 from operator import add
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,13 +13,17 @@ from sklearn.utils.validation import validate_data
 
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
-from .blocks import Blocks, is_blocks, is_path, opened
+from .blocks import Blocks, is_blocks, is_held, is_path, opened
 from .reading import Rows, extent, reduced, stored
 from .remote import RemoteBlocks, RemoteRows
+from .weighting import WeightedRows
 
 # Scaled data may leave their interval by so much, because a scaler rounds. It may have
 # rounded in float32 before a cast to float64.
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
+
+# Largest exponent of two of weights that are taken as they are.
+LARGEST_EXPONENT = 300
 
 
 @contextlib.contextmanager
@@ -61,13 +64,14 @@ def validated(
             X,
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
             ensure_min_samples=ensure_min_samples,
             reset=reset,
         )
         if sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
-            assert_all_finite(X, input_name="X")
+            assert_all_finite(X, allow_nan=True, input_name="X")
         return X
 
 
@@ -87,6 +91,14 @@ class Found(NamedTuple):
 
 def _found(block: Any) -> Found:
     """Check a block as scikit-learn checks arrays, of any dtype of numbers."""
+    if isinstance(block, WeightedRows):
+        found, n_weights = _found(block.rows), len(block.weights)
+        if n_weights != found.n_rows:
+            raise ValueError(
+                f"It has {found.n_rows} rows, and {n_weights} in sample_weight. Cut "
+                "both into the same blocks."
+            )
+        return found
     # A frame's head keeps the names of its columns.
     is_frame = hasattr(block, "columns")
     block = block if is_frame else opened(block)
@@ -95,6 +107,7 @@ def _found(block: Any) -> Found:
             block,
             accept_sparse="csr",
             dtype="numeric",
+            ensure_all_finite="allow-nan",
             ensure_min_samples=0,
             input_name="X",
         )
@@ -132,6 +145,7 @@ def _validated_blocks(estimator: Any, source: Any, reset: bool, least: int) -> R
                 estimator,
                 own.head,
                 accept_sparse="csr",
+                ensure_all_finite="allow-nan",
                 reset=reset and number == 0,
                 ensure_min_samples=0,
             )
@@ -161,6 +175,65 @@ def _name_of(source: Any, number: int) -> str:
     is_named = not isinstance(source, RemoteBlocks) and is_path(source[number])
     path = f" ({source[number]})" if is_named else ""
     return f"Block {number} of X{path}"
+
+
+def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
+    """Return rows with weights, which are checked, or as they are for None.
+
+    Rows of weight 0 are left out where that takes no file to be read. Equal weights are
+    none at all.
+    """
+    if sample_weight is None:
+        return X
+    weights = _checked_weights(sample_weight, X.shape[0])
+    n_used = np.count_nonzero(weights)
+    if n_used < least:
+        n_rows = len(weights)
+        raise ValueError(
+            f"sample_weight is zero for {n_rows - n_used} of {n_rows} rows; at least "
+            f"{least} must have a weight."
+        )
+    if isinstance(X, RemoteRows):
+        if not X.is_weighted:
+            raise TypeError(
+                "sample_weight is for rows on this machine, and on a Dask cluster by "
+                "DaskSparseAutoencoderTransformer; RemoteBlocks have none."
+            )
+        return WeightedRows(X, weights)
+    if n_used < len(weights) and is_held(X):
+        X, weights = X[weights > 0], weights[weights > 0]
+    if weights.min() == weights.max():
+        return X
+    # By a power of two, which keeps their ratios, where sums might leave the range.
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > LARGEST_EXPONENT:
+        weights = np.ldexp(weights, -exponent)
+    return WeightedRows(X, weights)
+
+
+def _checked_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"sample_weight must be a number for each row: {error}."
+        ) from error
+    if weights.ndim == 0:
+        weights = np.full(n_rows, weights)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has the shape {weights.shape}; X has {n_rows} rows. Give "
+            "one weight for each row."
+        )
+    if not np.isfinite(weights).all():
+        kind = "NaN" if np.isnan(weights).any() else "infinity"
+        raise ValueError(f"sample_weight contains {kind}; weights must be finite.")
+    if weights.min() < 0:
+        raise ValueError(
+            f"sample_weight contains {weights.min():.6g}, and weights must not be "
+            "negative. A weight of 0 leaves a row out."
+        )
+    return weights
 
 
 def check_range(X: Rows, loss: str, output_activation: str = "linear") -> None:
@@ -218,19 +291,18 @@ class NotFinite(ValueError):
 
 
 def held_not_finite(X: Rows) -> str:
-    """Return a message about NaN or infinity in ``X``, or "" if there is none."""
-    for is_it, kind in ((np.isnan, "NaN"), (np.isinf, "infinity")):
-        if n_values := reduced(X, partial(_count, is_it), add):
-            return (
-                f"X contains {kind}, in {n_values} of its values, which "
-                "assume_finite=True of scikit-learn lets pass. Impute them, or leave "
-                "out their rows."
-            )
+    """Return a message about infinity in ``X``, or "" if there is none."""
+    if n_values := reduced(X, _n_infinite, add):
+        return (
+            f"X contains infinity, in {n_values} of its values, which "
+            "assume_finite=True of scikit-learn lets pass. Impute them, or leave out "
+            "their rows."
+        )
     return ""
 
 
-def _count(is_it: np.ufunc, X: Rows) -> Any:
-    return np.count_nonzero(is_it(stored(X)))
+def _n_infinite(X: Rows) -> Any:
+    return np.count_nonzero(np.isinf(stored(X)))
 
 
 def finite(result: Result, what: str) -> Result:

@@ -36,17 +36,31 @@ class Loss(Protocol):
         """Whether the data are numbers of 0 or more, without an upper end."""
         return self.interval == (0.0, np.inf)
 
-    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
-        """Return the loss of each row of ``X``, (n_samples, n_features)."""
+    def of_values(self, X: Any, output: Any, xp: Any) -> Any:
+        """Return the loss of each value of ``X``, (n_samples, n_features)."""
+
+    def of_rows(self, X: Any, output: Any, xp: Any, observed: Any = None) -> Any:
+        """Return the loss of each row, summed over the values that are observed.
+
+        ``observed`` tells which are, by a bool for each; None for all. ``X`` holds any
+        number where they are not.
+        """
+        return sum_of_features(self.of_values(X, output, xp), observed, xp)
 
     def mean_squared_error(
-        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+        self,
+        X: Any,
+        output: Any,
+        mean_loss: Any,
+        mean: Any,
+        xp: Any,
+        observed: Any = None,
     ) -> Any:
         """Return the mean over the rows of their squared errors.
 
-        ``X`` and ``output`` are what ``of_rows`` took, and ``mean_loss`` is the mean of
-        what it returned. ``mean`` is a function that averages a value of each row, or
-        sums them, as was done for ``mean_loss``.
+        ``X``, ``output`` and ``observed`` are what ``of_rows`` took, and ``mean_loss``
+        is the mean of what it returned. ``mean`` is a function that averages a value of
+        each row, or sums them, as was done for ``mean_loss``.
         """
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
@@ -69,11 +83,21 @@ class SquaredError(Loss):
 
     is_rotation_invariant = True
 
-    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
-        return 0.5 * _sum_of_features(xp.square(output - X), xp)
+    def of_values(self, X: Any, output: Any, xp: Any) -> Any:
+        return xp.square(output - X)
+
+    def of_rows(self, X: Any, output: Any, xp: Any, observed: Any = None) -> Any:
+        # Halved once for each row.
+        return 0.5 * super().of_rows(X, output, xp, observed)
 
     def mean_squared_error(
-        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+        self,
+        X: Any,
+        output: Any,
+        mean_loss: Any,
+        mean: Any,
+        xp: Any,
+        observed: Any = None,
     ) -> Any:
         return 2 * mean_loss
 
@@ -88,15 +112,22 @@ class LogLoss(Loss):
     output_activation = "sigmoid"
     takes_inputs = True
 
-    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
+    def of_values(self, X: Any, output: Any, xp: Any) -> Any:
         # log(1 + exp(z)) - x z, in the form that does not overflow.
         softplus = xp.maximum(output, 0) + xp.log1p(xp.exp(-xp.abs(output)))
-        return _sum_of_features(softplus - X * output, xp)
+        return softplus - X * output
 
     def mean_squared_error(
-        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+        self,
+        X: Any,
+        output: Any,
+        mean_loss: Any,
+        mean: Any,
+        xp: Any,
+        observed: Any = None,
     ) -> Any:
-        return mean(_sum_of_features(xp.square(1 / (1 + xp.exp(-output)) - X), xp))
+        squares = xp.square(1 / (1 + xp.exp(-output)) - X)
+        return mean(sum_of_features(squares, observed, xp))
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
@@ -122,7 +153,7 @@ class Poisson(Loss):
     takes_inputs = True
     explains = "deviance"
 
-    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
+    def of_values(self, X: Any, output: Any, xp: Any) -> Any:
         # With t = z - log(x) it is x (exp(t) - 1 - t), in which nothing cancels: in
         # float32 the terms of the form above cost a count of 10^5 all digits. Below 1,
         # where x would overflow exp(t), 1 takes its place in t. Zeros may have been
@@ -131,17 +162,23 @@ class Poisson(Loss):
         log = xp.log(xp.maximum(X, TINY))
         difference = output - xp.maximum(log, 0)
         below_one = xp.minimum(X, 1)
-        values = (
+        return (
             xp.maximum(X, 1) * xp.expm1(difference)
             - X * difference
             + (1 - below_one + below_one * xp.minimum(log, 0))
         )
-        return _sum_of_features(values, xp)
 
     def mean_squared_error(
-        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+        self,
+        X: Any,
+        output: Any,
+        mean_loss: Any,
+        mean: Any,
+        xp: Any,
+        observed: Any = None,
     ) -> Any:
-        return mean(_sum_of_features(xp.square(xp.exp(output) - X), xp))
+        squares = xp.square(xp.exp(output) - X)
+        return mean(sum_of_features(squares, observed, xp))
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         return 1 / np.maximum(mean, 1e-3)
@@ -163,15 +200,22 @@ class Huber(Loss):
     explains = "Huber loss"
     is_robust = True
 
-    def of_rows(self, X: Any, output: Any, xp: Any) -> Any:
+    def of_values(self, X: Any, output: Any, xp: Any) -> Any:
         sizes = xp.abs(output - X)
         inside = xp.minimum(sizes, HUBER_THRESHOLD)
-        return _sum_of_features(inside * (sizes - 0.5 * inside), xp)
+        return inside * (sizes - 0.5 * inside)
 
     def mean_squared_error(
-        self, X: Any, output: Any, mean_loss: Any, mean: Any, xp: Any
+        self,
+        X: Any,
+        output: Any,
+        mean_loss: Any,
+        mean: Any,
+        xp: Any,
+        observed: Any = None,
     ) -> Any:
-        return mean(_sum_of_features(xp.square(output - X), xp))
+        squares = xp.square(output - X)
+        return mean(sum_of_features(squares, observed, xp))
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         return np.ones_like(mean)
@@ -188,6 +232,11 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _sum_of_features(values: Any, xp: Any) -> Any:
-    """Sum the last axis, as a product: XLA on the CPU does not vectorise sums."""
+def sum_of_features(values: Any, observed: Any, xp: Any) -> Any:
+    """Sum what is observed along the last axis, as a product.
+
+    XLA on the CPU does not vectorise sums.
+    """
+    if observed is not None:
+        values = xp.where(observed, values, xp.zeros_like(values))
     return xp.matmul(values, xp.ones(values.shape[-1:], values.dtype))

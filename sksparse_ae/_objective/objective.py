@@ -72,6 +72,7 @@ class Objective:
         coefficients: Coefficients,
         xp: Any,
         estimate_of: Callable[[Any], Any] = lambda own: own,
+        observed: Any = None,
     ) -> DataTerms:
         """Return the terms of weighted rows.
 
@@ -80,9 +81,12 @@ class Objective:
         (n_rows,), add up to one: 1 / m for Ng's mean over m samples, 0 for padding.
 
         ``estimate_of`` turns the rows' own statistic into the estimate that the penalty
-        is evaluated at. The gradient is still that of the rows' own.
+        is evaluated at. The gradient is still that of the rows' own. ``observed`` is as
+        for ``Loss.of_rows``.
         """
-        reconstruction, squared = self.reconstruction(target, output, row_weights, xp)
+        reconstruction, squared = self.reconstruction(
+            target, output, row_weights, xp, observed
+        )
         own_statistic = self.statistic(codes, row_weights, xp)
         estimate = estimate_of(own_statistic)
         statistic = straight_through(estimate, own_statistic, xp)
@@ -90,15 +94,16 @@ class Objective:
         return DataTerms(reconstruction, sparsity, squared, estimate, own_statistic)
 
     def reconstruction(
-        self, target: Any, output: Any, row_weights: Any, xp: Any
+        self, target: Any, output: Any, row_weights: Any, xp: Any, observed: Any = None
     ) -> tuple[Any, Any]:
         """Return the weighted sums of the rows' losses and squared errors."""
 
         def mean(values: Any) -> Any:
             return xp.sum(row_weights * values, axis=-1)
 
-        loss = mean(self.loss.of_rows(target, output, xp))
-        return loss, self.loss.mean_squared_error(target, output, loss, mean, xp)
+        given = target, output
+        loss = mean(self.loss.of_rows(*given, xp, observed))
+        return loss, self.loss.mean_squared_error(*given, loss, mean, xp, observed)
 
     def sum_over_rows(self, codes: Any, row_weights: Any, xp: Any) -> Any:
         """Return the weighted sum of what the penalty averages over the rows."""

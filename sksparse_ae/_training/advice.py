@@ -72,6 +72,7 @@ def _warning_about_range(estimator: Any, X: Rows) -> str | None:
     low, high = OUTPUT_ACTIVATIONS[output].interval
     values = evenly_spaced(X, SAMPLE_ROWS)
     values = values.data if sparse.issparse(values) else values
+    values = values[~np.isnan(values)]
     margin = OUTSIDE_MARGIN * min(high - low, 1.0)
     outside = np.mean((values < low - margin) | (values > high + margin))
     if outside <= OUTSIDE_SHARE:
@@ -136,6 +137,7 @@ def _warning_about_rows(estimator: Any, X: Rows, moments: Moments) -> str | None
 def _largest(moments: Moments, n_listed: int, X: Rows) -> Largest:
     """Return the rows that hold the most of the variance, and the share of each."""
     deviations = (dense(X) - moments.offset) / moments.norm
+    deviations = np.where(np.isnan(deviations), 0, deviations)
     squares = np.square(np.linalg.norm(deviations, axis=1))
     order = np.argsort(squares)[::-1][:n_listed]
     return X.shape[0], order, squares[order]
@@ -210,9 +212,9 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
 def _advice(state: str, estimator: Any, X: Rows) -> str:
     """Say what to change if most of the inactive units are in ``state``."""
     weight_decay, scaling = estimator.weight_decay_, estimator._scaling
-    sample = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
+    sample = scaling.seen(evenly_spaced(X, SAMPLE_ROWS))
     limit = weight_decay_limit(sample, scaling, estimator)
-    unscaled = not (scaling.scales_output and estimator.scale == "auto")
+    unscaled = not (scaling.scales_output and estimator.scale)
     if state != "saturated" and weight_decay > LARGE_SHARE_OF_LIMIT * limit:
         rescaling = ""
         if scaling.scales_output and unscaled:

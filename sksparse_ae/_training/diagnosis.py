@@ -30,7 +30,7 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     dtype = X.dtype if estimator.solver == "lbfgs" else np.dtype(np.float32)
     sample, scaler = evenly_spaced(X, SAMPLE_ROWS), scaler_for(estimator.loss)
     with np.errstate(all="ignore"):
-        rows = scaling.standardize(sample)
+        rows = scaling.seen(sample)
         largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
         # Gradients hold squares of the values, and the steps squares of gradients.
         if not largest < np.finfo(dtype).max ** 0.25:

@@ -21,7 +21,7 @@ from .._engine.startup import starting_tensorflow
 from .._network.blocks import Blocks
 from .._network.evaluation import evaluate, fitted_attributes, least_loss
 from .._network.problem import Problem
-from .._network.reading import Rows, is_streamed
+from .._network.reading import Rows, at_most, is_streamed, unweighted, weights_of
 from .._network.remote import RemoteRows
 from .._network.scaling import Moments
 from .._network.statistics import explained_share, explained_share_of_loss
@@ -70,8 +70,9 @@ def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Chec
     versions = [*map(importlib.metadata.version, packages), __version__]
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
-    rows = X.content() if isinstance(X, Blocks | RemoteRows) else X
-    name = fingerprint(versions, values, rows, is_streamed(X), state)
+    rows = unweighted(X)
+    rows = rows.content() if isinstance(rows, Blocks | RemoteRows) else rows
+    name = fingerprint(versions, values, rows, weights_of(X), is_streamed(X), state)
     return Checkpoint(estimator.checkpoint_dir, name)
 
 
@@ -117,9 +118,9 @@ def _scoring(
     if problem.architecture.objective.loss.explains != "variance":
         least = least_loss(X, problem)
         return lambda losses: explained_share_of_loss(losses.reconstruction, least)
-    moments = moments or Moments.of(X)
-    # In the units of the training.
-    spread = moments.norm / math.sqrt(moments.n_samples) / problem.scaling.scale
+    whitens = problem.scaling.whitening is not None
+    moments = moments or Moments.of(X, with_covariance=whitens)
+    spread = problem.scaling.spread(moments)
     return lambda losses: explained_share(math.sqrt(losses.squared_error), spread)
 
 
@@ -226,6 +227,8 @@ def _continuation(
         n_samples_seen=plan.moments.n_samples,
         deviations=plan.moments.deviations,
         n_batches=n_batches if engine is None else engine.n_batches,
+        n_observed=plan.moments.n_observed,
+        covariance=plan.moments.covariance,
     )
     if not keeps_state:
         return continuation
@@ -250,12 +253,14 @@ def attributes_of(plan: Plan, weights: Weights) -> dict:
     with contextlib.ExitStack() as limits:
         recent = None
         if plan.partial:
-            X = X[:: -(-X.shape[0] // PARTIALLY_EVALUATED_ROWS)]
+            X = at_most(X, PARTIALLY_EVALUATED_ROWS)
             n_products = 2 * X.shape[0] * parameters.W1.size
             if n_products <= SINGLE_THREAD_PRODUCTS:
                 limits.enter_context(single_blas_thread())
             recent = plan.earlier and plan.earlier.recent
-        return fitted_attributes(X, parameters, plan.problem, recent)
+        fitted = fitted_attributes(X, parameters, plan.problem, recent)
+    share = np.broadcast_to(plan.moments.observed_share, X.shape[1:])
+    return {**fitted, "observed_share_": np.array(share)}
 
 
 def training_curves(plan: Plan, monitor: Monitor) -> tuple[dict[str, list], Bunch]:

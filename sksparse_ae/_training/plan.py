@@ -15,6 +15,7 @@ from .._network.autoencoder import Parameters
 from .._network.coordinates import Coordinates
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
+from .._network.merging import merged
 from .._network.problem import Architecture, Problem, coefficients_of
 from .._network.reading import Rows, is_streamed, part
 from .._network.scaling import Moments, Scaling
@@ -50,10 +51,12 @@ class Continuation(NamedTuple):
     optimizer: str
     rate: float | None  # at which an automatic rate started
     # Rows of all calls of ``partial_fit``, and standard deviations of their columns.
-    n_samples_seen: int
+    n_samples_seen: float
     deviations: np.ndarray
     # The ``State``, the ``Coordinates`` that it is in, and the order of the rows.
     n_batches: float
+    n_observed: np.ndarray | None = None  # of those rows, as ``Moments`` have it
+    covariance: np.ndarray | None = None  # of these rows, with scale="whiten"
     weights: Weights | None = None
     statistic: np.ndarray | None = None
     average: Weights | None = None
@@ -96,7 +99,7 @@ class Plan(NamedTuple):
 
     def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
-        rows = self.X[:: -(-self.X.shape[0] // n_rows)]
+        rows = reading.at_most(self.X, n_rows)
         losses, *_ = evaluate(rows, self.problem.folded(weights), self.problem)
         return losses.objective
 
@@ -110,24 +113,31 @@ def make_plan(
     rng = copy.deepcopy(past and past.random_state)
     rng = rng or check_random_state(estimator.random_state)
     X_held_out = None
+    if not partial:
+        X = _in_own_order(X, estimator)
     if estimator.early_stopping and not partial:
         # With a fixed seed, the samples that an earlier call has held out.
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
-    moments = Moments.of(X)
+    moments = Moments.of(X, with_covariance=estimator.scale == "whiten")
+    has_missing = moments.n_observed is not None
     if LOSSES[estimator.loss].is_robust:
         moments = moments.robust(X)
     follows = partial and past
     if earlier and past and partial:
         seen = Moments(
-            earlier.problem.scaling.offset, past.deviations, past.n_samples_seen
+            earlier.problem.scaling.offset,
+            past.deviations,
+            past.n_samples_seen,
+            past.n_observed,
+            past.covariance,
         )
         moments, starts_afresh = _moments_of_stream(moments, seen)
         earlier = None if starts_afresh else earlier
     # A stream is scaled by all of it that has been seen: a first piece may differ.
     own_scaling = scaling = Scaling.from_moments(
         moments,
-        scale=estimator.scale == "auto",
+        scale=estimator.scale,
         linear_output=estimator.output_activation == "linear",
         exponential_output=estimator.output_activation == "exponential",
     )
@@ -139,7 +149,7 @@ def make_plan(
         weights, rho_hat = starting_weights(X, scaling, estimator, rng)
     fitted = FittedSettings.of(estimator)
     problem = Problem(
-        Architecture.of(fitted, X.shape[1], X.dtype),
+        Architecture.of(fitted, X.shape[1], X.dtype, has_missing),
         # In units of their own: data of another scale are no reason for another decay.
         coefficients_of(estimator, moments, own_scaling),
         scaling,
@@ -160,6 +170,20 @@ def make_plan(
     if estimator.solver == "lbfgs":
         return plan
     return _with_minibatches(plan, estimator, rho_hat)
+
+
+def _in_own_order(X: Rows, estimator: Any) -> Rows:
+    """Return rows ``merged`` where no step takes some of them alone.
+
+    Adam amplifies rounding. So a training on weighted rows is that on repeated rows
+    only if it is so to the bit.
+    """
+    distinct = merged(X)
+    n_rows = distinct.shape[0]
+    whole = estimator.solver == "lbfgs" or n_rows <= rows_of_a_batch(
+        estimator.batch_size, n_rows
+    )
+    return distinct if whole and n_rows > 1 else X
 
 
 def hold_out(
@@ -231,7 +255,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         rate = FixedRate(given)
     n_rows = most = X.shape[0]
     if partial:
-        n_seen = plan.moments.n_samples
+        n_seen = math.ceil(plan.moments.n_samples)
         n_rows = n_seen // STREAMED_PASSES
         # Rows of a stream count alike in pieces of any size, smaller ones, too.
         most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
@@ -247,14 +271,26 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         rng=plan.rng,
         max_iter=plan.max_iter,
         state=_starting_state(plan, coordinates, past, rho_hat),
+        corruption=_corruption(estimator),
     )
     return plan._replace(minibatches=minibatches, rate=rate)
+
+
+def _corruption(estimator: Any) -> Any:
+    if not estimator.corruption:
+        return None
+    from .._engine.streams import Corruption
+
+    return Corruption(float(estimator.corruption), estimator.corruption_kind)
 
 
 def _coordinates(plan: Plan, estimator: Any, past: Continuation | None) -> Coordinates:
     """Return what the weights are moved in: for "adam", principal axes if they pay."""
     X, (architecture, _, scaling) = plan.X, plan.problem
     features = Coordinates.of_features(architecture.activation)
+    # A rotation would spread over all axes what befalls single values.
+    if architecture.has_missing or estimator.corruption:
+        return features
     if past is not None and past.weights is not None:
         return features._replace(axes=past.axes, spread=past.spread)
     may_turn = architecture.objective.loss.is_rotation_invariant
@@ -281,11 +317,17 @@ def _starting_state(
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
     state = State(*(getattr(past, name) for name in State._fields))
     before, scaling = earlier.problem.scaling, plan.problem.scaling
-    if scaling.scale == before.scale and (scaling.offset == before.offset).all():
+    is_along_axes = past.axes is not None
+    stays = is_along_axes == (coordinates.axes is not None)
+    if not stays:
+        # What the optimizer keeps is of other coordinates.
+        state = state._replace(optimizer_variables=None)
+    elif scaling.is_same(before):
         return state
+    left = coordinates._replace(axes=past.axes, spread=past.spread)
 
     def restated(weights: Weights) -> Weights:
-        weights = scaling.unfold(before.fold(coordinates.leave(weights)))
+        weights = scaling.unfold(before.fold(left.leave(weights)))
         return coordinates.enter(weights)
 
     average = state.average and restated(state.average)

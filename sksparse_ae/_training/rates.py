@@ -148,7 +148,7 @@ def automatic_rate(
     weighed by themselves: a few long rows set its limit.
     """
     architecture, coefficients, scaling = problem
-    rows = scaling.standardize(evenly_spaced(X, SAMPLE_ROWS))
+    rows = scaling.seen(evenly_spaced(X, SAMPLE_ROWS))
     if architecture.objective.loss.is_robust:
         rows = drawn_near(rows)
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit

@@ -32,6 +32,8 @@ class Reviver:
 
     def __init__(self, X: Rows, problem: Problem, rng: np.random.RandomState) -> None:
         architecture, coefficients, scaling = problem
+        # What is missing is the mean, as the encoder reads it: of the errors of all
+        # values these are among the smallest.
         loss = architecture.objective.loss
         self._sample = standardized_sample(X, scaling, rng, near=loss.is_robust)
         self._offset = scaling.reconstruction_offset

@@ -12,6 +12,10 @@ from .._network.validation import check_range
 from .._objective.losses import LOSSES
 from .._objective.penalties import PENALTIES
 
+# Whitening is for at most so many features. It takes 20 s for 4096, and 130 MB for each
+# of a few matrices.
+MOST_WHITENED = 4096
+
 # What a training that continues another one has to have in common with it.
 CONTINUED = ("n_components", "activation", "output_activation", "loss", "scale")
 
@@ -76,7 +80,14 @@ def check_settings(estimator: Any, X: Rows, *, partial: bool) -> None:
             f"loss={estimator.loss!r} needs output_activation={needed!r}; got "
             f"output_activation={estimator.output_activation!r}."
         )
+    if estimator.corruption and estimator.solver == "lbfgs":
+        raise ValueError(
+            f"corruption={estimator.corruption!r} is drawn anew in each epoch of "
+            "mini-batches: use solver='adam' or 'sgd', or set corruption=0."
+        )
     check_range(X, estimator.loss, estimator.output_activation)
+    if estimator.scale == "whiten":
+        _check_whitening(estimator, X.shape[1])
     if partial:
         return
     if estimator.checkpoint_dir is not None and estimator.random_state is None:
@@ -89,6 +100,27 @@ def check_settings(estimator: Any, X: Rows, *, partial: bool) -> None:
         raise ValueError(
             f"validation_fraction={fraction} of {n_samples} "
             "samples leaves none to train on; lower it."
+        )
+
+
+def _check_whitening(estimator: Any, n_features: int) -> None:
+    """Raise if the training cannot see whitened data."""
+    output_activation = estimator.output_activation
+    if output_activation != "linear":
+        raise ValueError(
+            "scale='whiten' needs output_activation='linear', as no other output can "
+            f"give whitened data; got output_activation={output_activation!r}."
+        )
+    if LOSSES[estimator.loss].is_robust:
+        raise ValueError(
+            f"scale='whiten' goes by the covariances of X, and loss={estimator.loss!r} "
+            "is for data in which values far out set these. Use scale='auto'."
+        )
+    if n_features > MOST_WHITENED:
+        raise ValueError(
+            f"scale='whiten' needs the principal axes of all features, at most "
+            f"{MOST_WHITENED}; X has {n_features}. Put a PCA(n_components, "
+            "whiten=True) before, or a selection of features."
         )
 
 
@@ -115,6 +147,8 @@ def warn_of_unused(estimator: Any, *, partial: bool) -> None:
         unused["learning_rate"] = "a Keras optimizer, which brings its own"
     if not estimator.early_stopping:
         unused["validation_fraction"] = "early_stopping=False"
+    if not estimator.corruption:
+        unused["corruption_kind"] = "corruption=0"
     if partial:
         unused |= dict.fromkeys(NOT_OF_PARTIAL_FIT, "partial_fit")
     told = [

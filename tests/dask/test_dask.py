@@ -47,10 +47,10 @@ def fitted(client, digits):
     return without_warning(DaskSparseAutoencoderTransformer(**SETTINGS), X)
 
 
-def without_warning(estimator, X):
+def without_warning(estimator, X, **arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator.fit(X)
+        return estimator.fit(X, **arguments)
 
 
 def assert_same_fit(one, other):
@@ -91,6 +91,7 @@ def test_the_fit_is_that_of_the_local_estimator(client, digits, local, chunks):
         {"loss": "huber", "early_stopping": True},
         {"early_stopping": True},
         {"init": "uniform", "scale": False},
+        {"scale": "whiten"},
     ],
     ids=str,
 )
@@ -339,13 +340,13 @@ def test_an_asynchronous_client_is_refused(cluster):
         (da.ones(10), ValueError, "X must have two dimensions"),
         (da.ones((10, 3, 3)), ValueError, "X must have two dimensions"),
         (
-            da.concatenate([da.ones((5, 3)), da.full((5, 3), np.nan)]),
+            da.concatenate([da.ones((5, 3)), da.full((5, 3), np.inf)]),
             ValueError,
-            "Block 1 of X: Input X contains NaN",
+            "Block 1 of X: Input X contains infinity",
         ),
         (da.ones((1, 3)), ValueError, "minimum of 2 is required"),
     ],
-    ids=["array", "1-D", "3-D", "NaN", "one row"],
+    ids=["array", "1-D", "3-D", "infinity", "one row"],
 )
 def test_bad_input_is_named(client, collection, error, message):
     estimator = DaskSparseAutoencoderTransformer(**SETTINGS)
@@ -405,3 +406,86 @@ def test_candidates_train_together_within_a_worker(client, digits):
 
     scores = client.submit(search, digits, pure=False).result(timeout=120)
     assert_allclose(scores, search(digits), rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def weights(digits):
+    return np.random.default_rng(0).integers(0, 3, len(digits)).astype(float)
+
+
+@pytest.mark.parametrize("kind", ["array", "other chunks", "here", "dataframe"])
+def test_weights_of_rows_stay_with_them(client, digits, weights, kind):
+    expected = without_warning(
+        SparseAutoencoderTransformer(**SETTINGS), digits, sample_weight=weights
+    )
+    X, own = da.from_array(digits, chunks=(50, -1)), weights
+    if kind == "array":
+        own = da.from_array(weights, chunks=50)
+    elif kind == "other chunks":
+        own = da.from_array(weights, chunks=70)
+    elif kind == "dataframe":
+        frame = pd.DataFrame(digits, columns=[f"p{i}" for i in range(64)])
+        frame["w"] = weights
+        frame = dd.from_pandas(frame, npartitions=4)
+        X, own = frame[[f"p{i}" for i in range(64)]], frame["w"]
+    fitted = without_warning(
+        DaskSparseAutoencoderTransformer(**SETTINGS), X, sample_weight=own
+    )
+    assert_allclose(fitted.loss_curve_, expected.loss_curve_, rtol=1e-6)
+    here, local = X.compute(), fitted.to_local()
+    score = fitted.score(X, sample_weight=own)
+    assert score == pytest.approx(local.score(here, sample_weight=weights))
+    objective = fitted.evaluate_objective(X, sample_weight=own)
+    expected = local.evaluate_objective(here, sample_weight=weights)
+    assert objective.total == pytest.approx(expected.total, rel=1e-10)
+
+
+def test_mini_batches_of_a_cluster_weigh_rows(client, digits, weights):
+    settings = {**SETTINGS, "solver": "adam", "max_iter": 3, "shuffle": False}
+    X = da.from_array(digits, chunks=(50, -1))
+    fitted = without_warning(
+        DaskSparseAutoencoderTransformer(**settings), X, sample_weight=weights
+    )
+    plain = without_warning(DaskSparseAutoencoderTransformer(**settings), X)
+    local = fitted.to_local()
+    assert fitted.objective_.total == pytest.approx(
+        local.evaluate_objective(digits, sample_weight=weights).total, rel=1e-6
+    )
+    assert fitted.objective_.total != plain.objective_.total
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda w: w[:5], ValueError, "sample_weight"),
+        (lambda w: da.from_array(w[:200], chunks=50), ValueError, "sample_weight"),
+        (lambda w: da.from_array(w[:, None], chunks=50), ValueError, "2 dimensions"),
+        (lambda w: -1 - w, ValueError, "contains -3, and weights must not be"),
+    ],
+    ids=["short", "short array", "two dimensions", "negative"],
+)
+def test_weights_that_do_not_fit_are_refused(
+    client, digits, weights, make, error, message
+):
+    X = da.from_array(digits, chunks=(50, -1))
+    with pytest.raises(error, match=message):
+        DaskSparseAutoencoderTransformer(**SETTINGS).fit(X, sample_weight=make(weights))
+
+
+def test_lengths_that_are_not_known_need_weights_in_parts(client, digits, weights):
+    frame = dd.from_pandas(pd.DataFrame(digits), npartitions=3)
+    with pytest.raises(TypeError, match="Dask series or array with a part for each"):
+        DaskSparseAutoencoderTransformer(**SETTINGS).fit(frame, sample_weight=weights)
+
+
+def test_gaps_are_left_out_where_rows_are(client, digits):
+    gaps = np.random.default_rng(0).random(digits.shape) < 0.2
+    incomplete = np.where(gaps & (digits.std(axis=0) > 0), np.nan, digits)
+    X = da.from_array(incomplete, chunks=(50, -1))
+    fitted = without_warning(DaskSparseAutoencoderTransformer(**SETTINGS), X)
+    expected = without_warning(SparseAutoencoderTransformer(**SETTINGS), incomplete)
+    assert_allclose(fitted.loss_curve_, expected.loss_curve_, rtol=1e-9)
+    assert_allclose(fitted.observed_share_, expected.observed_share_)
+    filled = fitted.impute(X)
+    assert filled.chunks == X.chunks
+    assert_array_equal(filled.compute(), fitted.to_local().impute(incomplete))

@@ -136,7 +136,7 @@ def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
     pace = minibatch.Pace(*[spec([])] * 4, spread=spec([3]))
     coefficients = Coefficients(*[spec([])] * 3)
-    signature = spec([16, 3]), tf.TensorSpec([], tf.int32), spec([3])
+    signature = spec([16, 3]), tf.TensorSpec([], tf.int32), None, None, spec([3])
     program.graph(program.epoch, *signature, coefficients, pace)
     assert graphs_in_memory() > before
     del program

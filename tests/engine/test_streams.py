@@ -88,8 +88,8 @@ def test_an_epoch_takes_every_row_once_and_in_a_new_order(
     def epoch():
         # All chunks at once: none may be the memory of the next.
         chunks = list(stream)
-        assert {len(data) for data, _ in chunks} == {stream.chunk_rows}
-        return np.concatenate([data[:n_used] for data, n_used in chunks])
+        assert {len(chunk.data) for chunk in chunks} == {stream.chunk_rows}
+        return np.concatenate([chunk.data[: chunk.n_rows] for chunk in chunks])
 
     first, second = epoch(), epoch()
     assert sum(standardized) == (300 if is_held else 600)
@@ -107,7 +107,7 @@ def test_rows_of_a_memory_map_are_read_in_runs(digits, tmp_path, small_blocks):
     stream = streams.EpochStream(X, unscaled, FEATURES, 20, np.random.RandomState(0), 9)
     # In float64, 90 rows of float32 are 45, of which two batches are read.
     assert stream.chunk_rows == 40
-    runs = [np.sort(data[:n_used, 0]) for data, n_used in stream]
+    runs = [np.sort(chunk.data[: chunk.n_rows, 0]) for chunk in stream]
     starts = [int(run[0]) for run in runs]
     assert starts != sorted(starts)
     assert sorted(starts) == list(range(0, 300, 40))
@@ -125,8 +125,8 @@ def test_a_stream_of_pieces_smaller_than_a_batch_takes_no_memory_for_it(digits):
         digits, unscaled, FEATURES, 2**30, np.random.RandomState(0), 1
     )
     assert stream.chunk_rows <= chunking.CHUNK_BYTES // (4 * 64)
-    ((_, n_used),) = stream
-    assert n_used == 300
+    (chunk,) = stream
+    assert chunk.n_rows == 300
 
 
 def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
@@ -136,7 +136,7 @@ def test_rows_taken_once_are_the_batches_of_rows_that_are_held(digits):
     def epoch(n_epochs):
         rng = np.random.RandomState(0)
         stream = streams.EpochStream(X, scaling, FEATURES, 20, rng, n_epochs)
-        return [(data.numpy(), n_used) for data, n_used in stream]
+        return [(chunk.data.numpy(), chunk.n_rows) for chunk in stream]
 
     for once, held in zip(epoch(1), epoch(2), strict=True):
         assert once[1] == held[1]

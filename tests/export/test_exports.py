@@ -506,3 +506,25 @@ def test_weights_that_float32_does_not_hold_are_refused(digits, size, way):
     network = SparseAutoencoderTransformer(3, max_iter=1, tol=1, random_state=0)
     with pytest.raises(ValueError, match="which float32 does not hold"):
         getattr(network.fit(digits * size), way)()
+
+
+@EVERY_DTYPE
+def test_onnx_takes_the_gaps_of_a_training_that_had_some(digits, y, dtype):
+    gaps = np.random.default_rng(0).random(digits.shape) < 0.2
+    gaps[3] = True
+    X = np.where(gaps & (digits.std(axis=0) > 0), np.nan, digits).astype(dtype)
+    transformer = SparseAutoencoderTransformer(**FEW).fit(X)
+    X = X.astype(np.float32)
+    codes, reconstruction = run(transformer.to_onnx(reconstruct=True), X)
+    assert_allclose(codes, transformer.transform(X), rtol=0, atol=2e-6)
+    assert_allclose(reconstruction, transformer.reconstruct(X), rtol=1e-5, atol=1e-5)
+    pipeline = make_pipeline(
+        SparseAutoencoderTransformer(**FEW), LogisticRegression()
+    ).fit(X, y)
+    model = skl2onnx.to_onnx(pipeline, X[:1], options={"zipmap": False})
+    onnx.checker.check_model(model, full_check=True)
+    _, probabilities = run(model, X)
+    assert_allclose(probabilities, pipeline.predict_proba(X), rtol=0, atol=1e-5)
+    # A network of complete rows has no such nodes.
+    complete = SparseAutoencoderTransformer(**FEW).fit(digits)
+    assert len(complete.to_onnx().graph.node) == 2

@@ -224,14 +224,14 @@ def test_a_place_for_results_that_does_not_fit_is_named(digits, wholes, out):
         (lambda b: b[1].astype(np.float32), "Block 1 of X is dense float32, and the f"),
         (lambda b: sparse.csr_matrix(b[1]), "Block 1 of X is sparse float64, and the"),
         (
-            lambda b: np.where(b[1] > 1, np.nan, b[1]),
+            lambda b: np.where(b[1] > 1, np.inf, b[1]),
             "Block 1 of X: Input X contains",
         ),
         (lambda b: b[1][0], "Block 1 of X: .*2D array, got 1D array"),
         (lambda b: b[1].astype(str), "Block 1 of X: "),
         (lambda b: "no.npy", r"Block 1 of X \(no\.npy\): .*No such file"),
     ],
-    ids=["width", "dtype", "sparse", "nan", "vector", "text", "path"],
+    ids=["width", "dtype", "sparse", "infinity", "vector", "text", "path"],
 )
 @pytest.mark.parametrize("fits", [True, False])
 def test_an_error_names_the_block(digits, wholes, spoil, message, fits):

@@ -98,8 +98,8 @@ def test_an_interrupt_in_a_callback_ends_the_training(digits, solver):
 
 def test_bad_data_are_refused_and_the_callbacks_torn_down(digits):
     recorder = Recorder()
-    with pytest.raises(ValueError, match="NaN"):
-        clone(FEW).set_callbacks(recorder).fit(np.full((5, 3), np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        clone(FEW).set_callbacks(recorder).fit(np.full((5, 3), np.inf))
     assert recorder.n_set_up == 0
 
 

@@ -53,6 +53,7 @@ def read(checkpoint, like=None):
 
 TRAININGS = {
     "adam": {},
+    "denoising": {"corruption": 0.3, "corruption_kind": "swap"},
     "early stopping": {"early_stopping": True},
     "stalling": {"tol": 10.0, "n_iter_no_change": 3},
     "reviving": {"revive": True, "activation": "relu", "max_iter": 15},

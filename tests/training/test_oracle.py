@@ -38,7 +38,11 @@ def oracle_epoch(rows, weights, rho_hat, activation, batch_size, estimate):
     data_terms = 0.0
     for X in np.array_split(rows, math.ceil(len(rows) / batch_size)):
         n, part = len(X), len(X) / batch_size
-        codes = forward(X @ W1 + b1)
+        missing = np.isnan(X)
+        X = np.where(missing, 0, X)
+        n_observed = np.maximum(X.shape[1] - missing.sum(axis=1, keepdims=True), 1)
+        seen = X * X.shape[1] / n_observed
+        codes = forward(seen @ W1 + b1)
         own = (codes.mean(axis=0) - low) / (high - low)
         at = own
         if estimate == "running":
@@ -47,18 +51,18 @@ def oracle_epoch(rows, weights, rho_hat, activation, batch_size, estimate):
             share = part * min(batch_size / 300, 1 / 2)
             at = (1 - share) * rho_hat + share * own
             at = np.clip(at, RHO / 64, 1 - (1 - RHO) / 64)
-        error = (codes - low) @ W2 + b2 - X
+        error = np.where(missing, 0, (codes - low) @ W2 + b2 - X)
         kl = RHO * np.log(RHO / at) + (1 - RHO) * np.log((1 - RHO) / (1 - at))
         data_terms += 0.5 * np.sum(error**2) + n * BETA * kl.sum()
 
         d_kl = BETA * (-RHO / at + (1 - RHO) / (1 - at)) / (high - low)
         d_input = (error @ W2.T + d_kl) * slope(codes) / n
-        d_W1, d_b1 = X.T @ d_input + WEIGHT_DECAY * W1, d_input.sum(axis=0)
+        d_W1, d_b1 = seen.T @ d_input + WEIGHT_DECAY * W1, d_input.sum(axis=0)
         d_W2 = (codes - low).T @ error / n + WEIGHT_DECAY * W2
         d_b2 = error.sum(axis=0) / n
         W1, b1 = W1 - RATE * part * d_W1, b1 - RATE * part * d_b1
         W2, b2 = W2 - RATE * part * d_W2, b2 - RATE * part * d_b2
-        after = (forward(X @ W1 + b1).mean(axis=0) - low) / (high - low)
+        after = (forward(seen @ W1 + b1).mean(axis=0) - low) / (high - low)
         rho_hat = at + after - own
     decay = WEIGHT_DECAY / 2 * (np.sum(W1**2) + np.sum(W2**2))
     return data_terms / len(rows) + decay, (W1, b1, W2, b2), rho_hat
@@ -81,6 +85,7 @@ def oracle_training(start, X, n_epochs, **settings):
     return curve, [W1, W2], [b1, b2]
 
 
+@pytest.mark.parametrize("share_missing", [0, 0.3])
 @pytest.mark.parametrize(
     ("activation", "estimate", "n_rows", "batch_size"),
     [
@@ -93,9 +98,12 @@ def oracle_training(start, X, n_epochs, **settings):
         ("tanh", "running", 301, 301),
     ],
 )
-def test_steps_are_those_of_the_oracle(activation, estimate, n_rows, batch_size):
+def test_steps_are_those_of_the_oracle(
+    activation, estimate, n_rows, batch_size, share_missing
+):
     rng = np.random.RandomState(0)
     earlier, X = rng.normal(1, 1, (40, 4)), rng.normal(1.5, 1, (n_rows, 4))
+    X[rng.random_sample(X.shape) < share_missing] = np.nan
     # Other rows, so that the running mean begins elsewhere than in the batches.
     transformer = SparseAutoencoderTransformer(
         3,

@@ -105,12 +105,12 @@ def test_what_is_said_of_each_row_is_refused(digits, blocks, method):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.full((3, 64), np.nan), "Block 1 of X: Input X contains NaN"),
+        (np.full((3, 64), np.inf), "Block 1 of X: Input X contains infinity"),
         (np.ones((3, 60)), "Block 1 of X: X has 60 features"),
         (np.ones((3, 64), np.float32), "Block 1 of X is dense float32, and the first"),
         (np.ones(64), "Block 1 of X: Expected 2D array"),
     ],
-    ids=["NaN", "columns", "dtype", "1-D"],
+    ids=["infinity", "columns", "dtype", "1-D"],
 )
 def test_a_bad_block_is_named(digits, bad, message):
     estimator = SparseAutoencoderTransformer(**SETTINGS)
@@ -151,3 +151,10 @@ def test_the_order_of_a_sum_is_that_of_the_numbers():
         {0: "((ab)c)", 1: "(fg)"},
         {0: "(((ab)c)(fg))"},
     ]
+
+
+def test_weights_are_refused_for_rows_that_lie_elsewhere(digits, blocks):
+    with pytest.raises(TypeError, match="RemoteBlocks have none"):
+        SparseAutoencoderTransformer(**SETTINGS).fit(
+            blocks, sample_weight=np.arange(len(digits))
+        )
