@@ -13,6 +13,11 @@ from .weighting import WeightedRows
 MOST_MERGED = 1000
 
 
+def n_repeated(X: Any) -> int:
+    """Return the number of rows, each as often as its weight says."""
+    return X.n_shares if isinstance(X, WeightedRows) else X.shape[0]
+
+
 def merged(X: Any) -> Any:
     """Return few rows in an order of their own, equal ones once, with their weights.
 
@@ -21,8 +26,7 @@ def merged(X: Any) -> Any:
     """
     is_weighted = isinstance(X, WeightedRows)
     rows = X.rows if is_weighted else X
-    n_repeated = X.n_shares if is_weighted else X.shape[0]
-    if n_repeated > MOST_MERGED or not is_held(rows):
+    if n_repeated(X) > MOST_MERGED or not is_held(rows):
         return X
     weights = X.weights if is_weighted else np.ones(X.shape[0])
     first: dict[bytes, int] = {}
@@ -30,7 +34,7 @@ def merged(X: Any) -> Any:
     for number, (key, weight) in enumerate(zip(_keys(rows), weights, strict=True)):
         first.setdefault(key, number)
         weight_of[key] = weight_of.get(key, 0.0) + weight
-    if not is_weighted and len(first) == X.shape[0]:
+    if len(first) == 1 or (not is_weighted and len(first) == X.shape[0]):
         return X
     keys = sorted(first)
     rows = rows[[first[key] for key in keys]]

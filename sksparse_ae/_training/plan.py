@@ -15,7 +15,7 @@ from .._network.autoencoder import Parameters
 from .._network.coordinates import Coordinates
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
-from .._network.merging import merged
+from .._network.merging import merged, n_repeated
 from .._network.problem import Architecture, Problem, coefficients_of
 from .._network.reading import Rows, is_streamed, part
 from .._network.scaling import Moments, Scaling
@@ -178,19 +178,19 @@ def _in_own_order(X: Rows, estimator: Any) -> Rows:
     Adam amplifies rounding. So a training on weighted rows is that on repeated rows
     only if it is so to the bit.
     """
-    distinct = merged(X)
-    n_rows = distinct.shape[0]
+    n_rows = n_repeated(X)
     whole = estimator.solver == "lbfgs" or n_rows <= rows_of_a_batch(
         estimator.batch_size, n_rows
     )
-    return distinct if whole and n_rows > 1 else X
+    return merged(X) if whole else X
 
 
 def hold_out(
     X: Rows, validation_fraction: float, rng: np.random.RandomState
 ) -> tuple[Rows, Rows]:
     """Split the rows into those to train on and those to validate on."""
-    n_training = X.shape[0] - n_held_out(validation_fraction, X.shape[0])
+    # Of few distinct rows, one is left to train on.
+    n_training = max(X.shape[0] - n_held_out(validation_fraction, X.shape[0]), 1)
     if is_streamed(X):
         return part(X, 0, n_training), part(X, n_training, X.shape[0])
     order = rng.permutation(X.shape[0])

@@ -277,3 +277,20 @@ def test_checkpoint_knows_the_weights(rows, weights, tmp_path, monkeypatch):
         transformer(checkpoint_dir=tmp_path, max_iter=2).fit(rows, sample_weight=w)
     assert len(set(names)) == 3
     assert names[1] == names[3]
+
+
+def test_rows_that_are_often_equal_are_stepped_through_as_ever(rows):
+    # 1000 rows of eight kinds are many batches, not one of eight rows.
+    X = np.random.default_rng(0).integers(0, 2, (1000, 3)).astype(float)
+    fitted = transformer(max_iter=5).fit(X)
+    expected = transformer(max_iter=5).fit(
+        X + 1e-12 * rows[:, :1].repeat(4)[:1000, None]
+    )
+    assert fitted.objective_.total == pytest.approx(expected.objective_.total, rel=1e-2)
+
+
+def test_early_stopping_leaves_a_row_of_few_distinct_ones(rows):
+    X = np.repeat(rows[:3], 50, axis=0)
+    settings = {"early_stopping": True, "validation_fraction": 0.9, "solver": "lbfgs"}
+    fitted = transformer(**settings).fit(X)
+    assert len(fitted.validation_loss_curve_) == fitted.n_iter_
