@@ -115,8 +115,9 @@ def test_lbfgs_ends_where_the_gradient_is_0(settings, rows):
         up = objective_of([w + s for w, s in pairs], rows, fitted)
         down = objective_of([w - s for w, s in pairs], rows, fitted)
         at = objective_of(weights, rows, fitted)
-        # The second difference is what a step of this length can gain.
-        assert abs(up - down) < 5e-2 * (up + down - 2 * at)
+        # The second difference is what a step of this length costs at the minimum, near
+        # which L-BFGS ends. A gap that counted would make the first a hundred times it.
+        assert abs(up - down) < 0.2 * (up + down - 2 * at)
 
 
 def test_objective_in_chunks_is_that_of_the_whole(rows, monkeypatch):

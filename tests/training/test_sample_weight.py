@@ -5,6 +5,7 @@ import copy
 import keras
 import numpy as np
 import pytest
+import sklearn
 from _helpers import assert_same_fit
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -209,25 +210,27 @@ def test_stream_counts_rows_by_their_weights(rows, weights):
 
 
 def test_weights_are_part_of_a_search(rows, weights):
-    import sklearn
-
     with sklearn.config_context(enable_metadata_routing=True):
         autoencoder = transformer(solver="lbfgs")
         autoencoder.set_fit_request(sample_weight=True)
         autoencoder.set_score_request(sample_weight=True)
-        pipeline = make_pipeline(
-            StandardScaler().set_fit_request(sample_weight=True), autoencoder
-        )
-        name = "sparseautoencodertransformer__rho"
-        search = GridSearchCV(pipeline, {name: [0.05, 0.2]}, cv=2)
+        search = GridSearchCV(autoencoder, {"rho": [0.05, 0.2]}, cv=2)
         search.fit(rows, sample_weight=weights)
-        scaler = StandardScaler().fit(rows, sample_weight=weights)
-        best = clone(autoencoder).set_params(rho=search.best_params_[name])
-        best.fit(scaler.transform(rows), sample_weight=weights)
-        assert_same_fit(search.best_estimator_[-1], best)
-        plain = cross_validate(autoencoder, rows, cv=2)
+        best = clone(autoencoder).set_params(**search.best_params_)
+        best.fit(rows, sample_weight=weights)
+        assert_same_fit(search.best_estimator_, best)
+        plain = cross_validate(autoencoder, rows, cv=2, params={})
         own = cross_validate(autoencoder, rows, cv=2, params={"sample_weight": weights})
         assert (own["test_score"] != plain["test_score"]).all()
+        # In a pipeline beside a step that is weighted, too.
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(scaler, clone(autoencoder))
+        pipeline.fit(rows, sample_weight=weights)
+        best = clone(autoencoder).fit(
+            StandardScaler().fit(rows, sample_weight=weights).transform(rows),
+            sample_weight=weights,
+        )
+        assert_same_fit(pipeline[-1], best)
 
 
 def test_joint_training_weighs_rows(rows, weights):
