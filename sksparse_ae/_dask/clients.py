@@ -60,14 +60,14 @@ def patience() -> float:
     return dask.utils.parse_timedelta(timeout, "s")
 
 
-def number_of_workers(client: Any) -> tuple[int, int]:
-    """Return the numbers of workers and of their threads; wait for the first one."""
+def number_of_threads(client: Any) -> int:
+    """Return the number of threads of all workers; wait for the first worker."""
     try:
         client.wait_for_workers(1, timeout=patience())
         threads = client.nthreads()
     except (OSError, TimeoutError, RuntimeError) as error:
         raise ClusterLost(_advice("has no worker")) from error
-    return len(threads), sum(threads.values())
+    return sum(threads.values())
 
 
 def memory_of_workers(client: Any) -> float:
