@@ -47,8 +47,6 @@ def dense(X: Rows) -> np.ndarray:
 
 def fetched(X: Rows) -> Rows:
     """Return rows of which there are few, here if they lie elsewhere."""
-    if isinstance(X, WeightedRows):
-        return WeightedRows(fetched(X.rows), X.weights)
     return X.toarray() if isinstance(X, RemoteRows) else X
 
 

@@ -62,6 +62,12 @@ class Loss(Protocol):
         is the mean of what it returned. ``mean`` is a function that averages a value of
         each row, or sums them, as was done for ``mean_loss``.
         """
+        squares = xp.square(self.reconstruction(output, xp) - X)
+        return mean(sum_of_features(squares, observed, xp))
+
+    def reconstruction(self, output: Any, xp: Any) -> Any:
+        """Return the reconstruction from the output that ``of_rows`` takes."""
+        return output
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         """Return the second derivative in the reconstruction, at the data's mean."""
@@ -117,17 +123,8 @@ class LogLoss(Loss):
         softplus = xp.maximum(output, 0) + xp.log1p(xp.exp(-xp.abs(output)))
         return softplus - X * output
 
-    def mean_squared_error(
-        self,
-        X: Any,
-        output: Any,
-        mean_loss: Any,
-        mean: Any,
-        xp: Any,
-        observed: Any = None,
-    ) -> Any:
-        squares = xp.square(1 / (1 + xp.exp(-output)) - X)
-        return mean(sum_of_features(squares, observed, xp))
+    def reconstruction(self, output: Any, xp: Any) -> Any:
+        return 1 / (1 + xp.exp(-output))
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
@@ -168,17 +165,8 @@ class Poisson(Loss):
             + (1 - below_one + below_one * xp.minimum(log, 0))
         )
 
-    def mean_squared_error(
-        self,
-        X: Any,
-        output: Any,
-        mean_loss: Any,
-        mean: Any,
-        xp: Any,
-        observed: Any = None,
-    ) -> Any:
-        squares = xp.square(xp.exp(output) - X)
-        return mean(sum_of_features(squares, observed, xp))
+    def reconstruction(self, output: Any, xp: Any) -> Any:
+        return xp.exp(output)
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         return 1 / np.maximum(mean, 1e-3)
@@ -204,18 +192,6 @@ class Huber(Loss):
         sizes = xp.abs(output - X)
         inside = xp.minimum(sizes, HUBER_THRESHOLD)
         return inside * (sizes - 0.5 * inside)
-
-    def mean_squared_error(
-        self,
-        X: Any,
-        output: Any,
-        mean_loss: Any,
-        mean: Any,
-        xp: Any,
-        observed: Any = None,
-    ) -> Any:
-        squares = xp.square(output - X)
-        return mean(sum_of_features(squares, observed, xp))
 
     def curvature(self, mean: np.ndarray) -> np.ndarray:
         return np.ones_like(mean)
