@@ -93,16 +93,22 @@ def asking(client: Any) -> Iterator[None]:
 
 def result_of(client: Any, future: Any) -> Any:
     """Wait for a future, as long as there are workers that may compute it."""
-    deadline = time.monotonic() + patience()
+    deadline, seconds = time.monotonic() + patience(), LOOK
     try:
-        while not future.done():
-            with contextlib.suppress(TimeoutError):
-                distributed.wait(future, timeout=LOOK)
-            if future.done() or _has_workers(client):
+        while True:
+            try:
+                return future.result(timeout=seconds)
+            except TimeoutError:
+                if future.status == "error":  # the task's own
+                    raise
+            if future.done():
+                # It is being sent, which begins anew each time, or was lost with its
+                # worker.
+                seconds *= 2
+            if _has_workers(client):
                 deadline = time.monotonic() + patience()
             elif time.monotonic() > deadline:
                 raise ClusterLost(_advice("has lost its workers"))
-        return future.result()
     except KilledWorker as error:
         reason = (
             "has lost several workers at one task, as when a worker has too little "

@@ -157,7 +157,7 @@ def test_the_number_of_workers_changes_no_bit(cluster, client, digits, fitted):
     try:
         for n_workers in (1, 3):
             cluster.scale(n_workers)
-            client.wait_for_workers(n_workers)
+            client.wait_for_workers(n_workers, timeout=120)
             again = DaskSparseAutoencoderTransformer(**SETTINGS).fit(X)
             assert_same_fit(again, fitted)
     finally:

@@ -100,7 +100,7 @@ def test_killed_workers_change_no_bit(
     assert len(killed) == n_killed
     assert_array_equal(fitted.coefs_[0], undisturbed.coefs_[0])
     assert fitted.loss_curve_ == undisturbed.loss_curve_
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=120)
 
 
 def test_without_workers_it_ends_and_goes_on_from_its_checkpoint(
