@@ -5,6 +5,7 @@ What is measured, and how, stands in README.md.
 """
 
 import argparse
+import functools
 import pickle
 import statistics
 import warnings
@@ -68,18 +69,15 @@ def median_ms(function, *arguments, repeats=30):
     return statistics.median(times[3:])
 
 
-def work_ms(estimator, rows, block):
+def work_ms(chunking, vector, block):
     """Return the time in which a worker evaluates its blocks, without the cluster."""
-    from sksparse_ae._engine.chunking import Chunking, block_sums
+    from sksparse_ae._engine.chunking import block_sums
 
-    chunking = Chunking.of(rows, estimator._problem, 1000)
-    size = sum(w.size for w in [*estimator.coefs_, *estimator.intercepts_])
-    vector = np.zeros(size, rows.dtype)
     n_own = N_BLOCKS // N_WORKERS
 
     def evaluate():
-        for _ in range(n_own):
-            block_sums(chunking, vector, block)
+        sums = (block_sums(chunking, vector, block) for _ in range(n_own))
+        return functools.reduce(np.add, sums)
 
     return median_ms(evaluate)
 
@@ -98,20 +96,18 @@ def bench_overhead(client, arguments):
         rows = estimator._validate_training_data(X, True)
         objective, vector = of_problem(estimator, rows)
         evaluation = median_ms(objective, vector)
-        # Both workers at once, as in an evaluation.
         block = X[:block_rows].compute()
-        local = estimator.to_local()
-        whole = np.broadcast_to(block[:1], (n_rows, n_features))
+        chunking = Chunking.of(rows, estimator._problem, 1000)
+        single = vector.astype(np.float32)
+        # Both workers at once, as in an evaluation.
         work = client.map(
             work_ms,
-            [local] * N_WORKERS,
-            [whole] * N_WORKERS,
+            [chunking] * N_WORKERS,
+            [single] * N_WORKERS,
             [block] * N_WORKERS,
             pure=False,
         )
         work = max(client.gather(work))
-        chunking = Chunking.of(whole, local._problem, 1000)
-        single = vector.astype(np.float32)
         results.append(
             {
                 "rows": n_rows,

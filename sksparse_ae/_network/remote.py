@@ -125,9 +125,14 @@ class RemoteBlocks(abc.ABC):
             That of all blocks.
         """
         parts = dict(zip(numbers, self.map(function, numbers), strict=True))
-        while len(parts) > 1:
-            parts = joined_pairs(parts, joined)
-        return next(iter(parts.values()))
+        return joined_in_tree(parts, joined)
+
+
+def joined_in_tree(parts: dict[int, Any], joined: Joining) -> Any:
+    """Join all parts, pair by pair of their numbers."""
+    while len(parts) > 1:
+        parts = joined_pairs(parts, joined)
+    return next(iter(parts.values()))
 
 
 def joined_pairs(parts: dict[int, Any], joined: Joining) -> dict[int, Any]:
