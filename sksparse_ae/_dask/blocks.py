@@ -61,7 +61,7 @@ class DaskBlocks(RemoteBlocks):
         # A group is a node of the tree: 2 ** level blocks, fewer in the last one. There
         # are one to two groups for each thread. More would even out the work further,
         # and each has a sum to send: with sums of 3.7 MB, on two workers, an evaluation
-        # took 25 to 50 ms over its work with one, and some 20 more with each other.
+        # took 24 ms over its work with one, and some 20 more with each other one.
         blocks_of_a_thread = self._n_blocks / number_of_threads(client)
         self._level = max(math.floor(math.log2(blocks_of_a_thread)), 0)
         self._must_hold = bool(distributed.futures_of(collection))
