@@ -186,12 +186,18 @@ def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
     if sample_weight is None:
         return X
     weights = _checked_weights(sample_weight, X.shape[0])
+    # By a power of two, which keeps their ratios, where sums might leave the range.
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > LARGEST_EXPONENT:
+        weights = np.ldexp(weights, -exponent)
     n_used = np.count_nonzero(weights)
     if n_used < least:
         n_rows = len(weights)
+        rounded = n_used < np.count_nonzero(sample_weight)
+        beside = " beside the largest weight" if rounded else ""
         raise ValueError(
-            f"sample_weight is zero for {n_rows - n_used} of {n_rows} rows; at least "
-            f"{least} must have a weight."
+            f"sample_weight is zero{beside} for {n_rows - n_used} of {n_rows} rows; at "
+            f"least {least} must have a weight."
         )
     if isinstance(X, RemoteRows):
         if not X.is_weighted:
@@ -204,10 +210,6 @@ def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
         X, weights = X[weights > 0], weights[weights > 0]
     if weights.min() == weights.max():
         return X
-    # By a power of two, which keeps their ratios, where sums might leave the range.
-    exponent = int(np.frexp(weights.max())[1])
-    if abs(exponent) > LARGEST_EXPONENT:
-        weights = np.ldexp(weights, -exponent)
     return WeightedRows(X, weights)
 
 

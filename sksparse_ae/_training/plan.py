@@ -120,6 +120,7 @@ def make_plan(
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
     moments = Moments.of(X, with_covariance=estimator.scale == "whiten")
+    moments.check_observed()
     has_missing = moments.n_observed is not None
     if LOSSES[estimator.loss].is_robust:
         moments = moments.robust(X)

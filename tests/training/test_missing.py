@@ -294,6 +294,24 @@ def test_a_stack_is_tuned_on_rows_with_gaps(digits):
     assert tuned.score(X, y) > stack.score(X, y)
 
 
+@pytest.mark.parametrize("settings", [{}, {"loss": "huber"}])
+def test_a_feature_may_be_observed_in_few_rows(settings, whole):
+    X = np.tile(whole, (8, 1))
+    X[:, 2] = np.nan
+    X[1, 2] = 0.5  # not among the rows that a warning looks at
+    fitted = transformer(max_iter=2, **settings).fit(X)
+    assert fitted.offset_[2] == 0.5
+    # A feature without a value adds nothing to the sums.
+    others = np.delete(np.arange(N_FEATURES), 2)
+    residual = (fitted.reconstruct(X[2:]) - X[2:])[:, others]
+    deviations = X[2:, others] - X[2:, others].mean(axis=0)
+    if not settings:
+        expected = 1 - np.square(residual).sum() / np.square(deviations).sum()
+        assert fitted.score(X[2:]) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="No value is observed in any of 2 rows"):
+        fitted.score(np.full((2, N_FEATURES), np.nan))
+
+
 def test_whitening_asks_for_complete_rows(rows):
     with pytest.raises(ValueError, match="needs rows without missing values"):
         transformer(scale="whiten").fit(rows)
