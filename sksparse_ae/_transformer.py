@@ -1031,13 +1031,17 @@ class SparseAutoencoderTransformer(
         finite(losses.objective, "The objective on X")
         return Bunch(total=losses.objective, **losses.terms)
 
-    def unit_report(self, X):
+    def unit_report(self, X, sample_weight=None):
         r"""Describe what each unit does on data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data in the units of the training data.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in `fit`. With those of the training, the means and
+            states of the units of a `fit` are `rho_hat_` and `unit_states_`.
 
         Returns
         -------
@@ -1059,7 +1063,7 @@ class SparseAutoencoderTransformer(
               of which several are true has collapsed if its mean is within half of
               `rho` from `rho`, and is dead or saturated else.
         """
-        X = self._validate(X)
+        X = self._validate(X, sample_weight)
         rho = self._fitted_settings.rho
         with np.errstate(all="ignore"):
             return unit_table(X, self._parameters.astype(X.dtype), rho)
@@ -1123,8 +1127,9 @@ class SparseAutoencoderTransformer(
             "decoder", on data as given. Its `evaluate(X, X)` is the objective on `X`,
             at any batch size. The optimizer, for a training that goes on from here, is
             that of the parameter `solver` as it is now, Adam for "lbfgs", with
-            `learning_rate` if that is a number and else with Keras' default. What is
-            missing gives NaN: `offset_` has what to put there.
+            `learning_rate` if that is a number and else with Keras' default. It takes
+            NaN for missing values, as inputs and as targets, if the training had any:
+            a layer named "missing" then comes before the encoder.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -1132,7 +1137,7 @@ class SparseAutoencoderTransformer(
             from ._export.keras import compiled_model, optimizer_of
 
         return compiled_model(
-            self._parameters,
+            self._exported,
             self._problem,
             optimizer_of(self.solver, as_python(self.learning_rate)),
         )

@@ -4,6 +4,7 @@ import copy
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from _helpers import assert_same_fit
@@ -160,6 +161,8 @@ def test_results_on_weighted_rows_are_those_on_repeated_rows(rows, weights):
     objective = fitted.evaluate_objective(rows, sample_weight=weights)
     for name, value in fitted.evaluate_objective(repeated).items():
         assert objective[name] == pytest.approx(value, rel=1e-12)
+    report = fitted.unit_report(rows, sample_weight=weights)
+    pd.testing.assert_frame_equal(report, fitted.unit_report(repeated), rtol=1e-9)
     # Of weights that are no whole numbers, too.
     own = np.random.default_rng(0).random(N_ROWS)
     mean = np.average(rows, axis=0, weights=own)
