@@ -211,6 +211,10 @@ class MissingValues(keras.layers.Layer):
     **kwargs : dict
         Arguments of `keras.layers.Layer`, such as `name`.
 
+    See Also
+    --------
+    SparseAutoencoder : The model that has it before its encoder, if it is given means.
+
     Examples
     --------
     >>> import numpy as np
