@@ -635,7 +635,7 @@ class SparseAutoencoderTransformer(
         """
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
-            X = self._validate_training_data(X, continued, sample_weight)
+            X = self._validate_training_data(X, continued, sample_weight, partial=True)
             self._fit(X, continued=continued, partial=True)
         return self
 
@@ -713,7 +713,7 @@ class SparseAutoencoderTransformer(
                 delattr(self, name)
         self.n_iter_ = len(self.loss_curve_)
 
-    def _validate_training_data(self, X, continued, sample_weight=None):
+    def _validate_training_data(self, X, continued, sample_weight=None, partial=False):
         # One sample has no spread to start from, but can be trained on.
         least = 1 if continued else 2
         X = validated(self, X, reset=not continued, ensure_min_samples=least)
@@ -721,7 +721,7 @@ class SparseAutoencoderTransformer(
             X.hold()
             # Mini-batches are made of one block after the other, here.
             X = X if self.solver == "lbfgs" else X.in_turn()
-        return weighted(X, sample_weight, least=least)
+        return weighted(X, sample_weight, least=least, in_stream=partial)
 
     def _warn_of_what_ended(self, X, moments, open_end):
         """Warn once, of the data and the units before the number of iterations."""

@@ -177,11 +177,13 @@ def _name_of(source: Any, number: int) -> str:
     return f"Block {number} of X{path}"
 
 
-def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
+def weighted(
+    X: Rows, sample_weight: Any, *, least: int = 1, in_stream: bool = False
+) -> Rows:
     """Return rows with weights, which are checked, or as they are for None.
 
     Rows of weight 0 are left out where that takes no file to be read. Equal weights are
-    none at all.
+    none at all, but in a stream, whose other calls may have other ones.
     """
     if sample_weight is None:
         return X
@@ -208,7 +210,7 @@ def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
         return WeightedRows(X, weights)
     if n_used < len(weights) and is_held(X):
         X, weights = X[weights > 0], weights[weights > 0]
-    if weights.min() == weights.max():
+    if weights.min() == weights.max() and (not in_stream or weights[0] == 1):
         return X
     return WeightedRows(X, weights)
 
