@@ -7,6 +7,7 @@ Run ``python benchmarks/bench_scale.py [--only PART ...] [--gigabytes N] [--repe
 import argparse
 import gc
 import json
+import os
 import shutil
 import tempfile
 import warnings
@@ -58,6 +59,8 @@ FITS = {
 }
 GROWTH_BOUNDS = {"one shape": 100, "distinct shapes": 450}
 FIRST_FITS = 10
+
+WIDE = {"n_rows": 200, "n_features": 20_000, "n_factors": 10}
 
 
 def transformer(n_components, max_iter, **settings):
@@ -287,6 +290,60 @@ def print_many_fits(results):
     print_table("Resident memory over many fits in one process", rows)
 
 
+# ---------------------------------------------------------------------------- wide
+
+
+def bench_wide(arguments):
+    """Time a fit with the defaults on few rows of many features, for one solver."""
+    warm_up(64, 25)
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(WIDE["n_rows"], WIDE["n_factors"]))
+    of_features = rng.normal(size=(WIDE["n_factors"], WIDE["n_features"]))
+    noise = rng.normal(size=(WIDE["n_rows"], WIDE["n_features"]))
+    X = (factors @ of_features + noise).astype(np.float32)
+    del of_features, noise
+    before, runs = resident_bytes("RssAnon"), []
+    for _ in range(arguments.repeats):
+        estimator = SparseAutoencoderTransformer(
+            solver=arguments.variant, random_state=0
+        )
+        with peak_anonymous_bytes() as peaks, stopwatch() as seconds:
+            estimator.fit(X)
+        runs.append(
+            {
+                "seconds": seconds[0],
+                "bytes": peaks[0] - before,
+                "load": os.getloadavg()[0],
+            }
+        )
+    return {
+        "solver": arguments.variant,
+        "runs": runs,
+        **medians(runs),
+        "iterations": estimator.n_iter_,
+        "objective": estimator.objective_.total,
+        "score": estimator.score(X),
+    }
+
+
+def print_wide(results):
+    print_table(
+        f"The defaults on {WIDE['n_rows']} x {WIDE['n_features']} float32, 16 MB",
+        [
+            {
+                "solver": result["solver"],
+                "a fit": f"{result['seconds']:.1f} s",
+                "memory beside the rows": f"{result['bytes'] / MB:.0f} MB",
+                "iterations": result["iterations"],
+                "objective": f"{result['objective']:.0f}",
+                "score": f"{result['score']:.3f}",
+                "load of the machine": f"{result['load']:.1f}",
+            }
+            for result in results
+        ],
+    )
+
+
 # For each part the function that measures, the one that prints, and the variants, which
 # run in processes of their own.
 PARTS = {
@@ -294,6 +351,7 @@ PARTS = {
     "copies": (bench_copies, print_copies, ("adam", "lbfgs")),
     "epochs": (bench_epochs, print_epochs, None),
     "many_fits": (bench_many_fits, print_many_fits, tuple(FITS)),
+    "wide": (bench_wide, print_wide, ("adam", "lbfgs")),
 }
 
 

@@ -635,7 +635,7 @@ class SparseAutoencoderTransformer(
         """
         with _unchanged_on_error(self), np.errstate(all="ignore"):
             continued = hasattr(self, "coefs_")
-            X = self._validate_training_data(X, continued, sample_weight)
+            X = self._validate_training_data(X, continued, sample_weight, partial=True)
             self._fit(X, continued=continued, partial=True)
         return self
 
@@ -713,7 +713,7 @@ class SparseAutoencoderTransformer(
                 delattr(self, name)
         self.n_iter_ = len(self.loss_curve_)
 
-    def _validate_training_data(self, X, continued, sample_weight=None):
+    def _validate_training_data(self, X, continued, sample_weight=None, partial=False):
         # One sample has no spread to start from, but can be trained on.
         least = 1 if continued else 2
         X = validated(self, X, reset=not continued, ensure_min_samples=least)
@@ -721,7 +721,7 @@ class SparseAutoencoderTransformer(
             X.hold()
             # Mini-batches are made of one block after the other, here.
             X = X if self.solver == "lbfgs" else X.in_turn()
-        return weighted(X, sample_weight, least=least)
+        return weighted(X, sample_weight, least=least, in_stream=partial)
 
     def _warn_of_what_ended(self, X, moments, open_end):
         """Warn once, of the data and the units before the number of iterations."""
@@ -1031,13 +1031,17 @@ class SparseAutoencoderTransformer(
         finite(losses.objective, "The objective on X")
         return Bunch(total=losses.objective, **losses.terms)
 
-    def unit_report(self, X):
+    def unit_report(self, X, sample_weight=None):
         r"""Describe what each unit does on data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data in the units of the training data.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in `fit`. With those of the training, the means and
+            states of the units of a `fit` are `rho_hat_` and `unit_states_`.
 
         Returns
         -------
@@ -1059,7 +1063,7 @@ class SparseAutoencoderTransformer(
               of which several are true has collapsed if its mean is within half of
               `rho` from `rho`, and is dead or saturated else.
         """
-        X = self._validate(X)
+        X = self._validate(X, sample_weight)
         rho = self._fitted_settings.rho
         with np.errstate(all="ignore"):
             return unit_table(X, self._parameters.astype(X.dtype), rho)
@@ -1123,8 +1127,9 @@ class SparseAutoencoderTransformer(
             "decoder", on data as given. Its `evaluate(X, X)` is the objective on `X`,
             at any batch size. The optimizer, for a training that goes on from here, is
             that of the parameter `solver` as it is now, Adam for "lbfgs", with
-            `learning_rate` if that is a number and else with Keras' default. What is
-            missing gives NaN: `offset_` has what to put there.
+            `learning_rate` if that is a number and else with Keras' default. It takes
+            NaN for missing values, as inputs and as targets, if the training had any:
+            a layer named "missing" then comes before the encoder.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -1132,7 +1137,7 @@ class SparseAutoencoderTransformer(
             from ._export.keras import compiled_model, optimizer_of
 
         return compiled_model(
-            self._parameters,
+            self._exported,
             self._problem,
             optimizer_of(self.solver, as_python(self.learning_rate)),
         )

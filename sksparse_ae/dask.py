@@ -191,7 +191,7 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
             weights = client.compute(of_blocks).result()
         return DaskBlocks(X, client, of_blocks), weights
 
-    def _validate_training_data(self, X, continued, sample_weight=None):
+    def _validate_training_data(self, X, continued, sample_weight=None, partial=False):
         if not is_collection(X):
             raise TypeError(
                 "X must be a Dask array or dataframe (dask.array.from_array, "
@@ -199,7 +199,7 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
                 "machine are for SparseAutoencoderTransformer."
             )
         X, sample_weight = self._on_cluster(X, sample_weight)
-        return super()._validate_training_data(X, continued, sample_weight)
+        return super()._validate_training_data(X, continued, sample_weight, partial)
 
     def _validate(self, X, sample_weight=None):
         check_is_fitted(self)

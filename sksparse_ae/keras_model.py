@@ -36,8 +36,24 @@ def _matrix(whitening, n_features=None):
     return whitening
 
 
+def _vector(means, n_features=None):
+    """Return an array of numbers from itself or from its text, or None from None."""
+    if means is None:
+        return None
+    if isinstance(means, str):
+        means = np.frombuffer(base64.b64decode(means), "<f4")
+    means = np.array(means, dtype=np.float64)
+    shape = means.shape if n_features is None else (n_features,)
+    if means.shape != shape or means.ndim != 1 or not np.isfinite(means).all():
+        raise ValueError(
+            "means must be a finite number for each feature; got an array of shape "
+            f"{means.shape}."
+        )
+    return means
+
+
 def _text(matrix):
-    """Return a matrix as text: in JSON its numbers would take five times the space."""
+    """Return an array as text: in JSON its numbers would take five times the space."""
     if matrix is None:
         return None
     return base64.b64encode(matrix.astype("<f4").tobytes()).decode("ascii")
@@ -112,6 +128,8 @@ class ReconstructionLoss(keras.losses.Loss):
         ----------
         y_true : tensor of shape (n_samples, n_features)
             Samples. For images and sequences, all axes after the first are features.
+            NaN is a value that is not observed and has no loss, unless the errors are
+            whitened.
 
         y_pred : tensor of shape (n_samples, n_features)
             Their reconstructions.
@@ -139,11 +157,14 @@ class ReconstructionLoss(keras.losses.Loss):
         # In half precision 1 - epsilon rounds to 1, and squares overflow.
         if keras.backend.standardize_dtype(y_pred.dtype) != "float64":
             y_pred = ops.cast(y_pred, "float32")
-        y_true = ops.cast(y_true, y_pred.dtype)
+        y_true, observed = ops.cast(y_true, y_pred.dtype), None
+        if self.whitening is None:
+            observed = ops.logical_not(ops.isnan(y_true))
+            y_true = ops.where(observed, y_true, ops.zeros_like(y_true))
         loss = LOSSES[self.loss]
         if loss.interval[1] < np.inf:  # shares, which have no unit
             y_pred = loss.output_of(y_pred, keras.config.epsilon(), ops)
-            losses = loss.of_rows(y_true, y_pred, ops) / self.scale**2
+            losses = loss.of_rows(y_true, y_pred, ops, observed) / self.scale**2
         else:
             # Scale before squaring: the squares may leave the range of float32.
             y_true, y_pred = y_true / self.scale, y_pred / self.scale
@@ -152,7 +173,7 @@ class ReconstructionLoss(keras.losses.Loss):
                 y_pred = ops.matmul(errors, _tensor(self.whitening, errors))
                 y_true = ops.zeros_like(y_pred)
             y_pred = loss.output_of(y_pred, keras.config.epsilon(), ops)
-            losses = loss.of_rows(y_true, y_pred, ops)
+            losses = loss.of_rows(y_true, y_pred, ops, observed)
         # All axes but the first are features, as in images.
         return ops.sum(losses, axis=tuple(range(1, len(losses.shape))))
 
@@ -171,6 +192,70 @@ class ReconstructionLoss(keras.losses.Loss):
             "reduction": self.reduction,
             "whitening": _text(self.whitening),
         }
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
+class MissingValues(keras.layers.Layer):
+    """Rows with NaN for what is missing, as the encoder of such a fit reads them.
+
+    A missing value is the mean of its feature. The distances of the others of its row
+    from their means are multiplied by the number of features over that of the observed
+    ones. Complete rows stay as they are.
+
+    Parameters
+    ----------
+    means : array-like of shape (n_features,) or str
+        What to read where a value is missing, such as the `offset_` of a fit; or its
+        text, as `get_config` returns it.
+
+    **kwargs : dict
+        Arguments of `keras.layers.Layer`, such as `name`.
+
+    See Also
+    --------
+    SparseAutoencoder : The model that has it before its encoder, if it is given means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sksparse_ae.keras_model import MissingValues
+    >>> layer = MissingValues(means=[1.0, 2.0])
+    >>> np.asarray(layer(np.array([[np.nan, 3.0], [5.0, 6.0]]))).tolist()
+    [[1.0, 4.0], [5.0, 6.0]]
+    """
+
+    def __init__(self, means, **kwargs):
+        super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
+        self.means = _vector(means)
+
+    def call(self, inputs):
+        """Return the rows as they are read.
+
+        Parameters
+        ----------
+        inputs : tensor of shape (n_samples, n_features)
+            Rows, with NaN for what is missing.
+
+        Returns
+        -------
+        rows : tensor of shape (n_samples, n_features)
+            Without NaN.
+        """
+        is_missing, means = ops.isnan(inputs), _tensor(self.means, inputs)
+        n_missing = ops.sum(ops.cast(is_missing, inputs.dtype), axis=-1, keepdims=True)
+        factor = len(self.means) / ops.maximum(len(self.means) - n_missing, 1)
+        farther = ops.where(is_missing, means, means + factor * (inputs - means))
+        return ops.where(n_missing > 0, farther, inputs)
+
+    def get_config(self):
+        """Return the arguments of the constructor.
+
+        Returns
+        -------
+        config : dict
+            By their names.
+        """
+        return {**super().get_config(), "means": _text(self.means)}
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
@@ -258,6 +343,10 @@ class SparseAutoencoder(keras.Model):
         And multiplied by this matrix, which has an inverse, as for
         `ReconstructionLoss`.
 
+    means : array-like of shape (n_features,) or str, default=None
+        If given, rows may have NaN for what is missing. A layer `MissingValues` with
+        these means, named "missing", comes before the encoder.
+
     layers : dict, default=None
         Serialized layers by their names, as `get_config` returns them. They replace the
         layers that the other parameters describe.
@@ -295,6 +384,7 @@ class SparseAutoencoder(keras.Model):
         output_activation="linear",
         scale=1.0,
         whitening=None,
+        means=None,
         layers=None,
         **kwargs,
     ):
@@ -303,7 +393,7 @@ class SparseAutoencoder(keras.Model):
         scale = positive("scale", scale)
         one_of("activation", activation, ACTIVATIONS)
         one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
-        whitening = _matrix(whitening, n_features)
+        whitening, means = _matrix(whitening, n_features), _vector(means, n_features)
         inverse = None if whitening is None else np.linalg.inv(whitening)
         # The objective penalises the weights on the scaled data: scale W1 and
         # W2 / scale, or W2 itself of an exponential output, whose scale is a bias; on
@@ -341,6 +431,8 @@ class SparseAutoencoder(keras.Model):
                 f"{LAYERS}; got layers={layers!r}."
             )
         outputs = inputs = keras.Input((n_features,), dtype="float32", name="X")
+        if means is not None:
+            outputs = MissingValues(means, name="missing")(inputs)
         for layer in (encoder, sparsity, decoder):
             if layer.name in layers:
                 layer = keras.saving.deserialize_keras_object(layers[layer.name])
@@ -356,6 +448,7 @@ class SparseAutoencoder(keras.Model):
             "output_activation": output_activation,
             "scale": scale,
             "whitening": _text(whitening),
+            "means": _text(means),
         }
         self._means = _Means(n_components, name="means")
         self._weighs_losses = False
@@ -432,6 +525,8 @@ class SparseAutoencoder(keras.Model):
                 "evaluate needs targets, which are the inputs: evaluate(X, X)."
             )
         (rows,) = keras.tree.flatten(x)  # x may be a dict
+        if self._settings["means"] is not None:
+            rows = self.get_layer("missing")(rows)
         codes = self.get_layer("encoder")(rows)
         y_pred = self.get_layer("decoder")(codes)
         averaged = self.get_layer("sparsity")._per_row(codes)

@@ -14,7 +14,7 @@ import pandas as pd
 import polars as pl
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
@@ -517,6 +517,100 @@ def test_training_that_goes_on_stays_finite_or_changes_nothing(estimator, given_
     finally:
         vars(estimator).clear()
         vars(estimator).update(state)
+
+
+GAPS = {
+    "none": (),
+    "a value": (0, 1),
+    "a column": (slice(None), 1),
+    "a column but for a row": (slice(1, None), 1),
+    "a row": 2,
+    "the first rows": slice(0, 3),
+    "all rows but one": slice(1, None),
+    "all": slice(None),
+}
+TABLE_ROWS = 6
+WEIGHTS = [0.0, 5e-324, 1e-300, 1e-100, 1e-10, 0.5, 1.0, 1.0, 1.0, 3.0, 1e100, 1e300]
+TRAININGS = [
+    {"solver": "adam"},
+    {"solver": "lbfgs"},
+    {"solver": "adam", "loss": "huber"},
+    {"solver": "adam", "corruption": 0.3, "corruption_kind": "swap"},
+    {"solver": "adam", "scale": "whiten"},
+    {"solver": "sgd", "revive": True, "batch_size": 2},
+]
+
+
+@st.composite
+def tables(draw):
+    """Rows with gaps, infinity now and then, and a weight for each row, or none."""
+    X = np.random.default_rng(draw(st.integers(0, 9))).uniform(1, 2, (TABLE_ROWS, 4))
+    kinds = draw(st.lists(st.sampled_from(sorted(GAPS)), max_size=2))
+    for kind in kinds:
+        if kind != "none":
+            X[GAPS[kind]] = np.nan
+    if draw(st.integers(0, 7)) == 0:
+        X[draw(st.integers(0, TABLE_ROWS - 1)), 3] = draw(st.sampled_from(NOT_FINITE))
+    weights = st.sampled_from(WEIGHTS)
+    row_weights = st.one_of(
+        st.none(),
+        weights.map(lambda weight: np.full(TABLE_ROWS, weight)),
+        st.lists(weights, min_size=TABLE_ROWS, max_size=TABLE_ROWS).map(np.array),
+    )
+    return X, draw(row_weights)
+
+
+def is_refused(X, weights, *, whitens):
+    """Say whether a training on a table is to be refused."""
+    if np.isinf(X).any() or not weights.any():
+        return True
+    # Far below the largest weight float64 has nothing but 0.
+    rows = X[weights / weights.max() > 0]
+    gaps = np.isnan(rows)
+    return len(rows) < 2 or gaps.all(axis=0).any() or (whitens and gaps.any())
+
+
+@inputs(
+    25,
+    tables(),
+    st.sampled_from(TRAININGS),
+    st.sampled_from([np.array, sparse.csr_matrix, lambda X: [X[:2], X[2:]]]),
+    st.booleans(),
+)
+def test_gaps_and_weights_give_right_results_or_are_refused(
+    table, parameters, container, partial
+):
+    (values, sample_weight), X = table, container(table[0])
+    partial = partial and parameters["solver"] != "lbfgs"
+    estimator = SparseAutoencoderTransformer(2, max_iter=2, **parameters)
+    train = estimator.partial_fit if partial else estimator.fit
+    result = outcome(train, X, sample_weight=sample_weight)
+    weights = np.ones(TABLE_ROWS) if sample_weight is None else sample_weight
+    whitens = "scale" in parameters
+    if is_refused(values, weights, whitens=whitens):
+        assert isinstance(result, ValueError)
+        assert not hasattr(estimator, "coefs_")
+        return
+    assert result is estimator, result
+    for array in [*fitted_arrays(estimator), estimator.observed_share_]:
+        assert_finite(array)
+    shares = np.where(np.isnan(values), 0, (weights / weights.max())[:, None])
+    if "loss" not in parameters:
+        means = (shares * np.nan_to_num(values)).sum(axis=0) / shares.sum(axis=0)
+        assert_allclose(estimator.offset_, means, rtol=1e-9)
+    filled = estimator.impute(X)
+    if sparse.issparse(filled):
+        filled = filled.toarray()
+    observed = ~np.isnan(values)
+    assert_array_equal(filled[observed], values[observed])
+    assert_finite(filled)
+    for method in ["transform", *METHODS]:
+        assert_finite(outcome(getattr(estimator, method), X))
+    for method in ["score", "evaluate_objective"]:
+        result = outcome(getattr(estimator, method), X, sample_weight=sample_weight)
+        # Beside one row the others may have next to no weight, and no variance is left.
+        if not isinstance(result, Exception) or "varies too little" not in str(result):
+            assert_finite(result)
 
 
 @inputs(

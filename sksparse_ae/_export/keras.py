@@ -14,7 +14,8 @@ def compiled_model(
 ) -> SparseAutoencoder:
     """Return the model that ``SparseAutoencoderTransformer.to_keras`` describes.
 
-    ``parameters`` are those of the network on the data as given.
+    ``parameters`` are those of the network on the data as given, with the means of the
+    features if it is to take rows with gaps.
     """
     architecture, coefficients, scaling = problem
     sparsity = serialized_layer(
@@ -28,6 +29,7 @@ def compiled_model(
         output_activation=architecture.output_activation,
         scale=scaling.scale,
         whitening=scaling.whitening,
+        means=parameters.means,
         layers={"sparsity": sparsity},
     )
     model.set_weights([*parameters.in_float32().arrays])

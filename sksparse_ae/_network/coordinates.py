@@ -1,10 +1,10 @@
-"""The coordinates in which "adam" trains: the principal axes of the data."""
+"""The coordinates that weights are moved in: principal axes, or the space of rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, qr
 
 from .._objective.activations import ACTIVATIONS
 from .reading import Rows, evenly_spaced, total_weight, weights_of
@@ -14,8 +14,9 @@ from .scaling import Scaling
 # takes 0.2 s for 784 and 0.5 s for 1024.
 MOST_AXES = 1024
 
-# The axes of so many rows are computed if the rows number at most a quarter of the
-# features: training along them takes a fraction of the time. 2048 rows take 3 s.
+# So many rows, if they number at most a quarter of the features, are trained on in the
+# space that they span: that takes a fraction of the time. The axes of 2048 rows take
+# 3 s.
 MOST_FEW_ROWS, FEW_ROWS = 2048, 1 / 4
 
 # The axes are computed from this many rows, or from four per feature if that is more.
@@ -94,6 +95,20 @@ class Coordinates(NamedTuple):
         n_unreached = int((~reached).sum())
         return cls(np.ascontiguousarray(axes), spread, plain.low, n_unreached)
 
+    @classmethod
+    def of_few_rows(cls, X: Rows, scaling: Scaling) -> tuple[Self, np.ndarray]:
+        """Return an orthonormal basis of the space that the rows span, and the rows.
+
+        These are in the units of the training and as long as their number. Weights that
+        are orthogonal to all rows are 0 at the minimum of the objective, and are left
+        out. L-BFGS takes the same steps in every such basis.
+        """
+        rows = scaling.standardize(X)
+        axes, triangle = qr(
+            rows.T, mode="economic", overwrite_a=True, check_finite=False
+        )
+        return cls(axes, np.ones(len(rows)), 0.0), np.ascontiguousarray(triangle.T)
+
     def restricted(self, weights: list[np.ndarray]) -> list[np.ndarray]:
         """Return weights whose parts along unreached axes are 0.
 
@@ -128,6 +143,12 @@ class Coordinates(NamedTuple):
             W1 = self.axes @ W1
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
+
+
+def are_few_rows(X: Rows) -> bool:
+    """Return whether the rows are so few that the space they span is worth using."""
+    n_rows, n_features = X.shape
+    return n_rows <= min(FEW_ROWS * n_features, MOST_FEW_ROWS)
 
 
 def _scattered(X: Rows, scaling: Scaling) -> np.ndarray:

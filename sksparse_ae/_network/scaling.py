@@ -46,7 +46,10 @@ WHITENING_FLOOR = 1e-2
 
 
 class Moments(NamedTuple):
-    """Means and standard deviations of the columns of data, in float64."""
+    """Means and standard deviations of the columns of data, in float64.
+
+    Both are 0 for a column of which no value is observed.
+    """
 
     offset: np.ndarray  # means
     deviations: np.ndarray
@@ -63,16 +66,15 @@ class Moments(NamedTuple):
         sums = reduced(X, _column_sums, np.add, weighted=True)
         if np.isnan(sums).any():
             found = reduced(X, _observed_sums, np.add, weighted=True)
-            if found[2].any():
+            if found[2].any():  # in rows of weight 0, too: they are read with others
                 sums, n_observed, _ = found
-            if n_observed is not None and (n_observed == 0).any():
-                columns = np.flatnonzero(n_observed == 0)
+        n_values: Any = n_samples
+        if n_observed is not None:
+            if not n_observed.any():
                 raise ValueError(
-                    f"No value is observed in {len(columns)} of {len(sums)} columns of "
-                    f"X, counted from 0: {', '.join(map(str, columns[:10]))}. Leave "
-                    "them out."
+                    f"No value is observed in any of {X.shape[0]} rows: all are NaN."
                 )
-        n_values = n_samples if n_observed is None else n_observed
+            n_values = np.where(n_observed > 0, n_observed, 1)
         offset = sums / n_values
         if not np.isfinite(offset).all():
             raise ValueError(
@@ -86,7 +88,9 @@ class Moments(NamedTuple):
         constant = deviations <= CONSTANT_COLUMN * np.abs(offset)
         deviations[constant] = 0
         first = dense(X[:1])[0]
-        constant &= ~np.isnan(first)
+        # Not where it is missing, or has next to no weight and is another value.
+        limit = CONSTANT_COLUMN * math.sqrt(X.shape[0]) * np.abs(offset)
+        constant &= np.abs(first - offset) <= limit
         offset[constant] = first[constant]
         moments = cls(offset, deviations, n_samples, n_observed)
         if not np.isfinite(moments.deviation):
@@ -102,8 +106,21 @@ class Moments(NamedTuple):
                 )
             of_rows = partial(_products, offset, moments.deviation or 1.0)
             covariance = reduced(X, of_rows, np.add, weighted=True) / n_samples
+            is_constant = deviations == 0
+            covariance[is_constant] = covariance[:, is_constant] = 0
             moments = moments._replace(covariance=covariance)
         return moments
+
+    def check_observed(self) -> None:
+        """Raise if there is a column of which no value is observed."""
+        share = np.broadcast_to(self.observed_share, self.offset.shape)
+        columns = np.flatnonzero(share == 0)
+        if len(columns):
+            raise ValueError(
+                f"No value is observed in {len(columns)} of {len(self.offset)} columns "
+                f"of X, counted from 0: {', '.join(map(str, columns[:10]))}. Leave "
+                "them out."
+            )
 
     def robust(self, X: Rows) -> "Moments":
         """Return the medians of ``X`` and deviations that values far out do not move.
@@ -176,8 +193,15 @@ class Moments(NamedTuple):
 
 
 def _deviations_of_most(rows: np.ndarray) -> np.ndarray:
-    """Return the standard deviations of normal data of which most lie as near to 0."""
-    return np.nanquantile(np.abs(rows), MOST, axis=0) / DEVIATIONS_OF_MOST
+    """Return the standard deviations of normal data of which most lie as near to 0.
+
+    Where no row has a value it is 0.
+    """
+    known = ~np.isnan(rows).all(axis=0)
+    deviations = np.zeros(rows.shape[1])
+    of_most = np.nanquantile(np.abs(rows[:, known]), MOST, axis=0)
+    deviations[known] = of_most / DEVIATIONS_OF_MOST
+    return deviations
 
 
 def drawn_near(rows: np.ndarray) -> np.ndarray:
@@ -198,14 +222,15 @@ def _column_sums(X: Rows, weights: np.ndarray | None) -> np.ndarray:
 
 
 def _observed_sums(X: Rows, weights: np.ndarray | None) -> np.ndarray:
-    """Return the sum of the observed values of each column, their number, and others'.
+    """Return the sum of each column's observed values, their weight, and their gaps.
 
-    The numbers are sums of the weights, if there are any.
+    The weight of a value without one is 1.
     """
     X = dense(X)
     gaps = np.isnan(X)
-    counted = np.where(gaps, 0, X), ~gaps, gaps
-    return np.array([sum_of_rows(values, weights) for values in counted])
+    counted = np.where(gaps, 0, X), ~gaps
+    sums = [sum_of_rows(values, weights) for values in counted]
+    return np.array([*sums, gaps.sum(axis=0)])
 
 
 def _products(

@@ -88,9 +88,8 @@ class UnitStatistics:
 def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
     """Return the table that ``SparseAutoencoderTransformer.unit_report`` documents."""
     n_units = parameters.b1.shape[0]
-    statistics = reduced(
-        X, partial(_statistics, parameters), UnitStatistics.joined_with, n_units
-    )
+    of_rows, joined = partial(_statistics, parameters), UnitStatistics.joined_with
+    statistics = reduced(X, of_rows, joined, n_units, weighted=True)
     columns = {
         "rho_hat": statistics.rho_hat,
         "std": statistics.std,
@@ -116,8 +115,10 @@ def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
     return pd.DataFrame(columns)
 
 
-def _statistics(parameters: Parameters, X: Rows) -> UnitStatistics:
-    return UnitStatistics(parameters.encode(X), parameters.activation)
+def _statistics(
+    parameters: Parameters, X: Rows, weights: np.ndarray | None
+) -> UnitStatistics:
+    return UnitStatistics(parameters.encode(X), parameters.activation, weights)
 
 
 def hoyer_sparseness(

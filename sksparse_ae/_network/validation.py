@@ -177,21 +177,29 @@ def _name_of(source: Any, number: int) -> str:
     return f"Block {number} of X{path}"
 
 
-def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
+def weighted(
+    X: Rows, sample_weight: Any, *, least: int = 1, in_stream: bool = False
+) -> Rows:
     """Return rows with weights, which are checked, or as they are for None.
 
     Rows of weight 0 are left out where that takes no file to be read. Equal weights are
-    none at all.
+    none at all, but in a stream, whose other calls may have other ones.
     """
     if sample_weight is None:
         return X
     weights = _checked_weights(sample_weight, X.shape[0])
+    # By a power of two, which keeps their ratios, where sums might leave the range.
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > LARGEST_EXPONENT:
+        weights = np.ldexp(weights, -exponent)
     n_used = np.count_nonzero(weights)
     if n_used < least:
         n_rows = len(weights)
+        rounded = n_used < np.count_nonzero(sample_weight)
+        beside = " beside the largest weight" if rounded else ""
         raise ValueError(
-            f"sample_weight is zero for {n_rows - n_used} of {n_rows} rows; at least "
-            f"{least} must have a weight."
+            f"sample_weight is zero{beside} for {n_rows - n_used} of {n_rows} rows; at "
+            f"least {least} must have a weight."
         )
     if isinstance(X, RemoteRows):
         if not X.is_weighted:
@@ -202,12 +210,8 @@ def weighted(X: Rows, sample_weight: Any, *, least: int = 1) -> Rows:
         return WeightedRows(X, weights)
     if n_used < len(weights) and is_held(X):
         X, weights = X[weights > 0], weights[weights > 0]
-    if weights.min() == weights.max():
+    if weights.min() == weights.max() and (not in_stream or weights[0] == 1):
         return X
-    # By a power of two, which keeps their ratios, where sums might leave the range.
-    exponent = int(np.frexp(weights.max())[1])
-    if abs(exponent) > LARGEST_EXPONENT:
-        weights = np.ldexp(weights, -exponent)
     return WeightedRows(X, weights)
 
 

@@ -73,6 +73,8 @@ def _warning_about_range(estimator: Any, X: Rows) -> str | None:
     values = evenly_spaced(X, SAMPLE_ROWS)
     values = values.data if sparse.issparse(values) else values
     values = values[~np.isnan(values)]
+    if not len(values):  # these rows have none
+        return None
     margin = OUTSIDE_MARGIN * min(high - low, 1.0)
     outside = np.mean((values < low - margin) | (values > high + margin))
     if outside <= OUTSIDE_SHARE:
@@ -119,7 +121,7 @@ def _warning_about_rows(estimator: Any, X: Rows, moments: Moments) -> str | None
         return None
     most = min(int(max(DOMINANT_ROWS * n_samples, 1)), MOST_LISTED)
     of_rows, joined = partial(_largest, moments, most), partial(_joined_largest, most)
-    _, order, squares = reduced(X, of_rows, joined)
+    _, order, squares = reduced(X, of_rows, joined, weighted=True)
     shares = np.cumsum(squares)
     n_rows = 1 + int(np.searchsorted(shares, ROWS_SHARE))
     if n_rows > len(shares):
@@ -134,10 +136,14 @@ def _warning_about_rows(estimator: Any, X: Rows, moments: Moments) -> str | None
     )
 
 
-def _largest(moments: Moments, n_listed: int, X: Rows) -> Largest:
+def _largest(
+    moments: Moments, n_listed: int, X: Rows, weights: np.ndarray | None
+) -> Largest:
     """Return the rows that hold the most of the variance, and the share of each."""
     deviations = (dense(X) - moments.offset) / moments.norm
     deviations = np.where(np.isnan(deviations), 0, deviations)
+    if weights is not None:
+        deviations *= np.sqrt(weights)[:, None]
     squares = np.square(np.linalg.norm(deviations, axis=1))
     order = np.argsort(squares)[::-1][:n_listed]
     return X.shape[0], order, squares[order]

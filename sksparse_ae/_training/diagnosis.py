@@ -1,12 +1,19 @@
 """Why a training or a result is not finite, as its values tell."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .._network.evaluation import evaluate
 from .._network.initialization import SAMPLE_ROWS
-from .._network.reading import Rows, evenly_spaced, largest_magnitude
+from .._network.reading import (
+    Rows,
+    dense,
+    evenly_spaced,
+    largest_magnitude,
+    reduced,
+)
 from .._network.validation import NotFinite, held_not_finite
 from .._objective.losses import LOSSES
 from .plan import Plan
@@ -31,12 +38,16 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     sample, scaler = evenly_spaced(X, SAMPLE_ROWS), scaler_for(estimator.loss)
     with np.errstate(all="ignore"):
         rows = scaling.seen(sample)
-        largest = max(np.abs(rows).max(), np.abs(scaling.reconstruction_offset).max())
+        # Of rows with weights the sample leaves out those of next to none.
+        farthest = reduced(X, partial(_farthest, scaling.offset), max) / scaling.scale
+        offset = np.abs(scaling.reconstruction_offset).max()
+        largest = max(np.abs(rows).max(), farthest, offset)
         # Gradients hold squares of the values, and the steps squares of gradients.
         if not largest < np.finfo(dtype).max ** 0.25:
             return (
                 f"{error} The values of X, up to {largest_magnitude(X):.3g}, are too "
-                f"large for {dtype}. Scale the data ({scaler})."
+                f"large for {dtype}. Scale the data ({scaler}), or leave out rows that "
+                "lie far from the others."
             )
         for name in ("beta", "weight_decay"):
             coefficient = getattr(coefficients, name)
@@ -52,6 +63,10 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     else:
         change = f"Lower learning_rate={estimator.learning_rate:.3g}"
     return f"{error} The steps are too long. {change}, or scale the data ({scaler})."
+
+
+def _farthest(offset: np.ndarray, X: Rows) -> Any:
+    return np.nanmax(np.abs(dense(X) - offset), initial=0)
 
 
 def _outweighs(name: str, sample: Rows, plan: Plan) -> bool:

@@ -193,8 +193,9 @@ def train(
     # spinning and take the cores from the network: an evaluation then takes a third
     # longer.
     with single_blas_thread():
-        objective = FullBatchObjective(plan.X, plan.problem, plan.max_iter)
-        minimisation = LBFGS(objective, plan.weights, tol)
+        X, problem, coordinates = plan.in_row_space()
+        objective = FullBatchObjective(X, problem, plan.max_iter)
+        minimisation = LBFGS(objective, plan.weights, tol, coordinates)
         run([course], minimisation, stop)
     return course, minimisation
 

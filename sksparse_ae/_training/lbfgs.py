@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
 from .._engine.state import Engine
+from .._network.coordinates import Coordinates, in_kernel_layout
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .checkpoint import Saved
@@ -71,8 +72,8 @@ class LBFGS(Engine, Saved):
     nothing can suppress without changing the filters of other threads. On digits and
     patches this driver reaches SciPy's objectives in as many evaluations.
 
-    The objective is a FullBatchObjective. The minimisation stops where the largest
-    component of the gradient is at most ``tol``.
+    The objective is a FullBatchObjective, in ``coordinates`` if these are given. The
+    minimisation stops where the largest component of the gradient is at most ``tol``.
     """
 
     _saved = (
@@ -87,8 +88,17 @@ class LBFGS(Engine, Saved):
         "end",
     )
 
-    def __init__(self, objective: Any, weights: Weights, tol: float) -> None:
+    def __init__(
+        self,
+        objective: Any,
+        weights: Weights,
+        tol: float,
+        coordinates: Coordinates | None = None,
+    ) -> None:
         self._objective, self._program, self._tol = objective, objective.program, tol
+        self._coordinates = coordinates
+        if coordinates is not None:
+            weights = in_kernel_layout(coordinates.enter(weights))
         self._point = self._program.flatten(weights).astype(np.float64)
         start = self._trial(0.0, np.zeros_like(self._point))
         self._losses, self._gradient = start.losses, start.gradient
@@ -214,4 +224,7 @@ class LBFGS(Engine, Saved):
 
     def weights(self, number: int = 0) -> Weights:
         """Return W1, b1, W2, b2 in the training's units."""
-        return self._program.split(self._point)
+        weights = self._program.split(self._point)
+        if self._coordinates is None:
+            return weights
+        return self._coordinates.leave(in_kernel_layout(weights))

@@ -12,13 +12,15 @@ from .._engine.startup import starting_tensorflow
 from .._engine.state import State
 from .._network import reading
 from .._network.autoencoder import Parameters
-from .._network.coordinates import Coordinates
+from .._network.coordinates import Coordinates, are_few_rows
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
 from .._network.merging import merged, n_repeated
 from .._network.problem import Architecture, Problem, coefficients_of
 from .._network.reading import Rows, is_streamed, part
+from .._network.remote import RemoteRows
 from .._network.scaling import Moments, Scaling
+from .._network.weighting import WeightedRows
 from .._objective.losses import LOSSES
 from .monitor import Weights
 from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
@@ -103,6 +105,33 @@ class Plan(NamedTuple):
         losses, *_ = evaluate(rows, self.problem.folded(weights), self.problem)
         return losses.objective
 
+    def in_row_space(self) -> tuple[Rows, Problem, Coordinates | None]:
+        """Return what "lbfgs" minimises, in the space of the rows if these are few.
+
+        200 rows of 20 000 features are so 200 x 200. It needs what principal axes need
+        (``_coordinates``), and weights that no other rows have left.
+        """
+        X, (architecture, coefficients, scaling) = self.X, self.problem
+        if (
+            self.earlier
+            or architecture.has_missing
+            or not _may_turn(self.problem)
+            or not are_few_rows(X)
+            or not _are_held(X)
+            or isinstance(reading.unweighted(X), RemoteRows)
+        ):
+            return X, self.problem, None
+        coordinates, rows = Coordinates.of_few_rows(X, scaling)
+        rows, weights = rows.astype(X.dtype), reading.weights_of(X)
+        n_axes = rows.shape[1]
+        problem = Problem(
+            architecture._replace(n_features=n_axes),
+            coefficients,
+            Scaling(np.zeros(n_axes), 1.0, linear_output=True),
+        )
+        given = rows if weights is None else WeightedRows(rows, weights)
+        return given, problem, coordinates
+
 
 def make_plan(
     estimator: Any, X: Rows, earlier: EarlierFit | None, *, partial: bool
@@ -120,6 +149,7 @@ def make_plan(
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
     moments = Moments.of(X, with_covariance=estimator.scale == "whiten")
+    moments.check_observed()
     has_missing = moments.n_observed is not None
     if LOSSES[estimator.loss].is_robust:
         moments = moments.robust(X)
@@ -293,16 +323,26 @@ def _coordinates(plan: Plan, estimator: Any, past: Continuation | None) -> Coord
         return features
     if past is not None and past.weights is not None:
         return features._replace(axes=past.axes, spread=past.spread)
-    may_turn = architecture.objective.loss.is_rotation_invariant
-    if estimator.solver != "adam" or not (scaling.linear_output and may_turn):
+    if estimator.solver != "adam" or not _may_turn(plan.problem):
         return features
     # Rows that are not held would be turned anew in each epoch.
-    if plan.max_iter > 1 and 4 * math.prod(X.shape) > reading.BLOCK_BYTES:
+    if plan.max_iter > 1 and not _are_held(X):
         return features
     may_drop = not (plan.partial or estimator.warm_start)
     return Coordinates.along_axes(
         X, scaling, architecture.activation, may_drop=may_drop
     )
+
+
+def _may_turn(problem: Problem) -> bool:
+    """Return whether a rotation leaves the objective as it is."""
+    loss = problem.architecture.objective.loss
+    return problem.scaling.linear_output and loss.is_rotation_invariant
+
+
+def _are_held(X: Rows) -> bool:
+    """Return whether a training holds the rows in memory."""
+    return 4 * math.prod(X.shape) <= reading.BLOCK_BYTES
 
 
 def _starting_state(

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
+import sksparse_ae
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.programs import even_batches
 from sksparse_ae._network.coordinates import Coordinates, in_kernel_layout
@@ -154,6 +156,54 @@ def test_wide_data_of_few_rows_are_trained_in_the_space_of_the_rows():
         fitted.fit(X)
     assert fitted.coefs_[0].shape == (5000, 10)
     assert fitted.evaluate_objective(X).total == pytest.approx(fitted.objective_.total)
+
+
+@pytest.mark.parametrize("scale", ["auto", "whiten", False])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_lbfgs_finds_the_same_minimum_in_the_space_of_few_rows(
+    activation, scale, monkeypatch
+):
+    rng = np.random.RandomState(0)
+    X = 1 + rng.normal(size=(30, 3)) @ rng.normal(size=(3, 130))
+    weights = rng.randint(0, 3, 30)
+    lbfgs = SparseAutoencoderTransformer(
+        2,
+        beta=0.1,
+        weight_decay=1.0,
+        activation=activation,
+        scale=scale,
+        solver="lbfgs",
+        max_iter=1000,
+        tol=1e-6,
+        random_state=0,
+    )
+    fits, evaluated = [], []
+    for few in (1 / 4, 0):
+        monkeypatch.setattr(sksparse_ae._network.coordinates, "FEW_ROWS", few)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fits.append(clone(lbfgs).fit(X, sample_weight=weights))
+        evaluated.append(fits[-1].evaluate_objective(X, sample_weight=weights).total)
+    in_rows, in_features = fits
+    assert in_rows.coefs_[0].shape == (130, 2)
+    assert_allclose(evaluated, in_features.objective_.total, rtol=1e-7)
+    assert_allclose(in_rows.loss_curve_[-1], in_rows.objective_.total, rtol=1e-9)
+
+
+def test_space_of_few_rows_holds_the_rows():
+    X = np.random.RandomState(0).normal(size=(8, 50))
+    scaling = Scaling.from_moments(Moments.of(X), scale="auto", linear_output=True)
+    coordinates, rows = Coordinates.of_few_rows(X, scaling)
+    axes = coordinates.axes
+    assert_allclose(axes.T @ axes, np.eye(8), atol=1e-12)
+    assert_allclose(rows @ axes.T, scaling.standardize(X), atol=1e-12)
+    # Weights in their span come back; what is orthogonal to it is left out.
+    W1, W2 = axes @ np.ones((8, 3)), np.ones((3, 8)) @ axes.T
+    weights = [W1, np.arange(3.0), W2, axes @ np.ones(8)]
+    for own, left in zip(
+        weights, coordinates.leave(coordinates.enter(weights)), strict=True
+    ):
+        assert_allclose(left, own, atol=1e-12)
 
 
 # ---------------------------------------------------------------------------- averages

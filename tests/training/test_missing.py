@@ -2,6 +2,7 @@
 
 import copy
 
+import keras
 import numpy as np
 import pytest
 from _helpers import assert_same_fit
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 import sksparse_ae
 from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.keras_model import SparseAutoencoder
 from sksparse_ae.model_selection import train_together
 from sksparse_ae.stacks import fine_tune
 
@@ -271,9 +273,6 @@ def test_exports_fill_gaps(rows, whole, tmp_path):
     exec((tmp_path / "encoder.py").read_text(), names)
     assert_allclose(names["encode"](rows), fitted.transform(rows), rtol=1e-12)
     assert_allclose(names["reconstruct"](rows[0]), fitted.reconstruct(rows)[0])
-    model = fitted.to_keras()
-    complete = fitted.evaluate_objective(whole).total
-    assert model.evaluate(whole, whole, verbose=0) == pytest.approx(complete, rel=1e-5)
     with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
         names["encode"](np.ones((2, 3)))
     # That of complete rows has no such code.
@@ -285,6 +284,32 @@ def test_exports_fill_gaps(rows, whole, tmp_path):
     assert_array_equal(again.transform(rows), fitted.transform(rows))
 
 
+# Keras writes variables by np.array, of which NumPy 2 complains.
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+@pytest.mark.parametrize("settings", [{}, {"loss": "huber"}])
+def test_keras_model_takes_gaps(settings, rows, whole, tmp_path):
+    fitted = transformer(solver="lbfgs", **settings).fit(rows)
+    fitted.to_keras().save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    reconstruction = fitted.reconstruct(rows)
+    predicted = model.predict(rows, verbose=0)
+    assert_allclose(predicted, reconstruction, rtol=1e-4, atol=1e-6)
+    for X in (rows, whole):
+        total = fitted.evaluate_objective(X).total
+        assert model.evaluate(X, X, verbose=0) == pytest.approx(total, rel=1e-5)
+    assert np.isfinite(model.fit(rows, rows, verbose=0).history["loss"]).all()
+    weights = model.get_weights()
+    assert all(np.isfinite(array).all() for array in weights)
+
+
+@pytest.mark.parametrize("means", [[1.0, 2.0], [np.nan] * N_FEATURES, [[0.0]]])
+def test_means_that_are_none_of_the_features_are_refused(means):
+    with pytest.raises(ValueError, match="means must be a finite number for each"):
+        SparseAutoencoder(N_FEATURES, 4, means=means)
+
+
 def test_a_stack_is_tuned_on_rows_with_gaps(digits):
     y = load_digits().target[: len(digits)]
     gaps = np.random.default_rng(0).random(digits.shape) < 0.1
@@ -292,6 +317,24 @@ def test_a_stack_is_tuned_on_rows_with_gaps(digits):
     stack = make_pipeline(transformer(n_components=20), LogisticRegression()).fit(X, y)
     tuned = fine_tune(stack, X, y, max_iter=20, random_state=0)
     assert tuned.score(X, y) > stack.score(X, y)
+
+
+@pytest.mark.parametrize("settings", [{}, {"loss": "huber"}])
+def test_a_feature_may_be_observed_in_few_rows(settings, whole):
+    X = np.tile(whole, (8, 1))
+    X[:, 2] = np.nan
+    X[1, 2] = 0.5  # not among the rows that a warning looks at
+    fitted = transformer(max_iter=2, **settings).fit(X)
+    assert fitted.offset_[2] == 0.5
+    # A feature without a value adds nothing to the sums.
+    others = np.delete(np.arange(N_FEATURES), 2)
+    residual = (fitted.reconstruct(X[2:]) - X[2:])[:, others]
+    deviations = X[2:, others] - X[2:, others].mean(axis=0)
+    if not settings:
+        expected = 1 - np.square(residual).sum() / np.square(deviations).sum()
+        assert fitted.score(X[2:]) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="No value is observed in any of 2 rows"):
+        fitted.score(np.full((2, N_FEATURES), np.nan))
 
 
 def test_whitening_asks_for_complete_rows(rows):

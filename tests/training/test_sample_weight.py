@@ -4,6 +4,7 @@ import copy
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from _helpers import assert_same_fit
@@ -160,6 +161,8 @@ def test_results_on_weighted_rows_are_those_on_repeated_rows(rows, weights):
     objective = fitted.evaluate_objective(rows, sample_weight=weights)
     for name, value in fitted.evaluate_objective(repeated).items():
         assert objective[name] == pytest.approx(value, rel=1e-12)
+    report = fitted.unit_report(rows, sample_weight=weights)
+    pd.testing.assert_frame_equal(report, fitted.unit_report(repeated), rtol=1e-9)
     # Of weights that are no whole numbers, too.
     own = np.random.default_rng(0).random(N_ROWS)
     mean = np.average(rows, axis=0, weights=own)
@@ -201,7 +204,8 @@ def test_held_out_rows_keep_their_weights(rows, weights):
 
 def test_stream_counts_rows_by_their_weights(rows, weights):
     one, other = transformer(batch_size=64), transformer(batch_size=64)
-    for part in (slice(0, 100), slice(100, 300)):
+    # Those of the last call are equal.
+    for part in (slice(0, 100), slice(100, 300), np.flatnonzero(weights == 3)):
         X, w = rows[part], weights[part]
         one.partial_fit(X, sample_weight=w)
         other.partial_fit(np.repeat(X, w, axis=0))
@@ -265,6 +269,45 @@ def test_weights_that_mean_nothing_are_refused(sample_weight, message, rows):
     with pytest.raises(ValueError, match=message):
         fitted.fit(rows, sample_weight=sample_weight)
     assert vars(fitted) == before
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_rows_of_a_file_that_have_no_weight_may_have_gaps(
+    solver, rows, weights, tmp_path
+):
+    X = rows[:40].copy()
+    X[0], X[1, 2] = np.nan, np.nan
+    given = np.where(np.arange(40) < 2, 0, weights[:40])
+    np.save(tmp_path / "rows.npy", X)
+    of_file = transformer(solver=solver).fit(
+        [tmp_path / "rows.npy"], sample_weight=given
+    )
+    assert_allclose(of_file.offset_, np.average(X[2:], axis=0, weights=given[2:]))
+    assert_array_equal(of_file.observed_share_, 1)
+    assert np.isfinite(of_file.objective_.total)
+
+
+def test_constant_column_is_what_rows_of_weight_hold(rows):
+    X = rows[:20].copy()
+    X[:, 1], X[0, 1] = 3, 7
+    given = np.where(np.arange(20) < 1, 1e-300, 1.0)
+    assert transformer().fit(X, sample_weight=given).offset_[1] == 3
+
+
+def test_weights_too_small_beside_the_largest_are_0(rows):
+    given = np.full(20, 1e-300)
+    given[0] = 1e300
+    with pytest.raises(ValueError, match="zero beside the largest weight for 19 of 20"):
+        transformer().fit(rows[:20], sample_weight=given)
+
+
+def test_far_row_of_little_weight_is_named_where_it_cannot_be_computed_with(rows):
+    X = rows[:20].copy()
+    X[3, 1] = 1e100
+    given = np.where(np.arange(20) == 3, 1e-300, 1.0)
+    assert transformer(solver="lbfgs").fit(X, sample_weight=given).scale_ < 10
+    with pytest.raises(ValueError, match=r"up to 1e\+100, are too large for float32"):
+        transformer().fit(X, sample_weight=given)
 
 
 def test_checkpoint_knows_the_weights(rows, weights, tmp_path, monkeypatch):
