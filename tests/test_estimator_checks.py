@@ -16,8 +16,8 @@ class ClippingTransformer(SparseAutoencoderTransformer):
     With log_loss it refuses data outside [0, 1], which the checks are full of.
     """
 
-    def _validate_training_data(self, X, reset, sample_weight=None):
-        return clipped(super()._validate_training_data(X, reset, sample_weight))
+    def _validate_training_data(self, *args, **kwargs):
+        return clipped(super()._validate_training_data(*args, **kwargs))
 
     def _validate(self, X, sample_weight=None):
         return clipped(super()._validate(X, sample_weight))

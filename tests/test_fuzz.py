@@ -12,6 +12,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pandas as pd
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -23,6 +24,8 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches, normalize_patches
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 from sksparse_ae.regularizers import KLDivergenceRegularizer
+
+pytestmark = pytest.mark.slow
 
 # Inputs tried, by what they were given to and what came out; benchmarks/soak.py prints
 # them.

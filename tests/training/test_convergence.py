@@ -22,6 +22,8 @@ from sksparse_ae._objective.objective import Losses
 from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"digits": load_digits, "cancer": load_breast_cancer, "iris": load_iris}
 
 

@@ -85,6 +85,7 @@ def test_weight_decay_that_collapses_ngs_patches_is_named(patches):
         ),
     ],
 )
+@pytest.mark.slow
 def test_an_absurd_beta_on_digits_is_named(settings, remedy):
     X = load_digits().data / 16
     estimator = SparseAutoencoderTransformer(
@@ -113,6 +114,7 @@ def test_an_absurd_beta_is_named_where_the_penalty_has_vanished(digits, beta):
     assert f"Lower beta={beta:.3g}" in message
 
 
+@pytest.mark.slow
 def test_the_running_mean_bears_an_absurd_beta(standardised_digits):
     estimator = SparseAutoencoderTransformer(beta=1e4, random_state=0)
     assert estimator.fit(standardised_digits).score(standardised_digits) > 0.6

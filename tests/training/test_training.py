@@ -55,6 +55,7 @@ def test_lbfgs_reaches_the_objective_of_ngs_exercise(patches, seed):
     assert (exercise.unit_report(patches)["state"] == "active").all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [32, 256, 1000])
 def test_adam_reaches_the_objective_of_lbfgs_at_every_batch_size(
     patches, lbfgs_objective, batch_size
@@ -91,6 +92,7 @@ def test_running_rho_hat_removes_the_bias_of_small_batches(
         "time stamp",
     ],
 )
+@pytest.mark.slow
 def test_defaults_explain_variance_on_all_kinds_of_data(
     name, solver, no_convergence_warning
 ):
