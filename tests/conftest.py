@@ -1,5 +1,6 @@
 """Data and fitted estimators that several modules share."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -15,6 +16,20 @@ from sksparse_ae.datasets import load_natural_image_patches
 # Before, set_callbacks is absent: test_transformer.py looks for that.
 HAS_CALLBACKS = parse_version(sklearn.__version__) >= parse_version("1.9")
 collect_ignore = [] if HAS_CALLBACKS else ["training/test_callbacks.py"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish():
+    """Save what has been measured of this process, if anything has.
+
+    A process of pytest-xdist that takes longer than ten seconds to end is killed, and
+    its file of coverage is then broken.
+    """
+    coverage = sys.modules.get("coverage")
+    measured = coverage and coverage.Coverage.current()
+    if measured:
+        measured.stop()
+        measured.save()
 
 
 @pytest.fixture(scope="session")
