@@ -14,6 +14,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "templates"]
 templates_path = ["templates"]
@@ -25,6 +26,26 @@ toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autosummary_generate = True
 numpydoc_show_class_members = False
+
+# Every example runs, two side by side; one that fails, fails the build. To build the
+# pages alone: -D plot_gallery=0.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "subsection_order": [
+        "../examples/features",
+        "../examples/choosing",
+        "../examples/tables",
+        "../examples/systems",
+    ],
+    "doc_module": ("sksparse_ae",),
+    "backreferences_dir": "api/backreferences",
+    "capture_repr": ("_repr_html_",),
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "parallel": 2,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"{project} {version}"
