@@ -1,8 +1,15 @@
 """Settings of the documentation: python -m sphinx -W -b html docs docs/_build/html."""
 
 import inspect
+import sys
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
 
 import sksparse_ae
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "sksparse_ae"
 author = "the sksparse_ae developers"
@@ -12,14 +19,26 @@ release = version = sksparse_ae.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.intersphinx",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "myst_parser",
+    "inventories",  # of _ext: links to other packages, from links.txt
+    "mathml",  # of _ext: formulas
 ]
 exclude_patterns = ["_build", "templates"]
 templates_path = ["templates"]
 default_role = "literal"
+smartquotes = False  # string literals keep their quotes
 toc_object_entries_show_parents = "hide"
+html_math_renderer = "mathml"
+intersphinx_mapping = {}  # _ext/inventories.py fills it
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# A reference that leads nowhere is an error.
+nitpicky = True
 
 # The template of a class documents its own methods; those that it inherits from
 # scikit-learn and Keras are documented there.
@@ -50,11 +69,18 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"{project} {version}"
 html_show_sourcelink = False
-html_sidebars = {"**": []}  # three pages and the API need no second menu
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_favicon = "_static/logo.svg"
+html_sidebars = {"index": []}
 html_theme_options = {
+    "logo": {"text": project, "image_light": "_static/logo.svg"},
     "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 5,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
     "footer_start": ["copyright"],
-    "footer_end": [],
+    "footer_end": ["theme-version"],
 }
 
 
@@ -72,7 +98,16 @@ def without_requests(app, what, name, obj, skip, options):
     return True if name.startswith("set_") and name.endswith("_request") else None
 
 
+def add_description(app, pagename, templatename, context, doctree):
+    """Describe a page, to search engines, by its first paragraph."""
+    lead = doctree and doctree.next_node(nodes.paragraph)
+    if lead:
+        text = escape(" ".join(lead.astext().split()))
+        context["metatags"] += f'\n<meta name="description" content="{text}">'
+
+
 def setup(app):
-    """Connect to autodoc."""
+    """Connect to autodoc and to the writer of pages."""
+    app.connect("html-page-context", add_description)
     app.connect("autodoc-process-signature", signature_of_init)
     app.connect("autodoc-skip-member", without_requests)

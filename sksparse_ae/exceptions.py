@@ -10,7 +10,7 @@ class UninformativeUnitsWarning(UserWarning):
 
     See Also
     --------
-    SparseAutoencoderTransformer.unit_report : More about each unit, as a table.
+    sksparse_ae.SparseAutoencoderTransformer.unit_report : A table of all units.
 
     Examples
     --------

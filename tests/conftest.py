@@ -1,5 +1,6 @@
 """Data and fitted estimators that several modules share."""
 
+import shutil
 import sys
 import warnings
 
@@ -30,6 +31,20 @@ def pytest_sessionfinish():
     if measured:
         measured.stop()
         measured.save()
+
+
+# No sandbox, since CI runs as root; no traffic of the browser's own.
+CHROMIUM_OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -114,3 +129,29 @@ def engine_of():
         return MiniBatchEngine([training])
 
     return engine
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A browser without a window, driven by selenium."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    missing = [name for name, found in programs.items() if not found]
+    if missing:
+        pytest.fail(
+            f"not installed: {', '.join(missing)}. "
+            "On Debian: apt-get install chromium chromium-driver"
+        )
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs["chromium"]
+    for option in [
+        *CHROMIUM_OPTIONS,
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(programs["chromedriver"]))
+    yield driver
+    driver.quit()

@@ -51,7 +51,7 @@ class ActivationDisplay(DisplayMixin):
 
     See Also
     --------
-    SparseAutoencoderTransformer.unit_report : More about each unit, as a table.
+    sksparse_ae.SparseAutoencoderTransformer.unit_report : A table of all units.
 
     Examples
     --------

@@ -54,7 +54,7 @@ class LossCurveDisplay(DisplayMixin):
 
     See Also
     --------
-    SparseAutoencoderTransformer.fit : Warns of a training that has not converged.
+    sksparse_ae.SparseAutoencoderTransformer.fit : Warns if it has not converged.
 
     Examples
     --------

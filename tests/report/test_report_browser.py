@@ -6,7 +6,6 @@ These tests need a browser, which pip does not install, and run by themselves:
 
 import json
 import re
-import shutil
 import warnings
 from itertools import pairwise
 
@@ -20,41 +19,6 @@ from sksparse_ae._network.units import STATES
 pytestmark = pytest.mark.browser
 
 HOSTILE = "</script><script>window.hostile = 1</script><b onclick='hostile()'>"
-
-# No sandbox, since CI runs as root; no traffic of the browser's own.
-OPTIONS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    missing = [name for name, found in programs.items() if not found]
-    if missing:
-        pytest.fail(
-            f"not installed: {', '.join(missing)}. "
-            "On Debian: apt-get install chromium chromium-driver"
-        )
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    for option in [*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(programs["chromedriver"]))
-    yield driver
-    driver.quit()
 
 
 class Reader:

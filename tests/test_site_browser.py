@@ -1,0 +1,109 @@
+"""Every page of the built documentation fits a phone, in light and in dark.
+
+It needs a browser, as the tests of the report do, and the pages, which it looks for in
+``docs/_build/html`` or where the environment's SITE says::
+
+    python -m sphinx -b html docs docs/_build/html
+    python -m pytest -m browser tests/test_site_browser.py
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+SITE = Path(os.environ.get("SITE", Path(__file__).parents[1] / "docs/_build/html"))
+WIDTH = 390  # px, of a common phone
+
+# What reaches beyond the right edge, unless it is in a box that scrolls or that cuts it
+# off, such as a table, a snippet or a closed menu.
+STICKS_OUT = """
+const edge = document.documentElement.clientWidth + 1;
+const rightOf = element => element.getBoundingClientRect().right;
+const isHeld = element => {
+  let box = element.parentElement;
+  for (; box !== document.body; box = box.parentElement)
+    if (getComputedStyle(box).overflowX !== "visible" && rightOf(box) <= edge)
+      return true;
+  return false;
+};
+const found = [];
+for (const element of document.body.querySelectorAll("*")) {
+  if (rightOf(element) <= edge || isHeld(element)) continue;
+  if (!element.checkVisibility({visibilityProperty: true})) continue;
+  const name = [element.tagName.toLowerCase(), ...element.classList].join(".");
+  const text = element.textContent.trim().slice(0, 40);
+  found.push(`${name} to ${Math.round(rightOf(element))} px: ${text}`);
+}
+const width = document.scrollingElement.scrollWidth;
+if (width > edge) found.push(`the page is ${width} px wide`);
+return found;
+"""
+
+
+@pytest.fixture(scope="module")
+def phone(chromium):
+    """The browser with the window of a phone."""
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": WIDTH, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+    )
+    yield chromium
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def pages():
+    """The pages that readers see, without copies of source files."""
+    found = sorted(SITE.rglob("*.html"))
+    return [page for page in found if "_static" not in page.relative_to(SITE).parts]
+
+
+def sticking_out(phone, page):
+    """What sticks out of a page, for the schemes in which something does."""
+    phone.get(page.as_uri())
+    found = {}
+    for scheme in ("light", "dark"):
+        phone.execute_script(
+            "document.documentElement.dataset.theme = arguments[0]", scheme
+        )
+        if wide := phone.execute_script(STICKS_OUT):
+            found[scheme] = wide[:5]
+    return found
+
+
+def test_no_page_is_wider_than_a_phone(phone):
+    assert pages(), f"{SITE} has no pages: build the documentation first, or set SITE"
+    found = {str(page.relative_to(SITE)): sticking_out(phone, page) for page in pages()}
+    assert {page: wide for page, wide in found.items() if wide} == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "is_found"),
+    [
+        ('<p style="width: 600px">wide</p>', True),
+        (
+            '<p style="margin-left: 300px"><code>a_long_name_without_a_break</code>',
+            True,
+        ),
+        ('<div style="overflow-x: auto"><p style="width: 600px">wide</p></div>', False),
+        ("<p>narrow</p>", False),
+    ],
+)
+def test_what_sticks_out_is_found(content, is_found, phone, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<!doctype html><meta name="viewport" content="width=device-width">' + content
+    )
+    assert bool(sticking_out(phone, page)) == is_found
+
+
+def test_the_pages_ask_the_network_for_nothing(phone):
+    for page in pages():
+        if page.parent == SITE:
+            phone.get(page.as_uri())
+            asked_for = phone.execute_script(
+                "return performance.getEntriesByType('resource').map(e => e.name)"
+            )
+            assert [name for name in asked_for if name.startswith("http")] == []
