@@ -37,9 +37,9 @@ print(f"{len(X)} pictures of {side}x{side} pixels")
 # %%
 # Fit
 # ---
-# The exercise has 196 units, rho = 0.1, beta = 3 and lambda = 3e-3. The output is linear,
-# which is the default: with the same numbers it explains more of the variance than the
-# sigmoid output of the exercise.
+# The exercise has 196 units, rho = 0.1, beta = 3 and lambda = 3e-3. The output is
+# linear, which is the default: with the same numbers it explains more of the variance
+# than the sigmoid output of the exercise.
 
 autoencoder = SparseAutoencoderTransformer(
     n_components=196,
@@ -93,9 +93,9 @@ plt.show()
 # %%
 # What to take away
 # -----------------
-# A part is a piece of an outline or of a pattern, and many pictures share it. Red pixels
-# are what the unit adds, blue ones what it takes away. Look at the decoder to see what
-# units add, and at `maximal_inputs_` to see what they respond to.
+# A part is a piece of an outline or of a pattern, and many pictures share it. Red
+# pixels are what the unit adds, blue ones what it takes away. Look at the decoder to
+# see what units add, and at `maximal_inputs_` to see what they respond to.
 #
 # :ref:`displays` shows every picture that the package draws. What such parts are good
 # for is the question of :ref:`sphx_glr_auto_examples_features_self_taught.py`.

@@ -2,10 +2,10 @@
 Self-taught learning: features from one task help another
 =========================================================
 
-Labels are few, but unlabelled pictures of something similar are many: do features learned
-from those help? Ng's exercise on self-taught learning learns features from the digits 5
-to 9, without labels, and uses them to tell the digits 0 to 4 apart. This example
-repeats it on the small digits of scikit-learn, for growing numbers of labels.
+Labels are few, but unlabelled pictures of something similar are many: do features
+learned from those help? Ng's exercise on self-taught learning learns features from the
+digits 5 to 9, without labels, and uses them to tell the digits 0 to 4 apart. This
+example repeats it on the small digits of scikit-learn, for growing numbers of labels.
 """
 
 # %%
