@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA, FastICA, MiniBatchDictionaryLearning
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import (
     GridSearchCV,
@@ -15,15 +16,21 @@ from sklearn.model_selection import (
     cross_validate,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
+from sksparse_ae.datasets import make_sparse_codes
 from sksparse_ae.metrics import (
     SparsestWithin,
     active_units,
     get_scorers,
     hoyer_sparseness,
+    match_units,
+    neg_active_codes,
     neg_mean_kl,
+    random_baseline,
+    recovery_score,
+    stability,
     variance_explained,
 )
 
@@ -102,6 +109,7 @@ def test_scorers_come_by_name_and_unknown_names_are_told():
         "active_units",
         "neg_mean_kl",
         "hoyer_sparseness",
+        "neg_active_codes",
     ]
     assert get_scorers("neg_mean_kl") == {"neg_mean_kl": neg_mean_kl}
     with pytest.raises(ValueError, match=r"Unknown scorers: 'kl'.*'neg_mean_kl'"):
@@ -234,3 +242,197 @@ def test_a_tolerance_that_is_no_number_is_named(tolerance):
 def test_a_list_of_names_is_told_from_names():
     with pytest.raises(ValueError, match=r"Unknown scorers: \['active_units'\]"):
         get_scorers(["active_units"])
+
+
+# ------------------------------------------------------------------- active codes
+
+
+@pytest.mark.parametrize(
+    ("activation", "least"), [("sigmoid", 0.1), ("tanh", -0.8), ("relu", 0.0)]
+)
+def test_codes_count_as_active_above_what_their_activation_says(
+    activation, least, digits
+):
+    autoencoder = SparseAutoencoderTransformer(
+        12, activation=activation, tol=0.1, random_state=0
+    ).fit(digits)
+    n_active = (autoencoder.transform(digits) > least).sum(axis=1).mean()
+    assert 0 < n_active < 12
+    assert_allclose(neg_active_codes(autoencoder, digits), -n_active)
+
+
+def test_codes_of_other_transformers_are_active_if_they_are_not_zero(digits):
+    nmf = NMF(8, init="nndsvd", max_iter=1000, random_state=0).fit(digits)
+    n_active = np.count_nonzero(nmf.transform(digits)) / len(digits)
+    assert 1 < n_active < 8
+    assert neg_active_codes(nmf, digits) == -n_active
+    as_csr = make_pipeline(nmf, FunctionTransformer(sparse.csr_matrix)).fit(digits)
+    assert neg_active_codes(as_csr, digits) == -n_active
+
+
+# ------------------------------------------------------------------ matched units
+
+
+def test_units_in_another_order_and_scale_are_found_with_cosine_one(fitted):
+    rows = fitted.coefs_[1]
+    order = np.random.default_rng(0).permutation(len(rows))
+    lengths = np.linspace(0.1, 9, len(rows))[:, None]
+    match = match_units(fitted, lengths * rows[order])
+    assert_allclose(match.cosines, 1)
+    assert list(order[match.b]) == list(match.a) == list(range(len(rows)))
+
+
+def test_pairs_have_the_largest_sum_of_cosines_not_the_best_partner_each():
+    """Unit 0 gives way to unit 1, whose second best is far worse."""
+    a = [[1.0, 0.0], [np.cos(0.5), np.sin(0.5)]]
+    b = [[np.cos(0.1), np.sin(0.1)], [np.cos(-1.2), np.sin(-1.2)]]
+    match = match_units(a, b)
+    assert list(match.b) == [1, 0]
+    assert_allclose(match.cosines, np.cos([1.2, 0.4]))
+
+
+def test_the_sign_counts_unless_it_is_told_not_to():
+    a = np.eye(3)
+    assert_allclose(match_units(a, -a).cosines.max(), 0)
+    assert_allclose(match_units(a, -a, signed=False).cosines, 1)
+    assert stability([a, -a]) == 0
+    assert stability([a, -a], signed=False) == 1
+
+
+def test_a_unit_of_zeros_matches_nothing():
+    match = match_units([[0.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [1.0, 0.0]])
+    assert sorted(match.cosines) == [0, 1]
+
+
+def test_as_many_pairs_as_the_smaller_of_two_dictionaries_has_units():
+    match = match_units(np.eye(5), np.eye(5)[[3, 1]])
+    assert list(match.a) == [1, 3]
+    assert list(match.b) == [1, 0]
+    assert_allclose(match.cosines, 1)
+    # Two of two are found in the other, and two of five.
+    assert_allclose(stability([np.eye(5), np.eye(5)[:2]]), (2 / 2 + 2 / 5) / 2)
+
+
+def test_what_an_estimator_writes_is_compared(digits, pipeline):
+    centred = digits - digits.mean(axis=0)
+    ica = FastICA(4, random_state=0, max_iter=1000, tol=0.01).fit(digits)
+    dictionary = MiniBatchDictionaryLearning(4, max_iter=3, random_state=0)
+    for estimator, rows in (
+        (PCA(4).fit(digits), None),
+        (ica, ica.mixing_.T),
+        (dictionary.fit(centred), None),
+        (pipeline, pipeline[2][0].coefs_[1]),
+    ):
+        rows = estimator.components_ if rows is None else rows
+        assert_allclose(match_units(estimator, rows).cosines, 1)
+
+
+def test_stability_is_the_mean_over_pairs_and_directions():
+    a = np.eye(4)
+    b, c = a.copy(), a.copy()
+    b[0] = [0, 1, 0, 0]  # three of four units are those of a
+    c[:2] = [[0.8, 0, 0.6, 0], [0, 0.8, 0, 0.6]]  # two of them alike at 0.8
+    assert_allclose(stability([a, b], threshold=0.9), 3 / 4)
+    assert_allclose(stability([a, c], threshold=0.9), 2 / 4)
+    assert_allclose(stability([a, c], threshold=0.79), 1)
+    assert_allclose(stability([a, c], threshold=None), (2 * 0.8 + 2) / 4)
+    pairs = [stability([a, b]), stability([a, c]), stability([b, c])]
+    assert_allclose(stability([a, b, c]), np.mean(pairs))
+
+
+@pytest.mark.parametrize("given", [[np.eye(2)], PCA()])
+def test_stability_of_a_single_fit_is_refused(given):
+    with pytest.raises(ValueError, match="pass two or more"):
+        stability(given)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, "0.9", np.nan])
+def test_a_threshold_that_is_no_cosine_is_named(threshold):
+    with pytest.raises(ValueError, match="threshold must be None or between 0 and 1"):
+        stability([np.eye(2), np.eye(2)], threshold=threshold)
+
+
+def test_units_of_other_features_are_no_match(fitted):
+    with pytest.raises(ValueError, match="a has 64 features and b has 3"):
+        match_units(fitted, np.eye(3))
+    with pytest.raises(TypeError, match="got StandardScaler without coefs_"):
+        match_units(StandardScaler().fit(np.eye(3)), np.eye(3))
+    with pytest.raises(ValueError, match="NaN"):
+        match_units(np.full((2, 2), np.nan), np.eye(2))
+
+
+# -------------------------------------------------------------------- known features
+
+
+def test_features_without_a_unit_count_as_not_found():
+    assert_allclose(recovery_score(np.eye(4)[:3], np.eye(4)), 3 / 4)
+    features = np.array([[1.0, 0.0], [0.0, 1.0]])
+    units = [[1.0, 0.0], [1.0, 1.0]]
+    assert_allclose(recovery_score(units, features), (1 + np.sqrt(0.5)) / 2)
+    assert recovery_score(units, features, threshold=0.9) == 0.5
+
+
+def test_an_autoencoder_finds_the_features_that_data_are_made_of():
+    X, dictionary, _ = make_sparse_codes(
+        4000, n_features=20, n_components=30, n_active=2, random_state=0
+    )
+    autoencoder = SparseAutoencoderTransformer(30, random_state=0).fit(X)
+    baseline = random_baseline(autoencoder, X)
+    assert recovery_score(autoencoder, dictionary, threshold=0.9) > 0.9
+    assert recovery_score(baseline, dictionary, threshold=0.9) < 0.1
+
+
+# ------------------------------------------------------------------------- baseline
+
+
+@pytest.fixture(scope="module")
+def baseline(fitted, digits):
+    return random_baseline(fitted, digits)
+
+
+def test_the_decoder_of_the_baseline_is_the_least_squares_solution(baseline, digits):
+    codes = np.column_stack([baseline.transform(digits), np.ones(len(digits))])
+    best = codes @ np.linalg.lstsq(codes, digits)[0]
+    assert_allclose(baseline.reconstruct(digits), best, atol=0.02)
+    deviation = np.square(digits - digits.mean(axis=0)).sum()
+    explained = 1 - np.square(digits - best).sum() / deviation
+    assert_allclose(baseline.score(digits), explained, atol=1e-5)
+
+
+def test_the_baseline_is_as_active_as_a_training_asks_and_its_encoder_random(
+    baseline, fitted, digits
+):
+    codes = baseline.transform(digits)
+    assert_allclose(codes.mean(axis=0), fitted.rho, rtol=1e-3)
+    assert match_units(baseline.components_, fitted.components_).cosines.mean() < 0.5
+    other = random_baseline(fitted, digits, random_state=1)
+    assert match_units(baseline.components_, other.components_).cosines.mean() < 0.5
+
+
+def test_the_baseline_has_the_parameters_and_leaves_the_estimator_alone(
+    baseline, fitted, digits
+):
+    assert baseline.get_params() == fitted.get_params()
+    given = SparseAutoencoderTransformer(5, solver="lbfgs", warm_start=True)
+    again = random_baseline(given, digits, random_state=3)
+    assert again.get_params() == given.set_params(random_state=3).get_params()
+    assert not hasattr(given, "coefs_")
+    assert again.objective_ == again.evaluate_objective(digits)
+
+
+def test_the_baseline_of_sparse_rows_is_that_of_dense_ones(fitted, digits):
+    rows = sparse.csr_matrix(digits)
+    one, other = random_baseline(fitted, rows), random_baseline(fitted, digits)
+    assert_allclose(one.coefs_[1], other.coefs_[1], rtol=1e-3, atol=1e-3)
+
+
+def test_what_has_no_baseline_is_named(digits):
+    with pytest.raises(TypeError, match=r"got PCA\. Of a Pipeline, pass the step"):
+        random_baseline(PCA(), digits)
+    sigmoid = SparseAutoencoderTransformer(output_activation="sigmoid")
+    with pytest.raises(ValueError, match="needs output_activation='linear'"):
+        random_baseline(sigmoid, digits / 16)
+    gap = digits.copy()
+    gap[0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        random_baseline(SparseAutoencoderTransformer(), gap)

@@ -15,6 +15,7 @@ LABELS = {
     "beta": r"$\beta$",
     "weight_decay": r"$\lambda$",
     "active_units": "share of active units",
+    "neg_active_codes": "minus active codes",
     "neg_mean_kl": "minus mean KL",
     "hoyer_sparseness": "Hoyer sparseness",
 }

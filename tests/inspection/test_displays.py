@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA, FastICA, MiniBatchDictionaryLearning
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
@@ -21,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.inspection import (
     ActivationDisplay,
+    CodeTradeoffDisplay,
     ComponentsDisplay,
     LossCurveDisplay,
     ReconstructionDisplay,
@@ -104,6 +106,7 @@ def test_displays_draw_on_the_axes_they_are_given(fitted, digits, ax):
         LossCurveDisplay.from_estimator(fitted, ax=ax),
         ActivationDisplay.from_estimator(fitted, digits, ax=ax, kind="rho_hat"),
         SearchDisplay([1, 2], [1, 2], [0.5, 0.6]).plot(ax),
+        CodeTradeoffDisplay.from_estimators({"codes": fitted}, digits, ax=ax),
     ):
         assert display.ax_ is ax
         assert display.figure_ is ax.figure
@@ -803,3 +806,93 @@ def test_bad_numbers_of_units_and_columns_are_named(fitted, name, value):
 def test_a_bad_number_of_samples_is_named(fitted, digits):
     with pytest.raises(ValueError, match="n_samples must be a whole number of 1 or"):
         ReconstructionDisplay.from_estimator(fitted, digits, n_samples=-5)
+
+
+# ----------------------------------------------------------- CodeTradeoffDisplay
+
+
+def share_explained(X, reconstruction):
+    error = np.square(X - reconstruction).sum()
+    return 1 - error / np.square(X - X.mean(axis=0)).sum()
+
+
+def test_tradeoffs_are_those_of_the_active_codes_alone(fitted, digits):
+    centred = digits - digits.mean(axis=0)
+    pcas = [PCA(n).fit(digits) for n in (3, 9)]
+    nmf = NMF(6, init="nndsvd", max_iter=1000, random_state=0).fit(digits)
+    ica = FastICA(5, max_iter=1000, tol=0.01, random_state=0).fit(digits)
+    learner = MiniBatchDictionaryLearning(
+        10, max_iter=5, transform_algorithm="omp", transform_n_nonzero_coefs=4
+    )
+    learned = make_pipeline(StandardScaler(with_std=False), learner).fit(digits)
+    display = CodeTradeoffDisplay.from_estimators(
+        {"ours": fitted, "PCA": pcas, "NMF": nmf, "ICA": ica, "dictionary": learned},
+        digits,
+    )
+    codes = fitted.transform(digits)
+    kept = np.where(codes > 0.1, codes, 0)
+    weights = nmf.transform(digits)
+    coded = learned.transform(digits)
+    assert_allclose(
+        display.active_codes,
+        [
+            (codes > 0.1).sum(axis=1).mean(),
+            3,
+            9,
+            np.count_nonzero(weights) / len(digits),
+            5,
+            np.count_nonzero(coded) / len(digits),
+        ],
+    )
+    assert_allclose(
+        display.variance_explained,
+        [
+            share_explained(digits, fitted.inverse_transform(kept)),
+            pcas[0].explained_variance_ratio_.sum(),
+            pcas[1].explained_variance_ratio_.sum(),
+            share_explained(digits, weights @ nmf.components_),
+            pcas[0].explained_variance_ratio_.sum()
+            + PCA(5).fit(digits).explained_variance_ratio_[3:].sum(),
+            share_explained(centred, coded @ learner.components_),
+        ],
+        rtol=1e-6,
+    )
+    frame = display.frame()
+    assert list(frame["name"]) == ["ours", "PCA", "PCA", "NMF", "ICA", "dictionary"]
+    assert_array_equal(frame["active_codes"], display.active_codes)
+    assert_array_equal(frame["variance_explained"], display.variance_explained)
+
+
+def test_inactive_tanh_units_are_set_to_what_they_are_at_rest(digits):
+    autoencoder = SparseAutoencoderTransformer(
+        10, activation="tanh", tol=0.1, random_state=0
+    ).fit(digits)
+    display = CodeTradeoffDisplay.from_estimators({"tanh": autoencoder}, digits)
+    codes = autoencoder.transform(digits)
+    kept = np.where(codes > -0.8, codes, -1)
+    expected = share_explained(digits, autoencoder.inverse_transform(kept))
+    assert_allclose(display.variance_explained, [expected])
+
+
+def test_each_name_has_a_line_from_left_to_right_and_wide_ranges_are_logarithmic(ax):
+    display = CodeTradeoffDisplay(
+        ["b", "a", "a$", "a"], [30, 20, 5, 2], [0.9, 0.8, 0.5, 0.4]
+    ).plot(ax, linestyle=":")
+    assert [line.get_label() for line in display.lines_] == ["b", "a", r"a\$"]
+    assert_array_equal(display.lines_[1].get_xdata(), [2, 20])
+    assert_array_equal(display.lines_[1].get_ydata(), [0.4, 0.8])
+    assert display.lines_[1].get_linestyle() == ":"
+    assert ax.get_xscale() == "log"
+    narrow = CodeTradeoffDisplay(["a", "a"], [5, 20], [0.4, 0.8]).plot()
+    assert narrow.ax_.get_xscale() == "linear"
+
+
+def test_estimators_without_a_name_or_a_code_are_refused(fitted, digits):
+    for given in ([fitted], {}, fitted):
+        with pytest.raises(TypeError, match="must be a dict of names to estimators"):
+            CodeTradeoffDisplay.from_estimators(given, digits)
+    with pytest.raises(NotFittedError):
+        CodeTradeoffDisplay.from_estimators({"a": PCA()}, digits)
+    neighbors = KNeighborsRegressor().fit(digits, digits)
+    with pytest.raises(TypeError, match="got KNeighborsRegressor without transform"):
+        CodeTradeoffDisplay.from_estimators({"a": neighbors}, digits)
