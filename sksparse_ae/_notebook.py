@@ -1,15 +1,23 @@
-"""The summary of a fit that a notebook shows below scikit-learn's diagram."""
+"""What a notebook shows of an estimator: a link and, after the fit, a summary."""
 
 from html import escape
 from typing import Any
 
+from ._network.units import STATES
+
 
 class FittedSummaryMixin:
-    """Adds a short summary of the fit to the HTML representation.
+    """Adds to scikit-learn's diagram a link to the documentation and a summary.
 
     scikit-learn 1.6 to 1.9 build the HTML in one of these two methods, whichever the
     front end calls.
     """
+
+    _doc_link_module = "sksparse_ae"
+    _doc_link_template = (
+        "https://sksparse-ae.github.io/sksparse_ae/api/generated/"
+        "{estimator_module}.{estimator_name}.html"
+    )
 
     # What mypy is to ignore: a mixin's own bases have no such methods. The estimator's
     # other bases have them.
@@ -32,15 +40,24 @@ def _summary(estimator: Any) -> str:
     settings = estimator._fitted_settings
     n_features, n_units = estimator.coefs_[0].shape
     plural = "" if estimator.n_iter_ == 1 else "s"
+    explained = ""
+    if estimator._variance_explained is not None:
+        data = " of the whitened data" if hasattr(estimator, "whitening_") else ""
+        share = f"{estimator._variance_explained:.1%}"
+        explained = f"{share} of the variance{data} explained, "
+    states = list(estimator.unit_states_)
+    counts = [f"{states.count(state)} {state}" for state in STATES if state in states]
     lines = (
         f"{n_units} units of {n_features} features, "
-        f"after {estimator.n_iter_} {settings.step}{plural}.",
+        f"after {estimator.n_iter_} {settings.step}{plural}: {explained}"
+        f"sparseness {estimator.sparseness_:.2f}.",
+        f"Units: {', '.join(counts)}. "
+        f"Mean activations from {rho_hat.min():.3g} to {rho_hat.max():.3g}; "
+        f"rho is {settings.rho}.",
         f"Objective {objective.total:.4g} = "
         f"{objective.reconstruction:.4g} reconstruction "
         f"+ {objective.weight_decay:.4g} weight decay "
         f"+ {objective.sparsity:.4g} sparsity.",
-        f"Mean activations from {rho_hat.min():.3g} to {rho_hat.max():.3g}; "
-        f"rho is {settings.rho}.",
     )
     # A loaded file may hold anything in these values: show it as text, never as markup.
     text = "<br>".join(map(escape, lines))

@@ -63,12 +63,14 @@ from ._training.fit import (
     minimize,
     training_curves,
 )
+from ._training.monitor import announce
 from ._training.plan import Continuation, EarlierFit, make_plan
 from ._training.settings import (
     FittedSettings,
     as_python,
     check_continues,
     check_settings,
+    told_settings,
     warn_of_unused,
     with_python_parameters,
 )
@@ -290,7 +292,8 @@ class SparseAutoencoderTransformer(
         `partial_fit`.
 
     verbose : int, default=0
-        If not 0, show the progress of `fit` in one line on standard error.
+        If not 0, show the progress of `fit` on standard error, and why it ended: on a
+        terminal in one line that is rewritten, elsewhere line by line.
 
     random_state : int, RandomState instance or None, default=None
         Determines the start of the weights, the samples held out and the order of the
@@ -564,7 +567,8 @@ class SparseAutoencoderTransformer(
         -----
         ConvergenceWarning
             If the training reached `max_iter` before it converged, or if the objective
-            rose; the message says what to change.
+            rose; the message says how far it was, what to change, and the parameters
+            that are not their defaults, by which candidates of a search are told apart.
         UninformativeUnitsWarning
             If all rows are equal, the output cannot reach the data, a few rows or
             columns hold all the variance, more than a tenth of the units is not active
@@ -671,6 +675,8 @@ class SparseAutoencoderTransformer(
         self._fitted_settings = FittedSettings.of(estimator)
         if self.checkpoint_dir is not None and not partial:
             checkpoint = find_checkpoint(estimator, X, earlier)
+        if self.verbose and not partial:
+            announce(X, [estimator.n_components])
         plan = make_plan(estimator, X, earlier, partial=partial)
         tasks = None
         if context is not None and hasattr(self, "_skl_callbacks"):
@@ -734,7 +740,10 @@ class SparseAutoencoderTransformer(
         elif open_end:
             message += little_explained(self, X)
         if message:
-            warnings.warn(message.rstrip(), category, stacklevel=5)
+            message = message.rstrip()
+            if settings := told_settings(self):
+                message += f" Settings: {settings}."
+            warnings.warn(message, category, stacklevel=5)
 
     # -------------------------------------------------------------- fitted network
 

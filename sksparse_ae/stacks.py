@@ -24,7 +24,7 @@ from ._engine.startup import starting_tensorflow
 from ._network.evaluation import fitted_attributes
 from ._network.reading import as_seen
 from ._pipeline import flat_steps
-from ._training.monitor import Monitor, Progress
+from ._training.monitor import Monitor, Progress, announce
 from ._training.settings import as_python, rows_of_a_batch
 from ._transformer import SparseAutoencoderTransformer
 
@@ -367,7 +367,8 @@ def fine_tune(
         Share of the samples held out by `early_stopping`, in (0, 1).
 
     verbose : int, default=0
-        If not 0, show the progress in one line on standard error.
+        If not 0, show the progress on standard error, and why it ended: on a terminal
+        in one line that is rewritten, elsewhere line by line.
 
     random_state : int, RandomState instance or None, default=None
         Determines the order of the samples and which are held out. Pass an int for
@@ -437,6 +438,9 @@ def fine_tune(
         # Fitted to the samples held out too, it would make any change look bad on them.
         classifier = clone(classifier).fit(stack.codes(Z[rows]), y[rows])
 
+    if verbose:
+        n_units = [len(encoder.intercepts_[0]) for encoder in stack.encoders]
+        announce(Z, n_units, "fine_tune")
     with starting_tensorflow(to_train=True):
         from ._engine.classifier import StackArchitecture, StackObjective
         from ._training.fine_tuning import train_stack

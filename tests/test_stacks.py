@@ -416,13 +416,15 @@ def keras_counter():
     )
 
 
-def test_progress_is_shown_in_one_line(stack, data, capsys):
+def test_progress_is_shown_line_by_line(stack, data, capsys):
     X, y, *_ = data
     fine_tune(stack, X, y, max_iter=3, verbose=1, random_state=0)
-    shown = capsys.readouterr().err
-    assert shown.endswith("\n")
-    assert shown.count("\n") == 1
-    assert "[fine_tune] epoch 3/3, objective" in shown
+    first, *_, last = capsys.readouterr().err.splitlines()
+    n_units = [encoder.n_components for encoder in stack[:2]]
+    assert first.startswith(f"[fine_tune] {len(X)} rows of {X.shape[1]} features, ")
+    assert f"{n_units[0]}, then {n_units[1]} units" in first
+    assert last.startswith("[fine_tune] epoch 3/3, objective")
+    assert last.endswith(" s: reached max_iter")
 
 
 # ------------------------------------------------------------ errors

@@ -44,6 +44,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
+def has_started() -> bool:
+    """Return whether this process has imported TensorFlow."""
+    return "tensorflow" in sys.modules
+
+
 @contextlib.contextmanager
 def starting_tensorflow(
     *, to_train: bool = False, n_threads: int | None = None
@@ -73,7 +78,7 @@ def starting_tensorflow(
             "'spawn' or 'forkserver'."
         )
     with _lock, _variables_of_import_unset():
-        if "tensorflow" in sys.modules:
+        if has_started():
             _import_keras()
         elif LOG_LEVEL in os.environ:
             _import_on_share_of_cores(n_threads)

@@ -14,7 +14,7 @@ from .autoencoder import Parameters
 from .problem import Problem
 from .reading import Rows, dense, missing, reduced, sum_of_rows, total_weight
 from .scaling import Moments, explained_variance
-from .statistics import explained_share_of_loss
+from .statistics import explained_share, explained_share_of_loss
 from .units import UnitStatistics
 from .validation import NotFinite
 
@@ -221,12 +221,17 @@ def _joined(
 
 
 def fitted_attributes(
-    X: Rows, parameters: Parameters, problem: Problem, recent: Recent | None = None
+    X: Rows,
+    parameters: Parameters,
+    problem: Problem,
+    recent: Recent | None = None,
+    spread: float | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of an estimator with this network, trained on ``X``.
 
     The network is cast to the dtype of ``X``. The attributes tell of ``recent`` samples
-    of earlier calls, too, if ``X`` has too few.
+    of earlier calls, too, if ``X`` has too few. With the ``spread`` of the rows, in the
+    units of the training, they tell how much of the variance is explained.
     """
     parameters = parameters.astype(X.dtype)
     if not all(np.isfinite(array).all() for array in parameters.arrays):
@@ -239,6 +244,10 @@ def fitted_attributes(
     losses, recent = _joined(recent, units, losses, statistic, problem)
     if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")
+    variance_explained = None
+    if spread is not None:
+        residual = math.sqrt(losses.squared_error)
+        variance_explained = float(explained_share(residual, spread))
     return {
         "coefs_": [parameters.W1, parameters.W2],
         "intercepts_": [parameters.b1, parameters.b2],
@@ -252,4 +261,5 @@ def fitted_attributes(
         "unit_states_": units.states(coefficients.rho),
         "sparseness_": float(units.sparseness.mean()),
         "_recent": recent,
+        "_variance_explained": variance_explained,
     }

@@ -49,6 +49,7 @@ def train_stack(
     try:
         with contextlib.closing(monitor):
             run([course], engine)
+            monitor.tell_end(course.n_iter < max_iter)
     except NotFinite as error:
         change = f"Lower learning_rate={learning_rate:.3g}, or scale the data."
         if max(objective.decays) > OUTWEIGHS:

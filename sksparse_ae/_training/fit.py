@@ -145,6 +145,7 @@ def minimize(
                 reviver = Reviver(plan.X, plan.problem, copy.deepcopy(plan.rng))
             course, engine = train(plan, monitor, reviver, checkpoint, estimator.tol)
             weights, converged = course.weights, course.converged
+        monitor.tell_end(converged)
     continuation = None
     if plan.minibatches:
         keeps_state = plan.partial or estimator.warm_start
@@ -197,6 +198,7 @@ def train(
         objective = FullBatchObjective(X, problem, plan.max_iter)
         minimisation = LBFGS(objective, plan.weights, tol, coordinates)
         run([course], minimisation, stop)
+    monitor.slope = minimisation.largest_slope
     return course, minimisation
 
 
@@ -251,6 +253,10 @@ def attributes_of(plan: Plan, weights: Weights) -> dict:
     ``partial_fit``, which others follow, some of the rows are enough.
     """
     X, parameters = plan.X, plan.problem.folded(weights)
+    spread = None
+    # The moments of values far out are no variance.
+    if not (plan.partial or plan.problem.architecture.objective.loss.is_robust):
+        spread = plan.problem.scaling.spread(plan.moments)
     with contextlib.ExitStack() as limits:
         recent = None
         if plan.partial:
@@ -259,7 +265,7 @@ def attributes_of(plan: Plan, weights: Weights) -> dict:
             if n_products <= SINGLE_THREAD_PRODUCTS:
                 limits.enter_context(single_blas_thread())
             recent = plan.earlier and plan.earlier.recent
-        fitted = fitted_attributes(X, parameters, plan.problem, recent)
+        fitted = fitted_attributes(X, parameters, plan.problem, recent, spread)
     share = np.broadcast_to(plan.moments.observed_share, X.shape[1:])
     return {**fitted, "observed_share_": np.array(share)}
 

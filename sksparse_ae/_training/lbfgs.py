@@ -115,8 +115,13 @@ class LBFGS(Engine, Saved):
         self._products = np.ones(N_CORRECTIONS)  # of each step with its change
         self._n_pairs = self._n_kept = 0
         self._axpy = get_blas_funcs("axpy", (self._point,))
-        if np.abs(self._gradient).max() <= self._tol:
+        if self.largest_slope <= self._tol:
             self.end = ""
+
+    @property
+    def largest_slope(self) -> float:
+        """The largest component of the gradient, by its size."""
+        return float(np.abs(self._gradient).max())
 
     def epoch(
         self, rates: Any = None, stop: threading.Event | None = None
@@ -144,7 +149,7 @@ class LBFGS(Engine, Saved):
         before, after = self._losses.objective, found.losses.objective
         self._point, self._losses, self._gradient = found[:3]
         has_stalled = before - after <= LEAST_GAIN * max(abs(before), abs(after), 1.0)
-        if has_stalled or np.abs(self._gradient).max() <= self._tol:
+        if has_stalled or self.largest_slope <= self._tol:
             self.end = ""
         return [self._losses]
 

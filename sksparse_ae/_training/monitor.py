@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from .._engine.startup import has_started
 from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .callbacks import IterationTasks
@@ -62,6 +63,11 @@ class Monitor(Saved):
         self._lowest_weights: Weights | None = None
         self._best_weights: Weights | None = None
         self._gains_nothing = False
+        # By what share of itself the objective fell in an iteration between the latest
+        # two looks; None if there were none.
+        self._fall: float | None = None
+        # The largest component of the gradient, from a solver that stops by it.
+        self.slope: float | None = None
         self.losses: list[Losses] = []
         self.held_out: list[HeldOut] = []
         # Whether the latest iteration was looked at, and has improved enough; whether
@@ -89,7 +95,7 @@ class Monitor(Saved):
 
     def be_patient(self) -> None:
         """Forget the stall: the training goes on in another way."""
-        self._n_no_change, self._seen = 0, None
+        self._n_no_change, self._seen, self._fall = 0, None, None
         self.rises = self._gains_nothing = False
 
     def go_on(self) -> None:
@@ -116,17 +122,57 @@ class Monitor(Saved):
                 f"before are returned. Lower learning_rate={estimator.learning_rate!r}."
             )
         return (
-            f"The training reached max_iter={estimator.max_iter} before it converged. "
+            f"The training reached max_iter={estimator.max_iter} before it converged"
+            f"{self._distance(estimator.tol)}. "
             f"Raise max_iter to {2 * estimator.max_iter}, or raise "
             f"tol={estimator.tol!r} if the objective is near enough."
         )
+
+    def _distance(self, tol: float) -> str:
+        """Say how far a training was from convergence when it ended, if that is known.
+
+        Without looks, objectives are compared that are as many epochs apart as it takes
+        to stall: single ones scatter.
+        """
+        if self.slope is not None:
+            return f": the largest component of the gradient was still {self.slope:.2g}"
+        fall, of_what = self._fall, "objective"
+        if self._look is None:
+            values = [losses.objective for losses in self.losses]
+            if self._evaluate is not None:
+                values = [held_out.objective for held_out in self.held_out]
+                of_what += " on the rows held out"
+            n = min(self._patience + 1, len(values) - 1)
+            if n > 0 and values[-1]:
+                fall = (values[-1 - n] - values[-1]) / n / abs(values[-1])
+        if fall is None:
+            return ""
+        return (
+            f": the {of_what} was still changing by {-100 * fall:+.2g} % per epoch, "
+            f"and tol is {100 * tol:.2g} %"
+        )
+
+    def outcome(self, converged: bool) -> str:
+        """Say in a few words why a training has ended."""
+        if self.interrupted:
+            return "interrupted"
+        if self.stop_requested:
+            return "stopped by a callback"
+        if self.failure is not None:
+            return self.failure.rstrip(".")
+        if self.rises:
+            return "the objective rose, the weights from before are returned"
+        if not converged:
+            return "reached max_iter"
+        return "converged" + (" on the rows held out" if self._evaluate else "")
 
     def _look_at(self, look: Callable[[Weights], float], weights: Weights) -> None:
         objective, n_done = look(weights), len(self.losses)
         if self._seen is not None:
             n_seen, before = self._seen
-            least = self._tol * (n_done - n_seen) * max(objective, self._negligible)
-            self._gains_nothing = before - objective <= least
+            unit = (n_done - n_seen) * max(objective, self._negligible)
+            self._gains_nothing = before - objective <= self._tol * unit
+            self._fall = (before - objective) / unit if unit else None
             self.gains = not self._gains_nothing
         if objective < self._lowest_seen:
             self._lowest_seen, self._lowest_weights = objective, weights
@@ -187,6 +233,7 @@ class Monitor(Saved):
         "_lowest_weights",
         "rises",
         "_gains_nothing",
+        "_fall",
         "_best_weights",
     )
 
@@ -201,45 +248,91 @@ class Monitor(Saved):
         self.losses = [Losses(*losses) for losses in state["losses"]]
         self.held_out = [HeldOut(*held_out) for held_out in state["held_out"]]
 
+    def tell_end(self, converged: bool) -> None:
+        """Show why the training has ended, where its progress is shown."""
+        if self._progress is not None:
+            self._progress.close(self.outcome(converged))
+
     def close(self) -> None:
-        """End the line of progress, and an iteration that was not finished."""
+        """End what is shown of the progress, and an iteration that was not finished."""
         if self._progress is not None:
             self._progress.close()
         if self._tasks is not None:
             self._tasks.close()
 
 
+# Seconds between two rewritings of a line on a terminal. Elsewhere each is a line of
+# its own: they follow after a tenth of the time passed, within these limits.
+ON_TERMINAL = 0.1
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
+
+def announce(
+    X: Any, n_units: list[int], name: str = "SparseAutoencoderTransformer"
+) -> None:
+    """Tell on standard error that a training of rows begins, before TensorFlow does."""
+    n_rows, n_features = X.shape
+    units = ", then ".join(map(str, n_units))
+    start = "" if has_started() else ": starting TensorFlow, which takes some seconds"
+    sys.stderr.write(
+        f"[{name}] {n_rows} rows of {n_features} features, {units} units{start}\n"
+    )
+    sys.stderr.flush()
+
+
 class Progress:
-    """One line on standard error that is rewritten as the training goes on."""
+    """The progress of a training on standard error.
+
+    On a terminal one line is rewritten as the training goes on. In a file or a
+    notebook, lines follow one another.
+    """
 
     def __init__(
         self, unit: str, n_total: int, name: str = "SparseAutoencoderTransformer"
     ) -> None:
         self._unit, self._n_total, self._name = unit, n_total, name
-        self._start, self._shown = 0.0, -math.inf
+        is_terminal = getattr(sys.stderr, "isatty", None)
+        self._rewrites = is_terminal is not None and is_terminal()
+        self._start, self._shown, self._width = 0.0, -math.inf, 0
+        # What was done and not yet shown; whether the end was shown.
+        self._last: tuple[int, float] | None = None
+        self._ended = False
 
     def begin(self, rate: float | None) -> None:
         """Show the learning rate of an iteration; the first one starts the clock."""
         self._start, self._rate = self._start or time.perf_counter(), rate
 
     def update(self, n_done: int, objective: float) -> None:
-        """Show an iteration, ten times a second at most."""
+        """Show an iteration, unless another one was shown a moment ago."""
         self._last, now = (n_done, objective), time.perf_counter()
-        if now - self._shown >= 0.1 or n_done >= self._n_total:
+        pause = ON_TERMINAL
+        if not self._rewrites:
+            pause = min(max(SHORTEST_PAUSE, (now - self._start) / 10), LONGEST_PAUSE)
+        if now - self._shown >= pause and n_done < self._n_total:
             self._shown = now
-            self._write()
+            self._show(end="" if self._rewrites else "\n")
 
-    def _write(self, end: str = "") -> None:
+    def close(self, outcome: str = "") -> None:
+        """Show the last iteration, and why it is the last, and end the line."""
+        if self._last is not None and not self._ended:
+            self._ended = True
+            self._show(f": {outcome}" if outcome else "", end="\n")
+
+    def _show(self, outcome: str = "", *, end: str) -> None:
+        assert self._last is not None
         n_done, objective = self._last
         rate = "" if self._rate is None else f", learning rate {self._rate:.2g}"
         elapsed = time.perf_counter() - self._start
-        sys.stderr.write(
-            f"\r[{self._name}] {self._unit} {n_done}/{self._n_total}, "
-            f"objective {objective:.6g}{rate}, {elapsed:.1f} s{end}"
+        self._write(
+            f"{self._unit} {n_done}/{self._n_total}, objective {objective:.6g}{rate}, "
+            f"{elapsed:.1f} s{outcome}",
+            end,
         )
-        sys.stderr.flush()
 
-    def close(self) -> None:
-        """Show the last iteration and end the line."""
-        if self._shown > -math.inf:
-            self._write(end="\n")
+    def _write(self, text: str, end: str) -> None:
+        text = f"[{self._name}] {text}"
+        if self._rewrites:
+            # What stood there may have been longer.
+            text, self._width = f"\r{text:<{self._width}}", 0 if end else len(text)
+        sys.stderr.write(f"{text}{end}")
+        sys.stderr.flush()

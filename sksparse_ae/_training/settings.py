@@ -2,7 +2,9 @@
 
 import inspect
 import math
+import os
 import warnings
+from numbers import Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -55,6 +57,22 @@ def as_python(value: Any) -> Any:
     if isinstance(value, np.floating):  # also one of more digits than Python's
         return float(value)
     return value.item() if isinstance(value, np.generic) else value
+
+
+def told_settings(estimator: Any) -> str:
+    """Return the parameters that are not their defaults, as a user would write them.
+
+    They tell the candidates of a search apart.
+    """
+    defaults = inspect.signature(type(estimator)).parameters
+    told = []
+    for name, parameter in defaults.items():
+        value = as_python(getattr(estimator, name))
+        if value is not None and not isinstance(value, (str, Real, os.PathLike)):
+            told.append(f"{name}={type(value).__name__}(...)")
+        elif value != parameter.default:
+            told.append(f"{name}={value!r}")
+    return ", ".join(told)
 
 
 def with_python_parameters(estimator: Any) -> Any:

@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._network import reading
 from sksparse_ae._report import _images
+from sksparse_ae.metrics import variance_explained
 
 HOSTILE = "</script><script>window.hostile = 1</script><img src=x onerror=hostile()>"
 
@@ -440,19 +441,68 @@ assert not {"tensorflow", "keras", "matplotlib.pyplot"} & sys.modules.keys()
 # ------------------------------------------------------------------- in a notebook
 
 
-def test_a_notebook_shows_a_summary_of_the_fit(fitted):
+def test_a_notebook_shows_a_summary_of_the_fit(fitted, digits):
     objective = fitted.objective_
     for page in (fitted._repr_html_(), fitted._repr_mimebundle_()["text/html"]):
         assert "20 units of 64 features" in page
         assert f"Objective {objective.total:.4g} = " in page
         assert f"{objective.sparsity:.4g} sparsity" in page
+        assert f"{fitted.score(digits):.1%} of the variance explained" in page
+        assert f"sparseness {fitted.sparseness_:.2f}." in page
+        n_active = int((fitted.unit_states_ == "active").sum())
+        assert f"Units: {n_active} active" in page
         assert "sk-container" in page
+
+
+def test_a_notebook_links_to_the_page_of_the_class(fitted):
+    url = "https://sksparse-ae.github.io/sksparse_ae/api/generated/"
+    for estimator in (fitted, SparseAutoencoderTransformer()):
+        link = f'href="{url}sksparse_ae.SparseAutoencoderTransformer.html"'
+        assert link in estimator._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"scale": False, "output_activation": "relu"},
+        {"loss": "poisson", "output_activation": "exponential"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_summary_tells_the_variance_explained(digits, settings):
+    weights = np.arange(len(digits)) % 3
+    estimator = SparseAutoencoderTransformer(5, max_iter=5, random_state=0, **settings)
+    for X in (digits, np.where(digits == 16, np.nan, digits)):
+        estimator.fit(X, sample_weight=weights)
+        share = variance_explained(estimator, np.repeat(X, weights, axis=0))
+        assert f"{share:.1%} of the variance explained" in estimator._repr_html_()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_summary_of_whitened_data_tells_of_their_variance(digits):
+    estimator = SparseAutoencoderTransformer(
+        5, scale="whiten", max_iter=5, random_state=0
+    ).fit(digits)
+    whitened = (digits - estimator.offset_) @ estimator.whitening_
+    error = (digits - estimator.reconstruct(digits)) @ estimator.whitening_
+    share = 1 - np.square(error).sum() / np.square(whitened).sum()
+    text = f"{share:.1%} of the variance of the whitened data explained"
+    assert text in estimator._repr_html_()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_summary_of_a_stream_or_of_hubers_loss_tells_of_no_variance(digits):
+    stream = SparseAutoencoderTransformer(5, random_state=0).partial_fit(digits)
+    assert "after 1 epoch: sparseness" in stream._repr_html_()
+    robust = SparseAutoencoderTransformer(5, loss="huber", max_iter=1, random_state=0)
+    assert "after 1 epoch: sparseness" in robust.fit(digits)._repr_html_()
 
 
 def test_a_notebook_shows_no_summary_before_the_fit():
     unfitted = SparseAutoencoderTransformer()
-    assert "units of" not in unfitted._repr_html_()
-    assert "units of" not in unfitted._repr_mimebundle_()["text/html"]
+    assert "<p style" not in unfitted._repr_html_()
+    assert "<p style" not in unfitted._repr_mimebundle_()["text/html"]
 
 
 def test_a_notebook_set_to_text_shows_text(fitted):

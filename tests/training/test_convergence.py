@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import sksparse_ae
@@ -327,6 +328,60 @@ def test_a_rise_is_never_called_converged():
 def test_the_warning_of_max_iter_names_a_value_to_type(digits):
     with pytest.warns(ConvergenceWarning, match="Raise max_iter to 10, or raise tol="):
         SparseAutoencoderTransformer(5, max_iter=5, random_state=0).fit(digits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "distance"),
+    [
+        ({}, r"the objective was still changing by -[\d.]+ % per epoch"),
+        (
+            {"early_stopping": True},
+            r"the objective on the rows held out was still changing by -[\d.]+ % per",
+        ),
+        ({"solver": "lbfgs"}, r"largest component of the gradient was still [\d.]+\."),
+    ],
+)
+def test_the_warning_of_max_iter_says_how_far_it_was(digits, settings, distance):
+    with pytest.warns(ConvergenceWarning, match=f"before it converged: .*{distance}"):
+        SparseAutoencoderTransformer(5, max_iter=4, random_state=0, **settings).fit(
+            digits
+        )
+
+
+def test_the_change_in_the_warning_is_that_of_the_averaged_weights(digits):
+    def message_and_objective(max_iter):
+        few = SparseAutoencoderTransformer(
+            5, max_iter=max_iter, n_iter_no_change=3, random_state=0
+        )
+        with pytest.warns(ConvergenceWarning) as caught:
+            few.fit(digits)
+        return str(caught[0].message), few.objective_.total
+
+    # Looks are after epochs 1, 5 and 9, and at the end.
+    _, before = message_and_objective(5)
+    message, after = message_and_objective(7)
+    change = 100 * (after - before) / 2 / after
+    told = float(message.split("changing by ")[1].split(" %")[0])
+    assert told == pytest.approx(change, rel=0.06)  # two digits
+
+
+def test_a_warning_names_the_candidate_of_a_search(digits):
+    grid = {"rho": [0.05, 0.1], "activation": ["tanh"]}
+    search = GridSearchCV(
+        SparseAutoencoderTransformer(5, max_iter=2),
+        grid,
+        cv=2,
+        refit=False,
+    )
+    search.set_params(estimator__random_state=np.random.RandomState(0))
+    with pytest.warns(ConvergenceWarning) as caught:
+        search.fit(digits)
+    ends = {str(warning.message).split("Settings: ")[1] for warning in caught}
+    told = "activation='tanh', max_iter=2, random_state=RandomState(...)."
+    assert ends == {
+        f"n_components=5, {told}",
+        f"n_components=5, rho=0.1, {told}",
+    }
 
 
 # ----------------------------------------------------------------- data as they come

@@ -1,6 +1,9 @@
 """Both solvers reach Ng's objective, and the fast path is the plain path."""
 
 import copy
+import io
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -20,7 +23,8 @@ from sksparse_ae._network.problem import Architecture, Problem
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._objective.objective import Coefficients
 from sksparse_ae._training import fit as fit_module
-from sksparse_ae._training.monitor import Monitor
+from sksparse_ae._training import monitor as monitor_module
+from sksparse_ae._training.monitor import Monitor, Progress
 from sksparse_ae._training.plan import hold_out
 from sksparse_ae._training.revival import Reviver
 from sksparse_ae._training.settings import FittedSettings
@@ -363,23 +367,130 @@ def test_a_constant_learning_rate_stops_when_the_mlp_of_scikit_learn_would(digit
     assert stalls.fit(digits).n_iter_ == peer.fit(digits, digits).n_iter_
 
 
+class Terminal(io.StringIO):
+    """Stands for a standard error that is a terminal."""
+
+    def isatty(self):
+        return True
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_verbose_rewrites_one_line_with_the_objective(
-    digits, capsys, no_convergence_warning, solver
+def test_verbose_rewrites_one_line_on_a_terminal(
+    digits, monkeypatch, no_convergence_warning, solver
 ):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     SparseAutoencoderTransformer(
         5, solver=solver, max_iter=3, verbose=1, random_state=0
     ).fit(digits)
+    first, line, nothing = terminal.getvalue().split("\n")
+    assert nothing == ""
+    name = "[SparseAutoencoderTransformer] "
+    assert first == f"{name}300 rows of 64 features, 5 units"
+    empty, *shown = line.split("\r")
+    assert empty == ""
+    assert all(text.startswith(name) for text in shown)
+    assert " 3/3, objective " in shown[-1]
+    assert shown[-1].rstrip().endswith(" s: reached max_iter")
+
+
+def test_what_is_rewritten_leaves_nothing_of_a_longer_text(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(monitor_module, "ON_TERMINAL", 0)
+    progress = Progress("epoch", 9)
+    progress.begin(None)
+    progress.update(1, 0.123456)
+    progress.update(2, 0.5)
+    longer, shorter = terminal.getvalue().split("\r")[1:]
+    assert len(shorter) == len(longer)
+    assert shorter.rstrip() != shorter
+
+
+def test_verbose_writes_line_by_line_to_a_file(digits, capsys, no_convergence_warning):
+    SparseAutoencoderTransformer(5, max_iter=3, verbose=1, random_state=0).fit(digits)
     captured = capsys.readouterr()
     assert captured.out == ""
-    lines = [line for line in captured.err.split("\n") if "SparseAuto" in line]
-    assert len(lines) == 1
-    assert " 3/3, objective " in lines[0].split("\r")[-1]
+    assert "\r" not in captured.err
+    lines = captured.err.splitlines()
+    assert " epoch 1/3, objective " in lines[1]
+    assert " epoch 3/3, objective " in lines[-1]
+
+
+def test_lines_in_a_file_become_rarer(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(monitor_module.time, "perf_counter", lambda: now)
+    progress = Progress("epoch", 10**6)
+    times = []
+    for n in range(1, 40_000):  # of a tenth of a second, more than an hour
+        now = 100 + n / 10
+        progress.begin(None)
+        progress.update(n, 1.0)
+        if capsys.readouterr().err:
+            times.append(now - 100)
+    pauses = np.diff(times)
+    assert pauses[:5].min() > 0.9
+    assert pauses.max() < 60.2
+    assert 60 < len(times) < 130
+
+
+@pytest.mark.parametrize(
+    ("settings", "outcome"),
+    [
+        ({"tol": 1e3}, "converged"),
+        (
+            {"tol": 1e3, "early_stopping": True, "n_iter_no_change": 1},
+            "converged on the rows held out",
+        ),
+        ({"solver": "lbfgs", "tol": 1e3}, "converged"),
+        ({"max_iter": 2}, "reached max_iter"),
+        (
+            {"learning_rate": 0.3, "n_components": 20, "n_iter_no_change": 3},
+            "the objective rose, the weights from before are returned",
+        ),
+    ],
+)
+def test_verbose_says_why_a_training_ended(
+    digits, capsys, no_convergence_warning, settings, outcome
+):
+    settings = {"n_components": 5, "verbose": 1, "random_state": 0, **settings}
+    fitted = SparseAutoencoderTransformer(**settings).fit(digits)
+    if fitted.n_iter_:
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.endswith(f" s: {outcome}")
+        assert f" {fitted.n_iter_}/" in last
+
+
+def test_verbose_says_something_before_tensorflow_has_started():
+    code = """
+import sys
+from sksparse_ae import SparseAutoencoderTransformer
+from sklearn.datasets import load_digits
+
+class Recorder:
+    first = None
+
+    def write(self, text):
+        self.first = self.first or (text, "tensorflow" in sys.modules)
+
+    def flush(self):
+        pass
+
+sys.stderr = Recorder()
+X = load_digits().data[:100]
+few = SparseAutoencoderTransformer(3, tol=1e3, verbose=1, random_state=0).fit(X)
+print(*sys.stderr.first)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "100 rows of 64 features, 3 units: starting TensorFlow" in run.stdout
+    assert run.stdout.split()[-1] == "False"
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_an_interrupt_leaves_a_fitted_transformer_and_a_warning(
-    digits, monkeypatch, solver
+    digits, monkeypatch, capsys, solver
 ):
     update = Monitor.update
 
@@ -390,10 +501,12 @@ def test_an_interrupt_leaves_a_fitted_transformer_and_a_warning(
 
     monkeypatch.setattr(Monitor, "update", interrupted)
     transformer = SparseAutoencoderTransformer(5, solver=solver, random_state=0)
+    transformer.set_params(verbose=1)
     with pytest.warns(UserWarning, match="interrupted"):
         transformer.fit(digits)
     assert transformer.n_iter_ == 3
     assert transformer.score(digits) > 0
+    assert capsys.readouterr().err.endswith(" s: interrupted\n")
 
 
 # ------------------------------------------------------------------ data in blocks
