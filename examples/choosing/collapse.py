@@ -46,8 +46,8 @@ print(f"variance explained  {autoencoder.score(patches):.3f}")
 print(f"mean sparseness     {autoencoder.sparseness_:.3f}")
 
 # %%
-# The penalty is nearly 0, because it knows the means only. But nothing is explained, and
-# the sparseness of the units is 0: they are constant. `fit` has noticed:
+# The penalty is nearly 0, because it knows the means only. But nothing is explained,
+# and the sparseness of the units is 0: they are constant. `fit` has noticed:
 
 print(caught[0].message)
 
