@@ -53,7 +53,8 @@ def random_baseline(estimator, X, *, random_state=None):
     baseline : SparseAutoencoderTransformer
         Fitted, and good for all that a fitted one is good for. The encoder is as a
         training starts: random directions, and biases for which the mean activations
-        are `rho`. The decoder is the least-squares solution for its codes of `X`.
+        are `rho`, or a threshold that leaves the share `rho` of the codes. The decoder
+        is the least-squares solution for its codes of `X`.
 
     Raises
     ------

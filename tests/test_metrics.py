@@ -392,7 +392,7 @@ def baseline(fitted, digits):
 
 def test_the_decoder_of_the_baseline_is_the_least_squares_solution(baseline, digits):
     codes = np.column_stack([baseline.transform(digits), np.ones(len(digits))])
-    best = codes @ np.linalg.lstsq(codes, digits)[0]
+    best = codes @ np.linalg.lstsq(codes, digits, rcond=None)[0]
     assert_allclose(baseline.reconstruct(digits), best, atol=0.02)
     deviation = np.square(digits - digits.mean(axis=0)).sum()
     explained = 1 - np.square(digits - best).sum() / deviation
