@@ -30,7 +30,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._engine.startup import starting_tensorflow
+from ._engine.startup import check_installed, starting_tensorflow
 from ._export.plain import from_plain, to_plain
 from ._network.autoencoder import Parameters
 from ._network.evaluation import Recent, evaluate, explained
@@ -562,6 +562,8 @@ class SparseAutoencoderTransformer(
         ValueError
             If a parameter or the data cannot be used, before any training, or if the
             training diverges. An earlier fit is then left as it was.
+        ImportError
+            If TensorFlow or Keras is not installed.
 
         Warns
         -----
@@ -656,6 +658,7 @@ class SparseAutoencoderTransformer(
             Why the training has not converged; "" if it was told to stop; None if it
             has.
         """
+        check_installed()
         # scikit-learn validates the parameters of a partial_fit only before the first.
         self._validate_params()
         estimator = with_python_parameters(self)

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -49,6 +50,22 @@ def has_started() -> bool:
     return "tensorflow" in sys.modules
 
 
+def check_installed() -> None:
+    """Raise an ImportError if TensorFlow or Keras is not installed.
+
+    A fitted estimator works without them, and serves where they are left out.
+    """
+    names = {"tensorflow": "TensorFlow", "keras": "Keras"}
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        raise ImportError(
+            "Training needs TensorFlow and Keras, as do Keras models; "
+            f"{' and '.join(names[name] for name in missing)} {are} not installed. "
+            f"Install with: python -m pip install {' '.join(missing)}"
+        )
+
+
 @contextlib.contextmanager
 def starting_tensorflow(
     *, to_train: bool = False, n_threads: int | None = None
@@ -66,7 +83,8 @@ def starting_tensorflow(
     its pools of threads. joblib sets it in its workers, to their share of the cores.
     ``n_threads`` comes before that variable.
 
-    An ImportError tells of a backend of Keras that is not installed. A RuntimeError
+    An ImportError tells of packages, or a backend of Keras, that are not installed. A
+    RuntimeError
     tells of another backend, of a process forked from one that had imported TensorFlow,
     and, to train, of a mode of TensorFlow in which nothing can.
     """
@@ -77,6 +95,7 @@ def starting_tensorflow(
             "joblib's backend 'loky', its default, or multiprocessing's start method "
             "'spawn' or 'forkserver'."
         )
+    check_installed()
     with _lock, _variables_of_import_unset():
         if has_started():
             _import_keras()

@@ -7,7 +7,6 @@ is what they return.
 import contextlib
 import copy
 import functools
-import importlib.metadata
 import math
 import numbers
 import threading
@@ -27,6 +26,7 @@ from .._network.scaling import Moments
 from .._network.statistics import explained_share, explained_share_of_loss
 from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
+from .._utils.versions import version_of
 from .callbacks import IterationTasks
 from .checkpoint import Checkpoint, fingerprint
 from .executor import installed
@@ -67,7 +67,7 @@ def find_checkpoint(estimator: Any, X: Rows, earlier: EarlierFit | None) -> Chec
     from .. import __version__
 
     packages = ("tensorflow", "keras", "scikit-learn", "scipy", "numpy")
-    versions = [*map(importlib.metadata.version, packages), __version__]
+    versions = [*map(version_of, packages), __version__]
     state = [*earlier.parameters, earlier.continuation] if earlier else None
     # Rows that stream are held out and shuffled in another way.
     rows = unweighted(X)
