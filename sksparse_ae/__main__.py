@@ -38,7 +38,8 @@ def versions() -> str:
         "cores": joblib.cpu_count(),
     }
     packages = {"sksparse_ae": __version__}
-    packages |= {name: version_of(name) for name in (*REQUIRED, *OPTIONAL)}
+    for name in (*REQUIRED, *OPTIONAL):
+        packages[name] = version_of(name) or "not installed"
     variables = {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)}
     pools = {
         f"{pool['user_api']} {pool['internal_api']}": (
