@@ -149,7 +149,10 @@ class CodeTradeoffDisplay(DisplayMixin):
             n_active.min() > 0
             and n_active.max() > LARGEST_LINEAR_RATIO * n_active.min()
         ):
+            ticker = self._import("matplotlib.ticker", "plot")
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_minor_locator(ticker.NullLocator())
             ax.xaxis.set_major_formatter("{x:g}")
         ax.set(xlabel="active codes per row (L0)", ylabel="variance explained")
         ax.legend(fontsize="small")

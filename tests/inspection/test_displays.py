@@ -883,6 +883,10 @@ def test_each_name_has_a_line_from_left_to_right_and_wide_ranges_are_logarithmic
     assert_array_equal(display.lines_[1].get_ydata(), [0.4, 0.8])
     assert display.lines_[1].get_linestyle() == ":"
     assert ax.get_xscale() == "log"
+    ax.figure.canvas.draw()
+    labels = [label.get_text() for label in ax.get_xticklabels(which="both")]
+    assert {"2", "5", "10", "20"} <= set(labels)
+    assert set(labels) <= {"", "1", "2", "5", "10", "20", "50"}
     narrow = CodeTradeoffDisplay(["a", "a"], [5, 20], [0.4, 0.8]).plot()
     assert narrow.ax_.get_xscale() == "linear"
 
