@@ -39,6 +39,7 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 # A reference that leads nowhere is an error.
 nitpicky = True
+suppress_warnings = ["myst.header"]  # CHANGELOG.md is included without its title
 
 # The template of a class documents its own methods; those that it inherits from
 # scikit-learn and Keras are documented there.
