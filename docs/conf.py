@@ -73,11 +73,20 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_favicon = "_static/logo.svg"
+html_baseurl = "https://sksparse-ae.github.io/sksparse_ae/"
+html_context = {
+    "github_user": "sksparse-ae",
+    "github_repo": "sksparse_ae",
+    "github_version": "main",
+    "doc_path": "docs",
+}
 html_sidebars = {"index": []}
 html_theme_options = {
     "logo": {"text": project, "image_light": "_static/logo.svg"},
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 5,
+    "github_url": "https://github.com/sksparse-ae/sksparse_ae",
+    "use_edit_page_button": True,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
