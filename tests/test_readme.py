@@ -21,7 +21,7 @@ def test_the_snippet_prints_what_the_readme_says():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     printed = [float(line) for line in run.stdout.split()]
-    # Rounding differs between machines and versions, and moves a few of 1797 digits.
+    # Rounding differs between machines and versions, and moves a few of the 1797 digits.
     assert printed == pytest.approx([float(v) for v in output.split()], abs=0.004)
 
 
