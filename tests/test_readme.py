@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sksparse_ae
+from sksparse_ae import SparseAutoencoderTransformer
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +22,7 @@ def test_the_snippet_prints_what_the_readme_says():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     printed = [float(line) for line in run.stdout.split()]
-    # Rounding differs between machines and versions, and moves a few of the 1797 digits.
+    # Rounding differs between machines and versions, and moves a few of 1797 digits.
     assert printed == pytest.approx([float(v) for v in output.split()], abs=0.004)
 
 
@@ -37,6 +38,19 @@ def test_files_that_the_readme_points_to_exist():
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     assert len(links) > 5
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_pages_that_point_to_the_documentation_find_it():
+    link = SparseAutoencoderTransformer()._get_doc_link()
+    site = re.compile(r"https://sksparse-ae\.github\.io/sksparse_ae/(\S+)\.html")
+    pages = site.findall(f"{README} {link}")
+    assert len(pages) > 4
+    *_, of_class = pages
+    folder, generated, name = of_class.split("/")
+    api = (ROOT / "docs" / f"{folder}.rst").read_text(encoding="utf-8")
+    assert f":toctree: {folder}/{generated}/" in api
+    assert f"   {name.removeprefix('sksparse_ae.')}\n" in api
+    assert [p for p in pages[:-1] if not (ROOT / "docs" / f"{p}.rst").exists()] == []
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "CITATION.cff"])
