@@ -1,63 +1,100 @@
 """
-More rows than a worker of a cluster holds
-==========================================
+Rows on a cluster
+=================
 
-Each worker of this cluster may use 1.5 GB. The rows take 1.6 GB: every evaluation of
-the objective makes the blocks anew, one at a time, where it adds them up. On another
-cluster only the client differs.
+How are rows fitted that no single machine holds? As a Dask array. The rows stay where
+they are, and each evaluation of the objective sends back one sum. This example starts a
+cluster of two processes on this machine; on another cluster only the client differs.
 """
 
-import time
+# %%
+# Rows that are made by the workers
+# ---------------------------------
+# A block of rows is made, or read, by the worker that needs it. This function stands
+# for a loader of your own.
+
+import logging
 
 import dask.array as da
-import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 from distributed import Client, LocalCluster
 
+from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.dask import DaskSparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
+from sksparse_ae.inspection import ComponentsDisplay
 
-N_BLOCKS, BLOCK_ROWS = 64, 100_000
+N_BLOCKS, BLOCK_ROWS = 4, 2_500
 
 
 def patches(block_id):
     """Return a block of patches, as a loader of your own would read it from a file."""
-    few = load_natural_image_patches(1_000, random_state=block_id[0])
-    contrast = np.random.default_rng(block_id[0]).uniform(0.5, 1.5, (BLOCK_ROWS, 1))
-    rows = few[np.arange(BLOCK_ROWS) % len(few)] - 0.5
-    return (0.5 + contrast * rows).astype(np.float32)
+    return load_natural_image_patches(BLOCK_ROWS, random_state=block_id[0])
 
 
-def main():
-    """Fit for a few iterations, and keep the estimator for rows on one machine."""
+# %%
+# Fit on the cluster
+# ------------------
+# The processes of a `LocalCluster` import this file again. So whatever starts a
+# cluster has to stand below the line `if __name__ == "__main__"`.
+
+settings = {
+    "n_components": 25,
+    "rho": 0.01,
+    "beta": 3.0,
+    "weight_decay": 1e-4,
+    "output_activation": "sigmoid",
+    "solver": "lbfgs",
+    "max_iter": 400,
+    "random_state": 0,
+}
+
+if __name__ == "__main__":
+    X = da.map_blocks(
+        patches, chunks=((BLOCK_ROWS,) * N_BLOCKS, (64,)), meta=np.empty((0, 0))
+    )
+    print(f"{X.shape[0]} rows in {X.numblocks[0]} blocks, {X.nbytes / 1e6:.0f} MB")
     cluster = LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        memory_limit="1.5GB",
-        dashboard_address=":0",
+        dashboard_address=None,
+        silence_logs=logging.ERROR,
     )
     with cluster, Client(cluster):
-        X = da.map_blocks(
-            patches,
-            chunks=((BLOCK_ROWS,) * N_BLOCKS, (64,)),
-            meta=np.empty((0, 0), np.float32),
-        )
-        print(f"{X.shape[0]:,} rows of {X.shape[1]} features, {X.nbytes / 1e9:.1f} GB")
-        autoencoder = DaskSparseAutoencoderTransformer(
-            n_components=16,
-            solver="lbfgs",
-            max_iter=5,
-            tol=0,
-            verbose=1,
-            random_state=0,
-        )
-        begin = time.perf_counter()
-        autoencoder.fit(X)
-        print(f"fit: {time.perf_counter() - begin:.0f} s")
-        print(f"variance explained: {autoencoder.score(X[:BLOCK_ROWS]):.1%}")
-    path = joblib.dump(autoencoder.to_local(), "autoencoder.joblib")
-    print(f"saved, to be loaded without Dask: {path[0]}")
+        on_cluster = DaskSparseAutoencoderTransformer(**settings).fit(X)
+        rows = X.compute()
+    local_copy = on_cluster.to_local()
+    print(f"{on_cluster.n_iter_} iterations, then a {type(local_copy).__name__}")
 
+# %%
+# The same minimum
+# ----------------
+# The objective is a mean over all rows, and so exact. A fit in one process, on the same
+# rows in one array, takes the same way.
 
 if __name__ == "__main__":
-    main()
+    in_one_process = SparseAutoencoderTransformer(**settings).fit(rows)
+    print(f"objective on the cluster  {on_cluster.objective_.total:.4f}")
+    print(f"objective in one process  {in_one_process.objective_.total:.4f}")
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    curve = in_one_process.loss_curve_
+    left.plot(range(1, len(curve) + 1), curve, lw=5, alpha=0.35, label="one process")
+    curve = on_cluster.loss_curve_
+    left.plot(range(1, len(curve) + 1), curve, label="two workers")
+    left.set(xscale="log", xlabel="iteration", ylabel="objective")
+    left.legend(frameon=False)
+    ComponentsDisplay.from_estimator(local_copy, ax=right)
+    right.set_title("what the units look for")
+    plt.show()
+
+# %%
+# What to take away
+# -----------------
+# The estimator for Dask collections has the same parameters and finds the same minimum.
+# `to_local` returns an estimator that is saved and used without Dask. Take a cluster if
+# the rows are there already, or too many for one machine: a list of files on one
+# machine needs none, see :ref:`sphx_glr_auto_examples_systems_larger_than_memory.py`.
+#
+# :ref:`dask` says what runs where, and what happens when workers fail.

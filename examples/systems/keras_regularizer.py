@@ -4,18 +4,20 @@ Ng's sparsity penalty as a Keras activity regularizer
 
 How is the sparsity penalty of Andrew Ng's autoencoder written for Keras, what does
 Keras pass to it, and how does the whole cost function come together? In plain Keras the
-penalty is one argument of a layer. This example trains an autoencoder of 576 inputs and
-250 hidden units with it, shows what the numbers mean, and ends with the estimator that
-minimises the same cost.
+penalty is one argument of a layer. This example shows what the regularizer is given,
+which factors the terms need, and what the size of a batch changes.
 """
 
 # %%
-# The model
-# ---------
-# 24x24 patches of two photographs, in random order, an encoder and a decoder of relu
-# units, the mean squared error, and the penalty on the hidden layer's activations.
+# What the regularizer is given
+# -----------------------------
+# The output of the layer for one batch: rows are samples, columns are units. So the
+# mean over axis 0 is the mean activation of each unit over this batch, an estimate of
+# Ng's mean over all samples. What is added to the loss of the batch is beta times the
+# sum of the divergences, here computed once more by hand.
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.utils import shuffle
 
@@ -23,78 +25,18 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
 from sksparse_ae.regularizers import KLDivergenceRegularizer
 
-patches = load_natural_image_patches(10_000, patch_size=24, random_state=0)
+patches = load_natural_image_patches(4_000, patch_size=24, random_state=0)
 patches = shuffle(patches, random_state=0).astype("float32")
-keras.utils.set_random_seed(0)
-
-inputs = keras.Input((576,))
-encoded = keras.layers.Dense(
-    250,
-    activation="relu",
-    activity_regularizer=KLDivergenceRegularizer(
-        rho=0.1, beta=6.0, activation_range=(0, 1)
-    ),
-    name="encoder",
-)(inputs)
-decoded = keras.layers.Dense(576, activation="relu")(encoded)
-model = keras.Model(inputs, decoded)
-model.compile(optimizer="adam", loss="mse")
-
-# %%
-# What the regularizer is given
-# -----------------------------
-# The output of the layer for one batch: rows are samples, columns are units. Not its
-# transpose, and not the training set: the mean over axis 0 is the mean activation of
-# each unit over the 50 samples of this batch, an estimate of Ng's mean over all of
-# them. What Keras then adds to the loss of the batch is beta times the sum of the
-# divergences, here computed once more by hand (for sigmoid units; relu follows below).
 
 layer = keras.layers.Dense(
     250, "sigmoid", activity_regularizer=KLDivergenceRegularizer(rho=0.1, beta=6.0)
 )
-codes = np.asarray(layer(patches[:50]))
-rho, rho_hat = 0.1, codes.mean(axis=0)
+activations = np.asarray(layer(patches[:50]))
+rho, rho_hat = 0.1, activations.mean(axis=0)
 divergence = rho * np.log(rho / rho_hat) + (1 - rho) * np.log((1 - rho) / (1 - rho_hat))
-print(f"shape of a batch's activations  {codes.shape}")
+print(f"shape of a batch's activations  {activations.shape}")
 print(f"penalty by hand                 {6.0 * divergence.sum():.3f}")
 print(f"penalty in layer.losses         {float(layer.losses[0]):.3f}")
-
-# %%
-# From version 3.14 on, Keras divides what an activity regularizer returns by the batch
-# size, as Keras 2 did; from 3.0 to 3.13 it does not. A regularizer that returns the
-# bare penalty, like the one in many answers to the question, trains with beta on one
-# version and, in batches of 50, with beta / 50 on another. Ours returns the penalty
-# times the batch size where Keras is going to divide, so that both add the same.
-
-# %%
-# Ten epochs
-# ----------
-
-history = model.fit(patches, patches, batch_size=50, epochs=10, verbose=0).history
-print("loss of each epoch ", " ".join(f"{loss:.4g}" for loss in history["loss"]))
-
-# %%
-# The loss stays far from zero, and not for the squared error. The divergence compares
-# two probabilities: sigmoid units live in (0, 1), relu units do not. Their mean may
-# pass 1, where log(1 - mean) makes the formula NaN as it stands. Here the divergence
-# goes on along its tangent, very steep: the loss jumps, and the unit comes back.
-# ``activation_range=(0, 1)`` says that a mean of 1 is meant to be the largest; without
-# it the regularizer warns of such units. A relu unit that is 0 for all samples is
-# another matter: the penalty asks for more, but the derivative of relu is 0 there and
-# stops the request. A batch in which a unit is silent costs 6.9, and of that the loss
-# of a quiet epoch mostly consists.
-
-encoder = keras.Model(inputs, model.get_layer("encoder").output)
-codes = encoder.predict(patches, verbose=0)
-silent = (codes.reshape(-1, 50, 250) == 0).all(axis=1)
-print(f"largest mean activation            {codes.mean(axis=0).max():.3f}")
-print(f"units that are silent throughout   {silent.all(axis=0).sum()} of 250")
-print(f"units that are silent in a batch   {silent.sum(axis=1).mean():.1f} on average")
-print(f"6.9 for each of those              {6.9 * silent.sum(axis=1).mean():.1f}")
-
-# %%
-# Sigmoid units, which Ng uses, keep a gradient. For tanh units,
-# ``activation_range=(-1, 1)`` compares (mean + 1) / 2 with rho.
 
 # %%
 # The whole cost function
@@ -103,14 +45,13 @@ print(f"6.9 for each of those              {6.9 * silent.sum(axis=1).mean():.1f}
 # samples, plus lambda / 2 times the squared weights, plus beta times the divergences.
 # The loss "mse" is a mean over the features: it is the first term times 2 / D, so the
 # others have to be multiplied by 2 / D as well. Read the other way round, beta = 6
-# beside "mse" is Ng's beta = 1728. Keras' ``L2(l)`` adds l times the squared weights,
-# so that l is lambda / D.
+# beside "mse" on 576 features is Ng's beta = 1728. Keras' ``L2(l)`` adds l times the
+# squared weights, so that l is lambda / D.
 
 
-def whole_cost(n_components, rho, beta, weight_decay, n_features=576):
+def whole_cost(n_components, beta, weight_decay, regularizer, n_features=576):
     """Return a model whose loss is 2 / n_features times Ng's cost."""
     decay = keras.regularizers.L2(weight_decay / n_features)
-    penalty = KLDivergenceRegularizer(rho, 2 * beta / n_features)
     model = keras.Sequential(
         [
             keras.Input((n_features,)),
@@ -118,7 +59,7 @@ def whole_cost(n_components, rho, beta, weight_decay, n_features=576):
                 n_components,
                 activation="sigmoid",
                 kernel_regularizer=decay,
-                activity_regularizer=penalty,
+                activity_regularizer=regularizer(rho, 2 * beta / n_features),
             ),
             keras.layers.Dense(
                 n_features, activation="sigmoid", kernel_regularizer=decay
@@ -131,38 +72,125 @@ def whole_cost(n_components, rho, beta, weight_decay, n_features=576):
 
 # %%
 # The estimator minimises that cost as it stands in the lecture notes, with the same
-# beta, rho and lambda. In the plain Keras model its weights give the same number.
+# beta, rho and lambda. In the plain Keras model its weights give the same number, if
+# all samples make one batch.
 
 autoencoder = SparseAutoencoderTransformer(
     n_components=250,
-    rho=0.1,
+    rho=rho,
     beta=3.0,
     weight_decay=1e-4,
     output_activation="sigmoid",
-    max_iter=50,
     tol=0.05,
     n_iter_no_change=3,
     random_state=0,
 ).fit(patches)
-plain = whole_cost(250, rho=0.1, beta=3.0, weight_decay=1e-4)
 (W1, W2), (b1, b2) = autoencoder.coefs_, autoencoder.intercepts_
+plain = whole_cost(250, 3.0, 1e-4, KLDivergenceRegularizer)
 plain.set_weights([W1, b1, W2, b2])
 loss = plain.evaluate(patches, patches, batch_size=len(patches), verbose=0)
 print("  ".join(f"{term} {x:.4f}" for term, x in autoencoder.objective_.items()))
 print(f"576 / 2 times the loss of plain Keras: {576 / 2 * loss:.4f}")
 
 # %%
-# In one batch, that is. Over smaller ones Keras averages the penalties of the batches'
-# own means, which is more than the penalty of the mean over all samples, as KL is
-# convex. ``KLSparsity(momentum=...)`` and the estimator train with a running mean
-# instead, and ``autoencoder.to_keras()`` evaluates to Ng's cost at any batch size.
+# The size of a batch
+# -------------------
+# A regularizer that returns the bare penalty, as in many answers to this question, is
+# at the mercy of the version of Keras. From 3.14 on, Keras divides what an activity
+# regularizer returns by the size of the batch, as Keras 2 did; from 3.0 to 3.13 it does
+# not.
 
-for batch_size in (1000, 50):
-    loss = plain.evaluate(patches, patches, batch_size=batch_size, verbose=0)
-    print(f"plain Keras in batches of {batch_size}: {576 / 2 * loss:.4f}")
+
+class BarePenalty(keras.regularizers.Regularizer):
+    """The penalty as it is usually written."""
+
+    def __init__(self, rho, beta):
+        self.rho, self.beta = rho, beta
+
+    def __call__(self, x):
+        """Return beta times the divergences of the means over the batch."""
+        mean = keras.ops.mean(x, axis=0)
+        return self.beta * keras.ops.sum(
+            self.rho * keras.ops.log(self.rho / mean)
+            + (1 - self.rho) * keras.ops.log((1 - self.rho) / (1 - mean))
+        )
+
+
+# %%
+# ``KLDivergenceRegularizer`` adds the penalty itself on every version and at every
+# batch size. Below, both are asked for the penalty of two encoders: one with the
+# weights that Keras starts from, and the one that was trained above.
+
+
+def penalties(regularizer, weights):
+    """Return the penalty that Keras adds, averaged over the batches of each size."""
+    layer = keras.layers.Dense(
+        250, "sigmoid", activity_regularizer=regularizer(rho, 3.0)
+    )
+    layer.build((None, 576))
+    layer.set_weights(weights)
+    found = []
+    for batch_size in batch_sizes:
+        of_batches = []
+        for start in range(0, len(patches), batch_size):
+            layer(patches[start : start + batch_size])
+            of_batches.append(float(layer.losses[0]))
+        found.append(np.mean(of_batches))
+    return found
+
+
+batch_sizes = [20, 50, 200, 1000, 4000]
+start = keras.layers.Dense(250)
+start.build((None, 576))
+encoders = {"start": start.get_weights(), "trained": [W1, b1]}
+
+print(f"penalty by batch size, Keras {keras.__version__}")
+print(" " * 33 + "".join(f"{batch_size:>9}" for batch_size in batch_sizes))
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+for ax, (name, weights) in zip(axes, encoders.items(), strict=True):
+    for regularizer, style in ((BarePenalty, "s:"), (KLDivergenceRegularizer, "o-")):
+        found = penalties(regularizer, weights)
+        label = regularizer.__name__
+        print(f"{name:>8}, {label:<23}" + "".join(f"{x:9.3f}" for x in found))
+        ax.plot(batch_sizes, found, style, label=label)
+    ax.axhline(found[-1], color="0.5", linestyle="--", label="all samples at once")
+    ax.set(xscale="log", yscale="log", xlabel="batch size", title=f"weights: {name}")
+    ax.set_xticks(batch_sizes, batch_sizes)
+    ax.set_xticks([], minor=True)
+axes[0].set_ylabel("penalty that Keras adds")
+axes[0].legend(frameon=False)
+plt.show()
+
+# %%
+# The bare penalty is right or wrong by the factor of the batch size. What is left with
+# ``KLDivergenceRegularizer`` is on the right: once the means are as they should be, the
+# mean of a small batch still strays from rho, and the penalty of stray means is larger
+# than that of their mean, as KL is convex. It pulls at the very units that vary.
+# ``KLSparsity(momentum=...)`` and the estimator train with a running mean instead, and
+# the model of ``to_keras()`` evaluates to Ng's cost at any batch size.
+
 network = autoencoder.to_keras()
-loss = network.evaluate(patches, patches, batch_size=50, verbose=0)
-print(f"to_keras() in batches of 50: {loss:.4f}")
+for batch_size in (50, 1000):
+    loss = network.evaluate(patches, patches, batch_size=batch_size, verbose=0)
+    print(f"to_keras() in batches of {batch_size}: {loss:.4f}")
+
+# %%
+# Units that leave (0, 1)
+# -----------------------
+# The divergence compares two probabilities: sigmoid units live in (0, 1), relu units do
+# not. Their mean may pass 1, where log(1 - mean) makes the formula NaN as it stands.
+# Here the divergence goes on along its tangent, very steep, so that the unit comes
+# back. ``activation_range=(0, 1)`` says that a mean of 1 is meant to be the largest;
+# for tanh units, ``activation_range=(-1, 1)`` compares (mean + 1) / 2 with rho. Better
+# use sigmoid units: a relu unit that is 0 for all samples has no gradient, and stays
+# there.
+
+too_large = np.full((50, 250), 1.5, dtype="float32")
+relu = KLDivergenceRegularizer(rho=0.1, beta=6.0, activation_range=(0, 1))
+print(
+    f"bare penalty, means of 1.5             {float(BarePenalty(0.1, 6.0)(too_large))}"
+)
+print(f"KLDivergenceRegularizer, means of 1.5  {float(relu(too_large)):.3g}")
 
 # %%
 # Saving
@@ -172,4 +200,13 @@ print(f"to_keras() in batches of 50: {loss:.4f}")
 # Here they are, and the class is registered: import ``sksparse_ae.regularizers``, then
 # ``keras.models.load_model`` needs no ``custom_objects``.
 
-print(model.get_layer("encoder").activity_regularizer.get_config())
+print(relu.get_config())
+
+# %%
+# What to take away
+# -----------------
+# ``x`` is the batch of activations, samples by units. Beside "mse" multiply beta by
+# 2 / D. Let the regularizer take care of the version of Keras, and take large batches
+# or a running mean, as one batch is not the training set.
+#
+# :ref:`activity_regularizer` derives the factors.
