@@ -4,6 +4,7 @@ from html import escape
 from typing import Any
 
 from ._network.units import STATES
+from ._objective.selections import SELECTIONS
 
 
 class FittedSummaryMixin:
@@ -39,6 +40,8 @@ def _summary(estimator: Any) -> str:
     objective, rho_hat = estimator.objective_, estimator.rho_hat_
     settings = estimator._fitted_settings
     n_features, n_units = estimator.coefs_[0].shape
+    is_selected = settings.sparsity in SELECTIONS
+    measure = "Units are on for shares" if is_selected else "Mean activations"
     plural = "" if estimator.n_iter_ == 1 else "s"
     explained = ""
     if estimator._variance_explained is not None:
@@ -52,7 +55,7 @@ def _summary(estimator: Any) -> str:
         f"after {estimator.n_iter_} {settings.step}{plural}: {explained}"
         f"sparseness {estimator.sparseness_:.2f}.",
         f"Units: {', '.join(counts)}. "
-        f"Mean activations from {rho_hat.min():.3g} to {rho_hat.max():.3g}; "
+        f"{measure} from {rho_hat.min():.3g} to {rho_hat.max():.3g}; "
         f"rho is {settings.rho}.",
         f"Objective {objective.total:.4g} = "
         f"{objective.reconstruction:.4g} reconstruction "

@@ -52,6 +52,8 @@ from ._notebook import FittedSummaryMixin
 from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from ._objective.losses import LOSSES
 from ._objective.objective import Coefficients
+from ._objective.penalties import PENALTIES
+from ._objective.selections import SELECTIONS
 from ._training.advice import little_explained, warning_about_fit
 from ._training.callbacks import CallbackSupportMixin, IterationTasks, with_callbacks
 from ._training.diagnosis import diagnosis
@@ -70,6 +72,7 @@ from ._training.settings import (
     as_python,
     check_continues,
     check_settings,
+    check_sparse_output,
     told_settings,
     warn_of_unused,
     with_python_parameters,
@@ -103,7 +106,7 @@ class SparseAutoencoderTransformer(
     CallbackSupportMixin,
     BaseEstimator,
 ):
-    r"""Sparse autoencoder with Andrew Ng's Kullback-Leibler sparsity penalty.
+    r"""Sparse autoencoder, by Ng's Kullback-Leibler penalty or by a selection.
 
     An encoder :math:`a(x)` of `n_components` units and a decoder :math:`h(x)` are
     trained to minimise, over the :math:`m` rows of the training set,
@@ -121,6 +124,9 @@ class SparseAutoencoderTransformer(
     be active on a share `rho` of the samples [1]_. `transform` returns the
     activations :math:`a(x)`.
 
+    With `sparsity="topk"`, "batchtopk" or "lifetime" there is no penalty. Only the
+    largest activations are kept, a share `rho` of them, and the others are exactly 0.
+
     Read more in the :ref:`user guide <user_guide>`.
 
     Parameters
@@ -129,9 +135,27 @@ class SparseAutoencoderTransformer(
         Number of hidden units, :math:`s`. More units explain more of the variance at
         the same sparseness and take proportionally longer to train.
 
+    sparsity : {"kl", "topk", "batchtopk", "lifetime"}, default="kl"
+        What makes the codes sparse.
+
+        - "kl": the penalty.
+        - "topk": in training, the `rho * n_components` largest activations of each row
+          are kept, rounded, and at least one [2]_.
+        - "batchtopk": as many on average over the rows of a mini-batch, so that a row
+          may have more than another [3]_.
+        - "lifetime": each unit is kept for the share `rho` of the rows of a mini-batch
+          on which it is strongest, and for at least one [4]_.
+
+        The last three, selections, need relu units, a linear output and mini-batches.
+        The rows of the decoder have norm one in the units of the training. The encoder
+        starts as the transpose of the decoder. After the training `threshold_` takes
+        the place of the selection, so that the code of a row does not depend on other
+        rows. See the :ref:`user guide <selections>`.
+
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
-        give sparser codes. For tanh units it is compared with (mean + 1) / 2.
+        give sparser codes. For tanh units it is compared with (mean + 1) / 2. With a
+        selection it is the share of the codes that is not 0.
 
     beta : "auto" or float, default="auto"
         Weight of the sparsity penalty. Larger values hold the mean activations
@@ -139,7 +163,7 @@ class SparseAutoencoderTransformer(
         "auto" is 3, Ng's value, and for scaled data of more than 64 features grows in
         proportion to them, as the reconstruction term does; for data that are not
         scaled, in proportion to the summed variances of the features. `beta_` is what
-        it came to.
+        it came to. Not used with a selection.
 
     weight_decay : "auto" or float, default="auto"
         Weight :math:`\lambda` of the squared weights; biases are exempt. Larger values
@@ -148,11 +172,13 @@ class SparseAutoencoderTransformer(
         data, and travels with the setting: in proportion to rho (1 - rho) (not for relu
         units), to the mean variance of the features in the units of the training, and
         to the squashing of the output. `weight_decay_` is what it came to. Ng uses 1e-4
-        for image patches in [0.1, 0.9] with a sigmoid output and `rho=0.01`.
+        for image patches in [0.1, 0.9] with a sigmoid output and `rho=0.01`. With a
+        selection it is that of the encoder alone, and "auto" is 0.
 
-    activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
-        Activation of the hidden units. For relu units, whose mean may leave (0, 1),
-        the divergence goes on along its tangent.
+    activation : {"auto", "sigmoid", "tanh", "relu"}, default="auto"
+        Activation of the hidden units. "auto" is "sigmoid" with the penalty and "relu",
+        the only one, with a selection. For relu units with the penalty, whose mean may
+        leave (0, 1), the divergence goes on along its tangent.
 
     output_activation : str, default="linear"
         Activation of the reconstruction: "linear", "sigmoid", "tanh", "relu" or
@@ -238,7 +264,8 @@ class SparseAutoencoderTransformer(
         300 samples at the start and more as the rate falls, which removes the bias of
         the penalty in a small batch, and adds what each step has changed, so that the
         average does not lag behind the weights; "batch" uses the batch alone, as a
-        plain Keras regularizer does. Not used by "lbfgs", which has the exact means.
+        plain Keras regularizer does. Not used by "lbfgs", which has the exact means,
+        nor with a selection.
 
     corruption : float, default=0.0
         Share of the values, in [0, 1), that are hidden from the encoder in training,
@@ -255,6 +282,7 @@ class SparseAutoencoderTransformer(
         Start of the weights. "auto" draws them as Ng does, then scales those of each
         unit to an input of unit variance and sets its bias so that its mean activation
         is `rho`; "uniform" is Ng's start itself, whose penalty can collapse the units.
+        Not used with a selection.
 
     scale : {"auto", "whiten", False}, default="auto"
         Units of the objective. "auto", for a linear output, states it for
@@ -271,12 +299,17 @@ class SparseAutoencoderTransformer(
         :math:`c` gives a mean variance of 1. It needs a linear output, a loss other
         than "huber", rows without missing values, and at most 4096 features.
 
-    revive : bool, default=False
+    revive : "auto" or bool, default="auto"
         Whether mini-batch training starts inactive units anew: every ten epochs, in
         the first 70 % of `max_iter`, units that `unit_report` would not call
         active on up to 1000 rows are pointed at what is reconstructed badly. It
-        changes nothing where all units are active. Not used by "lbfgs" and
-        `partial_fit`.
+        changes nothing where all units are active. "auto" does it with a selection,
+        whose units die otherwise. Not used by "lbfgs" and `partial_fit`.
+
+    sparse_output : bool, default=False
+        Whether `transform` returns a CSR matrix, without a dense array of all codes.
+        For codes that are exactly 0 where units are off: those of a selection, or of
+        relu units.
 
     checkpoint_dir : path-like or None, default=None
         Folder in which `fit` saves its training as it goes on. If the process dies,
@@ -314,8 +347,15 @@ class SparseAutoencoderTransformer(
     maximal_inputs_ : ndarray of shape (n_components, n_features)
         For each unit the input of norm 1 that activates it most.
 
+    threshold_ : ndarray of shape () or (n_components,)
+        With a selection: activations below it are 0 in the codes. It is the value that
+        leaves the share `rho` of the codes of the training set; with "lifetime" there
+        is one for each unit. After `partial_fit` it is that of the samples that
+        `rho_hat_` tells of.
+
     rho_hat_ : ndarray of shape (n_components,)
         Mean activation of each unit over the training set, on [0, 1] for tanh units;
+        with a selection the share of the samples on which the unit is not 0;
         after `partial_fit`, over the samples of the last call: of more than 5000 over
         as many at most, evenly spaced, and of fewer than 100 with those of earlier
         calls, as 100 at most.
@@ -410,6 +450,12 @@ class SparseAutoencoderTransformer(
     ----------
     .. [1] Ng, A. "Sparse autoencoder", CS294A lecture notes, Stanford University, 2011.
 
+    .. [2] Makhzani, A., Frey, B. "k-sparse autoencoders", ICLR 2014.
+
+    .. [3] Bussmann, B., Leask, P., Nanda, N. "BatchTopK sparse autoencoders", 2024.
+
+    .. [4] Makhzani, A., Frey, B. "Winner-take-all autoencoders", NIPS 2015.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -425,10 +471,11 @@ class SparseAutoencoderTransformer(
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
+        "sparsity": [StrOptions({*PENALTIES, *SELECTIONS})],
         "rho": [Interval(Real, 0, 1, closed="neither")],
         "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions({"auto", *ACTIVATIONS})],
         "output_activation": [StrOptions(set(OUTPUT_ACTIVATIONS))],
         "loss": [StrOptions(set(LOSSES))],
         "solver": [
@@ -458,7 +505,8 @@ class SparseAutoencoderTransformer(
             Options(bool, {False}),
             Hidden(Options(np.bool_, {np.False_})),
         ],
-        "revive": ["boolean"],
+        "revive": [StrOptions({"auto"}), "boolean"],
+        "sparse_output": ["boolean"],
         "checkpoint_dir": [str, os.PathLike, None],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -469,10 +517,11 @@ class SparseAutoencoderTransformer(
         self,
         n_components=200,
         *,
+        sparsity="kl",
         rho=0.05,
         beta="auto",
         weight_decay="auto",
-        activation="sigmoid",
+        activation="auto",
         output_activation="linear",
         loss="squared_error",
         solver="adam",
@@ -489,13 +538,15 @@ class SparseAutoencoderTransformer(
         corruption_kind="mask",
         init="auto",
         scale="auto",
-        revive=False,
+        revive="auto",
+        sparse_output=False,
         checkpoint_dir=None,
         warm_start=False,
         verbose=0,
         random_state=None,
     ):
         self.n_components = n_components
+        self.sparsity = sparsity
         self.rho = rho
         self.beta = beta
         self.weight_decay = weight_decay
@@ -517,15 +568,13 @@ class SparseAutoencoderTransformer(
         self.init = init
         self.scale = scale
         self.revive = revive
+        self.sparse_output = sparse_output
         self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
     # ------------------------------------------------------------------ training
-
-    # The penalty on the activations, among ``PENALTIES``.
-    _penalty = "kl"
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -693,7 +742,8 @@ class SparseAutoencoderTransformer(
             fitted = attributes_of(plan, weights)
         except NotFinite as error:
             raise ValueError(diagnosis(error, plan, estimator)) from error
-        vars(self).pop("whitening_", None)  # an earlier fit may have had one
+        for name in ("whitening_", "threshold_"):  # an earlier fit may have had them
+            vars(self).pop(name, None)
         vars(self).update(fitted)
         self._set_curves(*training_curves(plan, monitor), continued)
         self._continuation = continuation
@@ -776,7 +826,8 @@ class SparseAutoencoderTransformer(
         (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
         settings = self._fitted_settings
         names = settings.activation, settings.output_activation
-        return Parameters(W1, b1, W2, b2, *names, self.offset_)
+        threshold = getattr(self, "threshold_", None)
+        return Parameters(W1, b1, W2, b2, *names, self.offset_, threshold)
 
     @property
     def _exported(self):
@@ -826,24 +877,28 @@ class SparseAutoencoderTransformer(
 
         out : ndarray of shape (n_samples, n_components), default=None
             Where to write the codes, such as a memory map of a file that may be larger
-            than memory; of float32 or float64.
+            than memory; of float32 or float64. Not with `sparse_output`.
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, n_components)
-            The activations that the penalty acts on, in the dtype of `X`; `out`, if it
-            is given.
+        codes : {ndarray, sparse matrix} of shape (n_samples, n_components)
+            The activations that the penalty acts on, or those that are selected, in the
+            dtype of `X`; `out`, if it is given. With `sparse_output` a CSR matrix.
         """
         X = self._validate_here(X)
+        network = self._parameters.astype(X.dtype)
+        if self.sparse_output:
+            check_sparse_output(out, self._fitted_settings)
+            return network.encode_sparse(X)
         check_out(out, (X.shape[0], self._n_features_out))
-        return self._parameters.astype(X.dtype).encode(X, out)
+        return network.encode(X, out)
 
     def inverse_transform(self, X):
         """Reconstruct samples from their codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components)
+        X : {array-like, sparse matrix} of shape (n_samples, n_components)
             Activations of the hidden units, as `transform` returns them.
 
         Returns
@@ -853,7 +908,12 @@ class SparseAutoencoderTransformer(
         """
         check_is_fitted(self)
         with strict_validation():
-            codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+            codes = check_array(
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                input_name="X",
+            )
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but inverse_transform expects the "
@@ -1062,7 +1122,8 @@ class SparseAutoencoderTransformer(
             on [0, 1]: those of tanh units are (a + 1) / 2. `rho` is that of the
             training.
 
-            - `rho_hat`: mean activation.
+            - `rho_hat`: mean activation; with a selection the share of the samples on
+              which the unit is not 0.
             - `std`: standard deviation of the activation over the samples.
             - `kl`: :math:`\mathrm{KL}(\rho \,\|\, \hat\rho)`.
             - `maximum`: largest activation.
@@ -1073,12 +1134,15 @@ class SparseAutoencoderTransformer(
               `rho`, "saturated" if all are above 1/2, and "collapsed" if `std` is below
               a twentieth of sqrt(rho (1 - rho)), that of a perfect on/off code. A unit
               of which several are true has collapsed if its mean is within half of
-              `rho` from `rho`, and is dead or saturated else.
+              `rho` from `rho`, and is dead or saturated else. With a selection a unit
+              is "dead" if it is always 0, and "saturated" if it is not 0 on more than
+              (1 + rho) / 2 of the samples, and never "collapsed".
         """
         X = self._validate(X, sample_weight)
+        network, objective = self._parameters, self._problem.architecture.objective
         rho = self._fitted_settings.rho
         with np.errstate(all="ignore"):
-            return unit_table(X, self._parameters.astype(X.dtype), rho)
+            return unit_table(X, network.astype(X.dtype), objective, rho)
 
     def report(self, X, path, image_shape=None, feature_names=None):
         """Write a page that shows what each unit has learned and does on data.

@@ -9,11 +9,14 @@ from keras import ops
 
 from ._network.problem import USUAL_WEIGHT_DECAY
 from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
-from ._objective.losses import LOSSES
-from ._objective.objective import Coefficients
+from ._objective.losses import LOSSES, TINY
+from ._objective.objective import Coefficients, units_of
 from ._objective.penalties import weight_penalty
 from ._utils.options import count, not_negative, one_of, positive
-from .regularizers import KLSparsity, as_loss
+from .regularizers import LAYERS_OF_PENALTIES, as_loss
+from .selections import LAYERS_OF_SELECTIONS
+
+LAYERS_OF_SPARSITIES = {**LAYERS_OF_PENALTIES, **LAYERS_OF_SELECTIONS}
 
 # The names of the layers, in the order in which data pass through them.
 LAYERS = ("encoder", "sparsity", "decoder")
@@ -297,18 +300,46 @@ class WeightDecay(keras.regularizers.Regularizer):
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
+class UnitRows(keras.constraints.Constraint):
+    """Rows of one norm, as the decoder of codes that are selected has them.
+
+    Parameters
+    ----------
+    scale : float
+        The norm.
+    after : array-like of shape (n_features, n_features) or str, default=None
+        Matrix that multiplies the rows before they are measured, or its text.
+    """
+
+    def __init__(self, scale, after=None):
+        self.scale, self.after = positive("scale", scale), _matrix(after)
+
+    def __call__(self, weights):
+        """Return the weights with such rows; rows of 0 stay."""
+        rows = weights / self.scale
+        if self.after is not None:
+            rows = ops.matmul(rows, _tensor(self.after, rows))
+        squares = ops.sum(ops.square(rows), axis=-1, keepdims=True)
+        return weights * ops.rsqrt(ops.maximum(squares, TINY))
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {"scale": self.scale, "after": _text(self.after)}
+
+
+@keras.saving.register_keras_serializable(package="sksparse_ae")
 class SparseAutoencoder(keras.Model):
     """Functional Keras model of a sparse autoencoder, with its penalties.
 
-    The layers are named "encoder", "sparsity" (a `KLSparsity` without a running mean)
-    and "decoder". Once the model is compiled with `ReconstructionLoss`, `fit(X, X)`
-    trains Ng's objective with the mean activations of each batch, and `evaluate(X, X)`
-    returns the objective with the mean activations of all of `X`. Unlike the average of
-    a penalty over batches, that value does not depend on the batch size. With another
-    loss or reduction, or with weights of samples or losses, `evaluate` returns Keras'
-    average over the batches. The weights start as Glorot's initializer draws them with
-    a fixed seed. With the JAX backend of Keras the model only predicts. Weights that
-    `quantize` rounds to integers have no decay.
+    The layers are named "encoder", "sparsity" (a `KLSparsity` without a running mean,
+    or a layer that selects) and "decoder". Once the model is compiled with
+    `ReconstructionLoss`, `fit(X, X)` trains Ng's objective with the mean activations of
+    each batch, and `evaluate(X, X)` returns the objective with the mean activations of
+    all of `X`. Unlike the average of a penalty over batches, that value does not depend
+    on the batch size. With another loss or reduction, or with weights of samples or
+    losses, `evaluate` returns Keras' average over the batches. The weights start as
+    Glorot's initializer draws them with a fixed seed. With the JAX backend of Keras the
+    model only predicts. Weights that `quantize` rounds to integers have no decay.
 
     Parameters
     ----------
@@ -318,19 +349,26 @@ class SparseAutoencoder(keras.Model):
     n_components : int
         Number of hidden units.
 
+    sparsity : {"kl", "topk", "batchtopk", "lifetime"}, default="kl"
+        What keeps the codes sparse: the penalty, or one of the layers of
+        :mod:`sksparse_ae.selections`.
+
     rho : float, default=0.05
-        Mean activation that the penalty asks of each unit, in (0, 1).
+        Mean activation that the penalty asks of each unit, in (0, 1); with the others
+        the share of the activations that stays.
 
     beta : float, default=3.0
-        Weight of the sparsity penalty.
+        Weight of the sparsity penalty. Not used by the others.
 
-    weight_decay : float, default=3e-3
-        Weight of the squared weights. The default is the value that
+    weight_decay : "auto" or float, default="auto"
+        Weight of the squared weights, of those of the encoder alone if `sparsity` is
+        not "kl". "auto" is then 0, and else the value, 3e-3, that
         `weight_decay="auto"` of :class:`~sksparse_ae.SparseAutoencoderTransformer`
         takes with the default `rho` and a linear output on data of unit variance.
 
-    activation : {"sigmoid", "tanh", "relu"}, default="sigmoid"
-        Activation of the hidden units.
+    activation : {"auto", "sigmoid", "tanh", "relu"}, default="auto"
+        Activation of the hidden units. "auto" is "sigmoid" with the penalty, and else
+        "relu".
 
     output_activation : str, default="linear"
         Activation of the reconstruction: "linear", "sigmoid", "tanh", "relu" or
@@ -377,10 +415,11 @@ class SparseAutoencoder(keras.Model):
         n_features,
         n_components,
         *,
+        sparsity="kl",
         rho=0.05,
         beta=3.0,
-        weight_decay=USUAL_WEIGHT_DECAY,
-        activation="sigmoid",
+        weight_decay="auto",
+        activation="auto",
         output_activation="linear",
         scale=1.0,
         whitening=None,
@@ -391,7 +430,12 @@ class SparseAutoencoder(keras.Model):
         n_features = count("n_features", n_features)
         n_components = count("n_components", n_components)
         scale = positive("scale", scale)
-        one_of("activation", activation, ACTIVATIONS)
+        one_of("sparsity", sparsity, LAYERS_OF_SPARSITIES)
+        one_of("activation", activation, ("auto", *ACTIVATIONS))
+        units = units_of(activation, sparsity)
+        decay = weight_decay
+        if decay == "auto":
+            decay = 0.0 if sparsity in LAYERS_OF_SELECTIONS else USUAL_WEIGHT_DECAY
         one_of("output_activation", output_activation, OUTPUT_ACTIVATIONS)
         whitening, means = _matrix(whitening, n_features), _vector(means, n_features)
         inverse = None if whitening is None else np.linalg.inv(whitening)
@@ -402,9 +446,9 @@ class SparseAutoencoder(keras.Model):
         decoder_scale = 1.0 if output_activation == "exponential" else 1 / scale
         encoder = keras.layers.Dense(
             n_components,
-            activation=activation,
+            activation=units,
             kernel_initializer=keras.initializers.GlorotUniform(seed=0),
-            kernel_regularizer=WeightDecay(weight_decay, scale, before=inverse),
+            kernel_regularizer=WeightDecay(decay, scale, before=inverse),
             dtype="float32",
             name="encoder",
         )
@@ -412,14 +456,22 @@ class SparseAutoencoder(keras.Model):
             n_features,
             activation=output_activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=1),
-            kernel_regularizer=WeightDecay(
-                weight_decay, decoder_scale, after=whitening
-            ),
             dtype="float32",
             name="decoder",
+            # Rows of norm one have nothing to decay.
+            **(
+                {"kernel_constraint": UnitRows(1 / decoder_scale, after=whitening)}
+                if sparsity in LAYERS_OF_SELECTIONS
+                else {
+                    "kernel_regularizer": WeightDecay(
+                        decay, decoder_scale, after=whitening
+                    )
+                }
+            ),
         )
-        coefficients = Coefficients(rho, beta, weight_decay)
-        sparsity = KLSparsity._of_units(coefficients, ACTIVATIONS[activation])
+        sparsity_layer = LAYERS_OF_SPARSITIES[sparsity]._of_units(
+            Coefficients(rho, beta, decay), ACTIVATIONS[units]
+        )
         layers = {} if layers is None else layers
         if (
             not isinstance(layers, dict)
@@ -433,7 +485,7 @@ class SparseAutoencoder(keras.Model):
         outputs = inputs = keras.Input((n_features,), dtype="float32", name="X")
         if means is not None:
             outputs = MissingValues(means, name="missing")(inputs)
-        for layer in (encoder, sparsity, decoder):
+        for layer in (encoder, sparsity_layer, decoder):
             if layer.name in layers:
                 layer = keras.saving.deserialize_keras_object(layers[layer.name])
             outputs = layer(outputs)
@@ -441,6 +493,7 @@ class SparseAutoencoder(keras.Model):
         self._settings = {
             "n_features": n_features,
             "n_components": n_components,
+            "sparsity": sparsity,
             "rho": rho,
             "beta": beta,
             "weight_decay": weight_decay,
@@ -527,9 +580,10 @@ class SparseAutoencoder(keras.Model):
         (rows,) = keras.tree.flatten(x)  # x may be a dict
         if self._settings["means"] is not None:
             rows = self.get_layer("missing")(rows)
-        codes = self.get_layer("encoder")(rows)
+        sparsity = self.get_layer("sparsity")
+        codes = sparsity._codes(self.get_layer("encoder")(rows))
         y_pred = self.get_layer("decoder")(codes)
-        averaged = self.get_layer("sparsity")._per_row(codes)
+        averaged = sparsity._per_row(codes)
         self._means.update_state(self.loss.call(y, y_pred), averaged)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 

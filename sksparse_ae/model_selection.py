@@ -25,7 +25,7 @@ def train_together(n_fits=100):
     the other in this process, each fit in a thread of its own.
 
     Only trainings with `solver="adam"` and an integer `random_state` are joined, and
-    none with `verbose`, `revive`, `checkpoint_dir`, `warm_start`, `partial_fit` or
+    none with `verbose`, `checkpoint_dir`, `warm_start`, `partial_fit` or
     scikit-learn's callbacks. The others run as they would. Results are those of
     separate fits but for the rounding of float32. The times that a search reports,
     `mean_fit_time` and its like, include the wait for the others.

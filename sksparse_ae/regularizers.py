@@ -440,6 +440,10 @@ class KLSparsity(keras.layers.Layer):
             name="sparsity",
         )
 
+    def _codes(self, activations):
+        """Return the codes of inference."""
+        return activations
+
     def _per_row(self, activations):
         """Return what is averaged over the samples."""
         return activations
@@ -491,9 +495,3 @@ class KLSparsity(keras.layers.Layer):
 
 # The layer of each of ``PENALTIES``, which ``to_keras`` puts behind the encoder.
 LAYERS_OF_PENALTIES = {"kl": KLSparsity}
-
-
-def serialized_layer(penalty, coefficients, activation):
-    """Return the layer of a penalty for units of an Activation, serialized."""
-    layer = LAYERS_OF_PENALTIES[penalty]._of_units(coefficients, activation)
-    return keras.saving.serialize_keras_object(layer)

@@ -151,6 +151,11 @@ class _Stack(NamedTuple):
             for scalers, units in zip(self.maps, [*following, _Map()], strict=True)
         ]
 
+    def thresholds(self):
+        """Return for each encoder the least activation that its code keeps."""
+        found = [encoder._parameters.threshold for encoder in self.encoders]
+        return [np.asarray(-np.inf if t is None else t) for t in found]
+
     def weights(self, classifier):
         """Return the network's weights and biases, layer by layer."""
         weights = []
@@ -469,7 +474,9 @@ def fine_tune(
             classifier.fit_intercept,
         ),
         objective=StackObjective(
-            stack.network_maps(), [weight_decay] * len(stack.encoders) + [l2]
+            stack.network_maps(),
+            stack.thresholds(),
+            [weight_decay] * len(stack.encoders) + [l2],
         ),
         batch_size=min(rows_of_a_batch(batch_size, len(rows)), len(rows)),
         learning_rate=learning_rate,

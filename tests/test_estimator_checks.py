@@ -74,6 +74,11 @@ ESTIMATORS = [
     ClippingTransformer(solver="lbfgs", **BINARY, **EARLY, **FEW),
     SparseAutoencoderTransformer(**COUNTS, **FEW),
     SparseAutoencoderTransformer(loss="huber", solver="lbfgs", **EARLY, **FEW),
+    SparseAutoencoderTransformer(sparsity="topk", rho=0.4, **FEW),
+    SparseAutoencoderTransformer(
+        sparsity="batchtopk", rho=0.4, sparse_output=True, **FEW
+    ),
+    SparseAutoencoderTransformer(sparsity="lifetime", solver="sgd", rho=0.4, **FEW),
 ]
 
 

@@ -22,7 +22,7 @@ ROOMS = (
 )
 
 # Public modules that are classes of Keras, and what is built of them.
-OF_KERAS = ("keras_model.py", "regularizers.py")
+OF_KERAS = ("keras_model.py", "regularizers.py", "selections.py")
 
 
 def imports_of(path):

@@ -6,6 +6,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+from scipy import sparse
 
 
 def is_collection(X: Any) -> bool:
@@ -82,6 +83,12 @@ def of_each_block(
     X = of_whole_rows(X)
     call = {"estimator": dask.delayed(estimator), "method": method, **arguments}
     if is_frame(X):
+        if method == "transform" and estimator.sparse_output:
+            raise TypeError(
+                "sparse_output=True gives blocks of CSR rows, which a dataframe does "
+                "not hold: pass the array of it, X.to_dask_array(), or set "
+                "sparse_output=False."
+            )
         dtype = _dtype(np.asarray(X._meta).dtype)
         meta = _like(
             X._meta, np.empty((0, 1 if names is None else len(names)), dtype), names
@@ -93,6 +100,8 @@ def of_each_block(
         return X.map_blocks(_of_block, drop_axis=1, dtype=dtype, meta=meta, **call)
     chunks = X.chunks[0], (len(names),)
     meta = np.empty((0, 0), dtype)
+    if method == "transform" and estimator.sparse_output:
+        meta = sparse.csr_matrix((0, 0), dtype=dtype)
     return X.map_blocks(_of_block, chunks=chunks, dtype=dtype, meta=meta, **call)
 
 

@@ -42,6 +42,8 @@ class StackObjective(NamedTuple):
     # (shift, factor) of each encoder. The next layer reads ``shift + factor * code``,
     # element by element.
     maps: list[tuple[Any, Any]]
+    # Activations of each encoder below it are 0 in its code; -inf for no threshold.
+    thresholds: list[Any]
     decays: list[Any]  # of each layer: coefficient of half the sum of squared weights
 
 
@@ -82,10 +84,12 @@ class StackProgram(Program):
         ``targets`` are one-hot rows, or for one output whether the row is of the second
         class.
         """
-        for encoder, (shift, factor) in zip(
-            self.layers[:-1], objective.maps, strict=True
+        for encoder, (shift, factor), threshold in zip(
+            self.layers[:-1], objective.maps, objective.thresholds, strict=True
         ):
-            X = shift + factor * encoder(X)
+            codes = encoder(X)
+            codes = ops.where(codes >= threshold, codes, ops.zeros_like(codes))
+            X = shift + factor * codes
         logits = self.layers[-1](X)
         if logits.shape[1] == 1:
             normalizer = ops.softplus(logits[:, 0])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from .._network.coordinates import Coordinates
+from .._network.coordinates import Coordinates, with_unit_rows
 from .._network.problem import Architecture, Problem
 from .._network.reading import Rows, weights_of
 from .._objective.objective import Coefficients, Losses
@@ -240,6 +240,7 @@ class MiniBatchProgram(Program):
                 scaled = self.optimizer.scale_loss(part * objective)
             gradients = tape.gradient(scaled, variables)
             self._apply(gradients, pace.rate, falling)
+            self.network.restrict(pace.spread)
             if self._follows:  # move the running mean to the new weights
                 after = self.network.statistic(seen, row_weights)
                 self._statistic.assign(terms.estimate + after - terms.own_statistic)
@@ -447,7 +448,8 @@ class MiniBatchEngine(Engine):
         W1, _, W2, _ = weights
         spread = self._coordinates.spread
         kernels = W1, W2 if spread is None else W2 * spread.astype(W2.dtype)
-        decay = weight_penalty(kernels, self._coefficients[number].weight_decay, np)
+        decayed = self.program.network.objective.decayed(kernels)
+        decay = weight_penalty(decayed, self._coefficients[number].weight_decay, np)
         return Losses(*map(float, [*means, decay]))
 
     def weights(self, number: int = 0) -> list[np.ndarray]:
@@ -461,12 +463,60 @@ class MiniBatchEngine(Engine):
         # They are no more exact than float32. Rounded to it, they are the same to the
         # last bit, however many BLAS threads have multiplied by the axes.
         weights = self._coordinates.leave(values_of(variables))
+        if self.program.network.objective.selection is not None:
+            # An average of vectors of norm one is shorter.
+            weights = with_unit_rows(weights)
         return [array.astype(np.float32) for array in weights]
 
     def finish(self) -> None:
         """Let the optimizer finish, which may put averaged weights in place."""
         if not self._has_models:
             self._run.call(self.program.graph(self.program.finalize))
+
+    def check_units(self) -> None:
+        """Raise ValueError if the optimizer's variables have no axis of units."""
+        _ = self.program.unit_axes
+
+    def replace_units(
+        self,
+        weights: list[np.ndarray],
+        units: np.ndarray,
+        statistic: float,
+        number: int = 0,
+    ) -> None:
+        """Take weights in which some units are new, and forget the old ones' history.
+
+        The weights are those of a model, in the training's units. ``units`` tells which
+        units are new, by a bool for each, and ``statistic`` is where their running mean
+        begins.
+        """
+        values = self._coordinates.enter(weights)
+        run = self._run
+        self._set(run.weights, values, number)
+        if len(run.extra) > 1:
+            self._set(run.extra[1:], values, number)
+        kept_values = values_of(run.optimizer_variables)
+        fresh_values = self.program.fresh_optimizer_values(values)
+        for kept, axes, fresh in zip(
+            kept_values, self.program.unit_axes, fresh_values, strict=True
+        ):
+            if axes and self._has_models:
+                kept, fresh = kept[number], fresh[number]
+            for axis in axes:
+                np.moveaxis(kept, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
+        for variable, kept in zip(run.optimizer_variables, kept_values, strict=True):
+            variable.assign(kept)
+        means = values_of(run.extra[:1])[0]
+        (means[number] if self._has_models else means)[units] = statistic
+        run.extra[0].assign(means)
+
+    def _set(self, variables: list[Any], values: list[np.ndarray], number: int) -> None:
+        """Give variables the values of a model."""
+        for variable, value in zip(variables, values, strict=True):
+            if self._has_models:
+                of_all = np.array(variable.numpy())
+                of_all[number], value = value, of_all
+            variable.assign(value)
 
     # What follows is for one training.
 
@@ -486,31 +536,6 @@ class MiniBatchEngine(Engine):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self.n_batches = state.n_batches
-
-    def check_units(self) -> None:
-        """Raise ValueError if the optimizer's variables have no axis of units."""
-        _ = self.program.unit_axes
-
-    def replace_units(
-        self, weights: list[np.ndarray], units: np.ndarray, statistic: float
-    ) -> None:
-        """Take weights in which some units are new, and forget the old ones' history.
-
-        The weights are in the training's units. ``units`` tells which units are new, by
-        a bool for each, and ``statistic`` is where their running mean begins.
-        """
-        values = self._coordinates.enter(weights)
-        state = self.state()
-        kept_values = state.optimizer_variables or []
-        fresh_values = self.program.fresh_optimizer_values(values)
-        for kept, axes, fresh in zip(
-            kept_values, self.program.unit_axes, fresh_values, strict=True
-        ):
-            for axis in axes:
-                np.moveaxis(kept, axis, 0)[units] = np.moveaxis(fresh, axis, 0)[units]
-        state.statistic[units] = statistic
-        average = None if state.average is None else values
-        self.restore(state._replace(weights=values, average=average))
 
 
 def _stacked(arrays_of_models: list[list[np.ndarray]]) -> list[np.ndarray]:

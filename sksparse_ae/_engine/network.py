@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from .._network.problem import Architecture
+from .._objective.losses import TINY
 from .._objective.objective import Coefficients, DataTerms
 from .._objective.penalties import weight_penalty
 
@@ -123,6 +124,7 @@ class Network:
         ``Objective.data_terms``.
         """
         codes = self.encoder(self.seen(X) if seen is None else seen)
+        codes = self.objective.selected(codes, row_weights, coefficients, ops)
         output = self.decoder(codes - self._origin if self._origin else codes)
         if spread is not None:
             output = spread * output
@@ -160,7 +162,17 @@ class Network:
         """Return the weight-decay term."""
         decoder = self.decoder.kernel
         kernels = self.encoder.kernel, decoder if spread is None else spread * decoder
-        return weight_penalty(kernels, coefficients.weight_decay, ops)
+        decayed = self.objective.decayed(kernels)
+        return weight_penalty(decayed, coefficients.weight_decay, ops)
+
+    def restrict(self, spread: Any = None) -> None:
+        """Give the rows of the decoder norm one, if the codes are selected."""
+        if self.objective.selection is None:
+            return
+        kernel = self.decoder.kernel
+        rows = kernel if spread is None else spread * kernel
+        squares = ops.sum(ops.square(rows), axis=-1, keepdims=True)
+        kernel.assign(kernel * ops.rsqrt(ops.maximum(squares, TINY)))
 
 
 def with_gaps(X: Any) -> Any:

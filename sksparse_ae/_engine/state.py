@@ -15,7 +15,7 @@ class Engine(Protocol):
     A Course that trains alone calls further methods, which not every engine has.
     ``state()``, a tree of arrays and numbers, and ``restore(state)`` serve a
     checkpoint, and a rate that may return to earlier weights. ``replace_units`` serves
-    a Reviver.
+    a Reviver, of any of the models.
     """
 
     # Why a minimisation has ended by itself: what failed, or "". None before.

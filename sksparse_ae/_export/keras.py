@@ -6,7 +6,6 @@ from .._engine.optimizers import OptimizerSpec
 from .._network.autoencoder import Parameters
 from .._network.problem import Problem
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
-from ..regularizers import serialized_layer
 
 
 def compiled_model(
@@ -18,21 +17,22 @@ def compiled_model(
     features if it is to take rows with gaps.
     """
     architecture, coefficients, scaling = problem
-    sparsity = serialized_layer(
-        architecture.penalty, coefficients, architecture.objective.activation
-    )
     model = SparseAutoencoder(
         architecture.n_features,
         architecture.n_components,
+        sparsity=architecture.sparsity,
         **coefficients._asdict(),
         activation=architecture.activation,
         output_activation=architecture.output_activation,
         scale=scaling.scale,
         whitening=scaling.whitening,
         means=parameters.means,
-        layers={"sparsity": sparsity},
     )
-    model.set_weights([*parameters.in_float32().arrays])
+    W1, b1, W2, b2, *_, threshold = parameters.in_float32()
+    model.get_layer("encoder").set_weights([W1, b1])
+    model.get_layer("decoder").set_weights([W2, b2])
+    if threshold is not None:
+        model.get_layer("sparsity")._start_at(threshold)
     loss = ReconstructionLoss(
         architecture.loss, scaling.scale, whitening=scaling.whitening
     )

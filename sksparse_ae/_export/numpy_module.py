@@ -47,7 +47,8 @@ def encode(X):
     -------
     codes : ndarray of shape (..., $n_components)
     """
-$fill    return _$activation(_affine(X, ENCODER_WEIGHTS, ENCODER_BIASES))
+$fill    codes = _$activation(_affine(X, ENCODER_WEIGHTS, ENCODER_BIASES))
+    return $selected
 
 
 def decode(codes):
@@ -104,6 +105,9 @@ FILL = """\
         X = means + np.where(gaps, 0, factor * (X - means))
 """
 
+# What encode returns of codes that are selected.
+SELECTED = "codes * (codes >= THRESHOLD.astype(codes.dtype))"
+
 
 def write_module(
     path: FilePath,
@@ -132,6 +136,8 @@ def write_module(
     arrays = dict(zip(ARRAYS, parameters.arrays, strict=True))
     if parameters.means is not None:
         arrays["MEANS"] = parameters.means
+    if parameters.threshold is not None:
+        arrays["THRESHOLD"] = parameters.threshold
     source = MODULE.substitute(
         version=__version__,
         n_features=n_features,
@@ -151,6 +157,7 @@ def write_module(
         ),
         of_missing=", with NaN for what is missing" if "MEANS" in arrays else "",
         fill=FILL if "MEANS" in arrays else "",
+        selected=SELECTED if "THRESHOLD" in arrays else "codes",
     )
     with replacing(path) as file:
         file.write(source.encode())

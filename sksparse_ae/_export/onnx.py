@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .._network.autoencoder import Parameters
-from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from .._network.autoencoder import Layer, Parameters
+from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._utils.extras import import_extra
 from .._utils.files import FilePath, replacing
 
@@ -24,12 +24,10 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
 
     from .. import __version__
 
-    W1, b1, W2, b2 = parameters.in_float32().arrays
-    layers = [("codes", "encoder", W1, b1, parameters.activation)]
+    parameters = parameters.in_float32()
+    layers = [("codes", "encoder", parameters.encoder)]
     if reconstruct:
-        layers.append(
-            ("reconstruction", "decoder", W2, b2, parameters.output_activation)
-        )
+        layers.append(("reconstruction", "decoder", parameters.decoder))
 
     def rows_of(name: str, width: int) -> Any:
         shape: list[str | int | None] = ["n_samples", width]
@@ -44,16 +42,21 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
         for operator, given, output, attributes in nodes_of_gaps(TensorProto.FLOAT):
             nodes.append(helper.make_node(operator, given, [output], **attributes))
         source = "seen"
-    for output, layer, W, b, activation in layers:
-        weights, biases, linear = f"{layer}_W", f"{layer}_b", f"{layer}_linear"
-        initializers.append(numpy_helper.from_array(W, weights))
-        initializers.append(numpy_helper.from_array(b, biases))
-        operator = OUTPUT_ACTIVATIONS[activation].onnx_operator
-        nodes.append(helper.make_node("Gemm", [source, weights, biases], [linear]))
-        nodes.append(helper.make_node(operator, [linear], [output]))
-        outputs.append(rows_of(output, W.shape[1]))
+    for output, name, layer in layers:
+        own = {"X": source, "codes": output}
+
+        def named(part: str, prefix: str = name, own: dict = own) -> str:
+            return own.get(part, f"{prefix}_{part}")
+
+        for part, array in constants_of_layer(layer).items():
+            initializers.append(numpy_helper.from_array(array, named(part)))
+        for operator, given, made in nodes_of_layer(layer):
+            nodes.append(
+                helper.make_node(operator, [*map(named, given)], [named(made)])
+            )
+        outputs.append(rows_of(output, layer.W.shape[1]))
         source = output
-    inputs = [rows_of("X", W1.shape[0])]
+    inputs = [rows_of("X", parameters.W1.shape[0])]
     return helper.make_model(
         helper.make_graph(nodes, "sparse_autoencoder", inputs, outputs, initializers),
         opset_imports=[helper.make_opsetid("", OPSET_VERSION)],
@@ -61,6 +64,29 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
         producer_name="sksparse_ae",
         producer_version=__version__,
     )
+
+
+def constants_of_layer(layer: Layer) -> dict[str, np.ndarray]:
+    """Return what ``nodes_of_layer`` reads beside "X"."""
+    constants = {"W": layer.W, "b": layer.b}
+    if layer.threshold is not None:
+        constants["threshold"] = np.atleast_1d(layer.threshold)
+        constants["zero"] = np.zeros(1, layer.W.dtype)
+    return constants
+
+
+def nodes_of_layer(layer: Layer) -> list[tuple[str, list[str], str]]:
+    """Return operators, inputs and outputs that make "codes" of "X"."""
+    activation = OUTPUT_ACTIVATIONS[layer.activation].onnx_operator
+    linear = "Gemm", ["X", "W", "b"], "linear"
+    if layer.threshold is None:
+        return [linear, (activation, ["linear"], "codes")]
+    return [
+        linear,
+        (activation, ["linear"], "active"),
+        ("Less", ["active", "threshold"], "is_off"),
+        ("Where", ["is_off", "zero", "active"], "codes"),
+    ]
 
 
 def constants_of_gaps(means: np.ndarray) -> dict[str, np.ndarray]:
@@ -120,12 +146,7 @@ def add_encoder(scope: Any, operator: Any, container: Any) -> None:
     source = operator.inputs[0]
     # Floats stay as they are; integers become float32.
     dtype = guess_proto_type(guess_tensor_type(source.type))
-    names = {
-        name: scope.get_unique_variable_name(f"encoder_{name}")
-        for name in ("X", "W", "b", "linear")
-    }
-    for name, array in (("W", parameters.W1), ("b", parameters.b1)):
-        container.add_initializer(names[name], dtype, array.shape, array.ravel())
+    names = {"X": scope.get_unique_variable_name("encoder_X")}
 
     def add_node(
         op_type: str, inputs: list[str], output: str, **attributes: Any
@@ -133,9 +154,8 @@ def add_encoder(scope: Any, operator: Any, container: Any) -> None:
         name = scope.get_unique_operator_name(op_type)
         container.add_node(op_type, inputs, output, name=name, **attributes)
 
-    activation = ACTIVATIONS[parameters.activation].onnx_operator
     add_node("Cast", [source.full_name], names["X"], to=dtype)
-    rows = names["X"]
+    layer = parameters.encoder
     if parameters.means is not None:
         constants = constants_of_gaps(parameters.means)
         nodes = nodes_of_gaps(dtype)
@@ -147,6 +167,12 @@ def add_encoder(scope: Any, operator: Any, container: Any) -> None:
         for operator_type, inputs, output, attributes in nodes:
             given = [names[name] for name in inputs]
             add_node(operator_type, given, names[output], **attributes)
-        rows = names["seen"]
-    add_node("Gemm", [rows, names["W"], names["b"]], names["linear"])
-    add_node(activation, [names["linear"]], operator.outputs[0].full_name)
+        names["X"] = names["seen"]
+    constants, steps = constants_of_layer(layer), nodes_of_layer(layer)
+    for name in (*constants, *(made for _, _, made in steps)):
+        names[name] = scope.get_unique_variable_name(f"encoder_{name}")
+    names["codes"] = operator.outputs[0].full_name
+    for name, array in constants.items():
+        container.add_initializer(names[name], dtype, array.shape, array.ravel())
+    for operator_type, inputs, made in steps:
+        add_node(operator_type, [names[name] for name in inputs], names[made])

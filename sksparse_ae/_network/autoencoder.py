@@ -1,6 +1,6 @@
 """The fitted network's arithmetic, in NumPy and in chunks of rows."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,7 +16,14 @@ from .validation import held_not_finite
 # With fewer rows a product spends most of its time on reading the weights.
 MIN_PRODUCT_ROWS = 128
 
-Layer = tuple[np.ndarray, np.ndarray, str]  # weights, biases, activation
+
+class Layer(NamedTuple):
+    """Weights, biases and activation of a layer; below the threshold it gives 0."""
+
+    W: np.ndarray
+    b: np.ndarray
+    activation: str
+    threshold: np.ndarray | None = None
 
 
 class Parameters(NamedTuple):
@@ -30,6 +37,9 @@ class Parameters(NamedTuple):
     output_activation: str
     # What the encoder reads where a value is missing; None if NaN is an error.
     means: np.ndarray | None = None
+    # Activations below it are 0 in the codes: a value for all units or one for each;
+    # None for codes that are the activations.
+    threshold: np.ndarray | None = None
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -41,7 +51,10 @@ class Parameters(NamedTuple):
         if all(array.dtype == dtype for array in self.arrays):
             return self
         W1, b1, W2, b2 = (np.asarray(array, dtype=dtype) for array in self.arrays)
-        return self._replace(W1=W1, b1=b1, W2=W2, b2=b2)
+        threshold = self.threshold
+        if threshold is not None:
+            threshold = np.asarray(threshold, dtype=dtype)
+        return self._replace(W1=W1, b1=b1, W2=W2, b2=b2, threshold=threshold)
 
     def in_float32(self) -> "Parameters":
         """Return the network in float32; raise if it cannot hold the weights."""
@@ -56,20 +69,37 @@ class Parameters(NamedTuple):
                 )
         return single
 
-    def encode(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
-        """Return the activations of the hidden units, (n_rows, n_components)."""
-        encoder = self.W1, self.b1, self.activation
-        return _through_layers(X, encoder, out=out, means=self.means)
+    @property
+    def encoder(self) -> Layer:
+        """The layer from rows to codes."""
+        return Layer(self.W1, self.b1, self.activation, self.threshold)
 
-    def decode(self, codes: np.ndarray) -> np.ndarray:
+    @property
+    def decoder(self) -> Layer:
+        """The layer from codes to reconstructions."""
+        return Layer(self.W2, self.b2, self.output_activation)
+
+    def encode(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the codes of rows, (n_rows, n_components)."""
+        return _through_layers(X, self.encoder, out=out, means=self.means)
+
+    def encode_sparse(self, X: Rows) -> Any:
+        """Return the codes as CSR rows, holding one dense chunk of them at a time.
+
+        What is stored is not 0. The dtype is that of ``encode``.
+        """
+        chunks = reading.row_chunks(X, len(self.b1))
+        codes = [sparse.csr_matrix(self.encode(X[rows])) for rows in chunks]
+        return sparse.vstack(codes, format="csr")
+
+    def decode(self, codes: Rows) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
-        return _through_layers(codes, (self.W2, self.b2, self.output_activation))
+        return _through_layers(codes, self.decoder)
 
     def reconstruct(self, X: Rows, out: np.ndarray | None = None) -> np.ndarray:
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
-        encoder = self.W1, self.b1, self.activation
-        decoder = self.W2, self.b2, self.output_activation
-        return _through_layers(X, encoder, decoder, out=out, means=self.means)
+        layers = self.encoder, self.decoder
+        return _through_layers(X, *layers, out=out, means=self.means)
 
 
 def _through_layers(
@@ -86,12 +116,12 @@ def _through_layers(
     products with CSR rows, and of rows that are read from files.
     """
     n_rows = X.shape[0]
-    *widths, n_outputs = (W.shape[1] for W, _, _ in layers)
+    *widths, n_outputs = (layer.W.shape[1] for layer in layers)
     widest = max([*widths, n_outputs])
     if sparse.issparse(X):  # a chunk of a dense X is a view and takes no memory
         widest = max(widest, X.nnz // max(n_rows, 1))
     n_chunk = max(reading.CHUNK_VALUES // widest, MIN_PRODUCT_ROWS)
-    dtype = np.result_type(X.dtype, layers[0][0].dtype)
+    dtype = np.result_type(X.dtype, layers[0].W.dtype)
     between = [np.empty((min(n_chunk, n_rows), width), dtype) for width in widths]
     output = np.empty((n_rows, n_outputs), dtype) if out is None else out
     in_place = output.dtype == dtype
@@ -126,7 +156,7 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> bool:
 
     Returned is False if they are not finite.
     """
-    W, b, activation = layer
+    W, b, activation, threshold = layer
     if sparse.issparse(X):
         np.add(safe_sparse_dot(X, W), b, out=out)
     else:
@@ -137,6 +167,8 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> bool:
     if is_finite:
         function = OUTPUT_ACTIVATIONS[activation]
         function.forward(out, out=out)
+        if threshold is not None:
+            out *= out >= threshold
         if function.overflows and not np.isfinite(out).all():
             raise ValueError(
                 f"The reconstruction of X overflows {out.dtype}: its logarithm is more "

@@ -10,11 +10,13 @@ from sklearn.utils import Bunch
 from .._objective.losses import Loss
 from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
+from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
 from .problem import Problem
 from .reading import Rows, dense, missing, reduced, sum_of_rows, total_weight
 from .scaling import Moments, explained_variance
 from .statistics import explained_share, explained_share_of_loss
+from .thresholds import thresholds
 from .units import UnitStatistics
 from .validation import NotFinite
 
@@ -45,11 +47,12 @@ def evaluate(
     statistic = penalty.statistic(total / n_samples, architecture.objective.activation)
     # The weight decay is that of the same network in the training's units.
     W1, _, W2, _ = scaling.unfold(parameters.arrays)
+    decayed = architecture.objective.decayed((W1, W2))
     terms = Losses(
         reconstruction=float(reconstruction / n_samples),
         sparsity=float(penalty.value(statistic, coefficients, np)),
         squared_error=float(error / n_samples),
-        weight_decay=float(weight_penalty((W1, W2), coefficients.weight_decay, np)),
+        weight_decay=float(weight_penalty(decayed, coefficients.weight_decay, np)),
     )
     return terms, statistic, units
 
@@ -83,7 +86,7 @@ def _sums(
         expected, output = (np.where(observed, v, 0) for v in (expected, output))
     error = loss.mean_squared_error(expected, output, losses, sum_of, np, observed)
     total = sum_of(penalty.per_row(codes, np))
-    units = UnitStatistics(codes, parameters.activation, weights) if of_units else None
+    units = UnitStatistics(codes, objective, weights) if of_units else None
     return losses, error, total, units
 
 
@@ -188,6 +191,7 @@ class Recent(NamedTuple):
     reconstruction: float  # mean loss
     statistic: np.ndarray  # what the penalty is evaluated at, (n_components,)
     units: np.ndarray  # ``UnitStatistics.table``
+    threshold: np.ndarray | None  # of the codes
 
 
 def _joined(
@@ -195,6 +199,7 @@ def _joined(
     units: UnitStatistics,
     losses: Losses,
     statistic: np.ndarray,
+    threshold: np.ndarray | None,
     problem: Problem,
 ) -> tuple[Losses, Recent]:
     """Let samples of earlier calls count with those of a call that has too few.
@@ -214,8 +219,10 @@ def _joined(
             + (1 - own_share) * earlier.reconstruction,
             sparsity=float(penalty.value(statistic, problem.coefficients, np)),
         )
+        if threshold is not None and earlier.threshold is not None:
+            threshold = own_share * threshold + (1 - own_share) * earlier.threshold
     recent = Recent(
-        float(units.n_samples), losses.reconstruction, statistic, units.table
+        float(units.n_samples), losses.reconstruction, statistic, units.table, threshold
     )
     return losses, recent
 
@@ -229,9 +236,10 @@ def fitted_attributes(
 ) -> dict[str, Any]:
     """Return the attributes of an estimator with this network, trained on ``X``.
 
-    The network is cast to the dtype of ``X``. The attributes tell of ``recent`` samples
-    of earlier calls, too, if ``X`` has too few. With the ``spread`` of the rows, in the
-    units of the training, they tell how much of the variance is explained.
+    The network is cast to the dtype of ``X``, and gets the thresholds of ``X`` if it
+    needs some and has none. The attributes tell of ``recent`` samples of earlier calls,
+    too, if ``X`` has too few. With the ``spread`` of the rows, in the units of the
+    training, they tell how much of the variance is explained.
     """
     parameters = parameters.astype(X.dtype)
     if not all(np.isfinite(array).all() for array in parameters.arrays):
@@ -240,8 +248,12 @@ def fitted_attributes(
             f"range of {X.dtype} in the units of the data."
         )
     _, coefficients, scaling = problem
+    threshold = parameters.threshold
+    if threshold is None and problem.architecture.sparsity in SELECTIONS:
+        threshold = thresholds(X, parameters, problem)
+        parameters = parameters._replace(threshold=threshold)
     losses, statistic, units = evaluate(X, parameters, problem, of_units=True)
-    losses, recent = _joined(recent, units, losses, statistic, problem)
+    losses, recent = _joined(recent, units, losses, statistic, threshold, problem)
     if not np.isfinite(losses.objective):
         raise NotFinite("The objective of the trained network is not finite.")
     variance_explained = None
@@ -254,6 +266,7 @@ def fitted_attributes(
         "offset_": scaling.offset,
         "scale_": scaling.scale,
         **({} if scaling.whitening is None else {"whitening_": scaling.whitening}),
+        **({} if threshold is None else {"threshold_": recent.threshold}),
         "beta_": float(coefficients.beta),
         "weight_decay_": float(coefficients.weight_decay),
         "objective_": Bunch(total=losses.objective, **losses.terms),

@@ -7,6 +7,7 @@ from numpy.random import RandomState
 
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rho_hat
 from .._objective.losses import LOSSES
+from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
 from .reading import Rows, fetched
 from .scaling import Scaling, drawn_near
@@ -14,6 +15,12 @@ from .weighting import WeightedRows
 
 # Rows that the data-dependent start looks at.
 SAMPLE_ROWS = 1000
+
+# What is added to the rows that selected units start at, as a share of the root mean
+# square of all values. With 0.5 a score of .77 was reached on data with known features,
+# .74 without noise or from noise alone, and fewer units died; on digits and Fashion-
+# MNIST all end alike.
+START_NOISE = 0.5
 
 # How often the interval of a starting bias, of some tens at first, is halved.
 BISECTIONS = 35
@@ -28,6 +35,9 @@ def starting_weights(
     """
     near = LOSSES[estimator.loss].is_robust
     sample = standardized_sample(X, scaling, rng, near=near)
+    if estimator.sparsity in SELECTIONS:
+        weights = tied_weights(sample, estimator.n_components, rng)
+        return weights, np.full(estimator.n_components, estimator.rho)
     activations = estimator.activation, estimator.output_activation
     if estimator.init == "auto":
         weights = balanced_weights(sample, scaling, estimator, rng)
@@ -89,6 +99,22 @@ def balanced_weights(
     output = OUTPUT_ACTIVATIONS[estimator.output_activation]
     start = output.inverse(np.clip(scaling.reconstruction_offset, *output.starts))
     return [W1, b1, W2, start - network.encode(sample).mean(axis=0) @ W2]
+
+
+def tied_weights(
+    sample: np.ndarray, n_components: int, rng: RandomState
+) -> list[np.ndarray]:
+    """Draw decoder rows of norm one; the encoder is their transpose, biases are 0.
+
+    They point along rows of the sample with some noise.
+    """
+    n_rows, n_features = sample.shape
+    rows = sample[rng.choice(n_rows, n_components, replace=n_components > n_rows)]
+    noise = rng.normal(size=rows.shape)
+    size = np.sqrt(np.square(sample).mean())
+    W2 = rows + START_NOISE * (size if size > 0 else 1.0) * noise
+    W2 /= np.linalg.norm(W2, axis=1, keepdims=True)
+    return [W2.T.copy(), np.zeros(n_components), W2, np.zeros(n_features)]
 
 
 def bias_for_mean_activation(Z: np.ndarray, rho: float, activation: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
 from .._objective.objective import Coefficients, Objective
+from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
 from .scaling import Moments, Scaling
 
@@ -20,7 +21,7 @@ class Architecture(NamedTuple):
     activation: str
     output_activation: str
     loss: str
-    penalty: str
+    sparsity: str  # among ``SPARSITIES``
     dtype: str
     has_missing: bool = False  # whether NaN may stand in the data
 
@@ -49,6 +50,10 @@ USUAL_BETA, USUAL_VARIANCE = 3.0, 64
 def coefficients_of(estimator: Any, moments: Moments, scaling: Scaling) -> Coefficients:
     """Return the coefficients of the objective, and choose those that are "auto"."""
     beta, decay = estimator.beta, estimator.weight_decay
+    if estimator.sparsity in SELECTIONS:
+        # There is no penalty. A weight decay of 1e-4 of the encoder left 40 % of 100
+        # units of digits dead, and 14 % of 200 units of patches, of 29 and .
+        return Coefficients(estimator.rho, 0.0, 0.0 if decay == "auto" else decay)
     # What is not observed is not explained.
     variances = scaling.variances(moments) * moments.observed_share
     mean = moments.offset / scaling.scale

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
+from .._objective.activations import mean_to_rho_hat
+from .._objective.objective import Objective
 from .._objective.penalties import kl_divergence
 from .autoencoder import Parameters
 from .reading import Rows, reduced, sum_of_rows
@@ -21,22 +22,31 @@ NEGLIGIBLE_SPREAD = 0.05
 
 
 class UnitStatistics:
-    """Sums over rows of the activations of each unit, measured on [0, 1]."""
+    """Sums over rows of the activations of each unit, measured on [0, 1].
+
+    Those of codes that are selected have no upper end, and are taken as they are. What
+    rho is compared with is then the share of rows on which a unit is on.
+    """
 
     def __init__(
-        self, codes: np.ndarray, activation: str, weights: np.ndarray | None = None
+        self,
+        codes: np.ndarray,
+        objective: Objective,
+        weights: np.ndarray | None = None,
     ) -> None:
-        codes = mean_to_rho_hat(
-            codes.astype(np.float64), ACTIVATIONS[activation].unit_range
-        )
+        codes, penalty = codes.astype(np.float64), objective.penalty
+        self._is_selected = objective.selection is not None
+        compared = penalty.statistic(penalty.per_row(codes, np), objective.activation)
+        codes = mean_to_rho_hat(codes, objective.activation.unit_range)
         # The sum of their weights, which is their number if they have none.
         self.n_samples: float = len(codes) if weights is None else weights.sum()
         self._n_rows: float = len(codes)
         used = codes if weights is None else codes[weights > 0]
         extremes = used.min(axis=0, initial=np.inf), used.max(axis=0, initial=-np.inf)
-        sums = sum_of_rows(codes, weights), sum_of_rows(np.abs(codes), weights)
+        sums = sum_of_rows(compared, weights), sum_of_rows(np.abs(codes), weights)
         squares = sum_of_rows(np.square(codes, out=codes), weights)
-        # Sums of values, of absolute values and of squares; least and largest values.
+        # Sums of what rho is compared with, of absolute values, which on [0, 1] are the
+        # values, and of squares; least and largest values.
         self.table = np.array([*sums, squares, *extremes])
 
     def joined_with(self, other: "UnitStatistics") -> "UnitStatistics":
@@ -56,13 +66,14 @@ class UnitStatistics:
 
     @property
     def rho_hat(self) -> np.ndarray:
-        """Mean activation."""
+        """Mean activation, or share of the rows on which a unit is on."""
         return self.table[0] / self.n_samples
 
     @property
     def std(self) -> np.ndarray:
         """Standard deviation over the samples."""
-        variance = self.table[2] / self.n_samples - self.rho_hat**2
+        mean, mean_square = self.table[1:3] / self.n_samples
+        variance = mean_square - mean**2
         return np.sqrt(np.maximum(variance, 0))
 
     @property
@@ -75,9 +86,12 @@ class UnitStatistics:
 
     def states(self, rho: float) -> np.ndarray:
         """Return the state of each unit, one of ``STATES``."""
+        least, largest = self.table[3:]
+        if self._is_selected:
+            dead, always_on = largest == 0, self.rho_hat > max(0.5, (1 + rho) / 2)
+            return np.select([dead, always_on], STATES[1:3], STATES[0])
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho
-        least, largest = self.table[3:]
         dead, saturated = largest < rho, least > 0.5
         # A unit that is constant just below rho has collapsed to it, not died.
         elsewhere = ~(constant & at_rho)
@@ -85,10 +99,13 @@ class UnitStatistics:
         return np.select(found, STATES[1:], STATES[0])
 
 
-def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
+def unit_table(
+    X: Rows, parameters: Parameters, objective: Objective, rho: float
+) -> Any:
     """Return the table that ``SparseAutoencoderTransformer.unit_report`` documents."""
     n_units = parameters.b1.shape[0]
-    of_rows, joined = partial(_statistics, parameters), UnitStatistics.joined_with
+    of_rows = partial(_statistics, parameters, objective)
+    joined = UnitStatistics.joined_with
     statistics = reduced(X, of_rows, joined, n_units, weighted=True)
     columns = {
         "rho_hat": statistics.rho_hat,
@@ -116,9 +133,9 @@ def unit_table(X: Rows, parameters: Parameters, rho: float) -> Any:
 
 
 def _statistics(
-    parameters: Parameters, X: Rows, weights: np.ndarray | None
+    parameters: Parameters, objective: Objective, X: Rows, weights: np.ndarray | None
 ) -> UnitStatistics:
-    return UnitStatistics(parameters.encode(X), parameters.activation, weights)
+    return UnitStatistics(parameters.encode(X), objective, weights)
 
 
 def hoyer_sparseness(

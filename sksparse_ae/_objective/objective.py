@@ -1,11 +1,23 @@
 """The objective: a loss, a penalty on activations, and weight decay, as one value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .activations import ACTIVATIONS
 from .losses import LOSSES
-from .penalties import PENALTIES, straight_through
+from .penalties import PENALTIES, NoPenalty, straight_through
+from .selections import SELECTIONS, largest
+
+# What activation="auto" stands for with a penalty, and with a selection, which needs
+# units that are 0 when they are off and have no upper end.
+PENALISED_ACTIVATION, SELECTED_ACTIVATION = "sigmoid", "relu"
+
+
+def units_of(activation: str, sparsity: str) -> str:
+    """Return the activation of units, which may be given as "auto"."""
+    if activation != "auto":
+        return activation
+    return SELECTED_ACTIVATION if sparsity in SELECTIONS else PENALISED_ACTIVATION
 
 
 class Coefficients(NamedTuple):
@@ -61,7 +73,29 @@ class Objective:
     def __init__(self, architecture: Any) -> None:
         self.activation = ACTIVATIONS[architecture.activation]
         self.loss = LOSSES[architecture.loss]
-        self.penalty = PENALTIES[architecture.penalty]
+        # Codes are sparse by a penalty, or by a selection.
+        self.penalty = PENALTIES.get(architecture.sparsity, NoPenalty())
+        self.selection = SELECTIONS.get(architecture.sparsity)
+
+    def selected(
+        self, activations: Any, row_weights: Any, coefficients: Coefficients, xp: Any
+    ) -> Any:
+        """Return the codes of rows that are trained on, from their activations.
+
+        For the parameters see ``data_terms``.
+        """
+        if self.selection is None:
+            return activations
+        rho = coefficients.rho
+        codes, _ = largest(self.selection, activations, rho, row_weights, xp)
+        return codes
+
+    def decayed(self, kernels: Sequence[Any]) -> Sequence[Any]:
+        """Return which of the kernels of encoder and decoder the weight decay is of.
+
+        With a selection the decoder's rows have norm one: there is nothing to decay.
+        """
+        return kernels if self.selection is None else kernels[:1]
 
     def data_terms(
         self,

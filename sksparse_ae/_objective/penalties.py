@@ -25,6 +25,9 @@ class Penalty(Protocol):
     ``regularizers.LAYERS_OF_PENALTIES`` has its layer for Keras.
     """
 
+    # Whether the value depends on the codes, so that a training has to know the mean.
+    acts: bool = True
+
     def check(self, rho: float) -> None:
         """Raise ValueError for a rho that the penalty cannot ask for."""
 
@@ -72,6 +75,33 @@ class KullbackLeibler(Penalty):
     def bounds(self, coefficients: Any) -> tuple[Any, Any]:
         rho = coefficients.rho
         return LEAST_SHARE * rho, 1 - LEAST_SHARE * (1 - rho)
+
+
+class NoPenalty(Penalty):
+    """Nothing to add to the objective: what is sparse is so by a selection.
+
+    Its statistic is the share of the rows on which a unit is on.
+    """
+
+    acts = False
+
+    def check(self, rho: float) -> None:
+        return
+
+    def per_row(self, codes: Any, xp: Any) -> Any:
+        return xp.where(codes > 0, xp.ones_like(codes), xp.zeros_like(codes))
+
+    def statistic(self, mean: Any, activation: Activation) -> Any:
+        return mean
+
+    def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
+        return 0.0 * xp.sum(statistic, axis=-1)
+
+    def curvature(self, rho: float) -> float:
+        return 0.0
+
+    def bounds(self, coefficients: Any) -> tuple[Any, Any]:
+        return 0.0, 1.0
 
 
 PENALTIES: dict[str, Penalty] = {"kl": KullbackLeibler()}

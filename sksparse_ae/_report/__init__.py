@@ -14,6 +14,7 @@ from .._network.reading import Rows, dense, dense_chunks
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS
 from .._objective.losses import LOSSES
+from .._objective.selections import SELECTIONS
 from .._utils.files import FilePath, check_folder, replacing
 from .._utils.image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
@@ -73,7 +74,16 @@ def write_report(
             end = np.abs(weights).max() or 1.0
             unit["image"] = encode(weights, -end, end)
         images = _sample_images(X, np.unique(samples), encode)
+    is_selected = settings.sparsity in SELECTIONS
+    measure = "Share of the samples" if is_selected else "Mean activation"
     page |= {
+        "is_selected": is_selected,
+        "measure": measure,
+        "measures_text": (
+            "the shares of samples on which units are on"
+            if is_selected
+            else "the mean activations of the units"
+        ),
         "estimator": estimator,
         "settings": settings,
         "parameters": _parameters(estimator),
@@ -92,7 +102,9 @@ def write_report(
                 settings.step,
             )
         ),
-        "rho_hat_figure": Markup(rho_hat_figure(measures["rho_hat"], settings.rho)),
+        "rho_hat_figure": Markup(
+            rho_hat_figure(measures["rho_hat"], settings.rho, measure)
+        ),
     }
     # UTF-8 cannot encode half of a surrogate pair, which a name may contain.
     content = _render(page).encode("utf-8", "backslashreplace")

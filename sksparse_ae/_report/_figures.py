@@ -65,8 +65,8 @@ def loss_figure(
         return _svg(figure, "loss")
 
 
-def rho_hat_figure(rho_hat: np.ndarray, rho: float) -> str:
-    """Draw a histogram of the units' mean activations, with a line at rho."""
+def rho_hat_figure(rho_hat: np.ndarray, rho: float, measure: str) -> str:
+    """Draw a histogram of a measure of the units, with a line at rho."""
     with matplotlib.style.context(["default", STYLE]):
         figure, axes = _axes()
         low, high = min(rho_hat.min(), rho), max(rho_hat.max(), rho)
@@ -86,7 +86,7 @@ def rho_hat_figure(rho_hat: np.ndarray, rho: float) -> str:
         )
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set(xlabel="Mean activation", ylabel="Units", xlim=(low, high))
+        axes.set(xlabel=measure, ylabel="Units", xlim=(low, high))
         return _svg(figure, "rho-hat")
 
 

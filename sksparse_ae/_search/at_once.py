@@ -17,7 +17,7 @@ from .._network.blocks import Blocks
 from .._network.reading import Rows, unweighted, weights_of
 from .._network.validation import NotFinite
 from .._training.checkpoint import fingerprint
-from .._training.fit import train
+from .._training.fit import reviver_of, train
 from .._training.loop import Course, run
 from .._training.monitor import Monitor, Weights
 from .._training.plan import Plan
@@ -108,7 +108,7 @@ def train_jointly(
     plans = [training.plan for training in trainings]
     starts = [(copy.deepcopy(t.plan.rng), t.monitor.state()) for t in trainings]
     courses = [
-        Course(monitor, copy.copy(plan.rate), plan.max_iter)
+        Course(monitor, copy.copy(plan.rate), plan.max_iter, reviver=reviver_of(plan))
         for plan, monitor in trainings
     ]
     run(courses, MiniBatchEngine([plan.minibatches for plan in plans]), stop)

@@ -14,7 +14,9 @@ from .._network.scaling import Moments, Scaling, drawn_near
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
+from .._objective.selections import SELECTIONS
 from .diagnosis import OUTWEIGHS, scaler_for
+from .settings import revives
 
 # fit warns if more than this share of the units is not active.
 TOLERATED_SHARE = 0.1
@@ -217,6 +219,8 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
 
 def _advice(state: str, estimator: Any, X: Rows) -> str:
     """Say what to change if most of the inactive units are in ``state``."""
+    if estimator.sparsity in SELECTIONS:
+        return _advice_on_selection(state, estimator)
     weight_decay, scaling = estimator.weight_decay_, estimator._scaling
     sample = scaling.seen(evenly_spaced(X, SAMPLE_ROWS))
     limit = weight_decay_limit(sample, scaling, estimator)
@@ -246,10 +250,24 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
         ]
         if state == "dead":
             changes.append(f"raise rho={estimator.rho:.3g}")
-    if estimator.solver != "lbfgs" and not estimator.revive:
+    if estimator.solver != "lbfgs" and not revives(estimator):
         changes.append("set revive=True")
     if state != "collapsed" and unscaled and np.square(sample).mean() > 10:
         changes.append(f"scale the data ({scaler_for(estimator.loss)})")
+    return _alternatives(changes)
+
+
+def _advice_on_selection(state: str, estimator: Any) -> str:
+    """Say what to change if most of the inactive units of a selection are so."""
+    changes = [f"Lower n_components={estimator.n_components}"]
+    if state == "dead":
+        changes.append(f"raise rho={estimator.rho:.3g}")
+        if not revives(estimator):
+            changes.insert(0, "Set revive=True")
+        if estimator.weight_decay_ > 0:
+            changes.insert(0, f"Lower weight_decay={estimator.weight_decay_:.3g}")
+    else:
+        changes.append(f"lower rho={estimator.rho:.3g}")
     return _alternatives(changes)
 
 
@@ -300,7 +318,7 @@ def weight_decay_limit(sample: np.ndarray, scaling: Scaling, estimator: Any) -> 
 
     The sample holds rows less their mean, in the units of the training.
     """
-    unit = ACTIVATIONS[estimator.activation]
+    unit = ACTIVATIONS[estimator._fitted_settings.activation]
     unit_slope = unit.slope(unit.value_at(estimator.rho))
     output_slope = output_slopes(
         scaling.reconstruction_offset, estimator.output_activation, estimator.loss

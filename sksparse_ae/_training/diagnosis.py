@@ -14,6 +14,7 @@ from .._network.reading import (
     largest_magnitude,
     reduced,
 )
+from .._network.thresholds import on_rows
 from .._network.validation import NotFinite, held_not_finite
 from .._objective.losses import LOSSES
 from .plan import Plan
@@ -72,7 +73,7 @@ def _farthest(offset: np.ndarray, X: Rows) -> Any:
 def _outweighs(name: str, sample: Rows, plan: Plan) -> bool:
     """Say whether a penalty is next to all of the objective at the start."""
     try:
-        network = plan.problem.folded(plan.weights)
+        network = on_rows(plan.weights, plan.problem, sample)
         losses, *_ = evaluate(sample, network, plan.problem)
     except ValueError:  # its codes overflow
         return True

@@ -24,6 +24,7 @@ from .._network.reading import Rows, at_most, is_streamed, unweighted, weights_o
 from .._network.remote import RemoteRows
 from .._network.scaling import Moments
 from .._network.statistics import explained_share, explained_share_of_loss
+from .._network.thresholds import on_rows
 from .._objective.objective import Losses
 from .._utils.threads import single_blas_thread
 from .._utils.versions import version_of
@@ -102,7 +103,7 @@ def _held_out_evaluation(plan: Plan) -> Callable[[Weights], HeldOut]:
     score = _scoring(X, problem)
 
     def evaluate_held_out(weights: Weights) -> HeldOut:
-        losses, *_ = evaluate(X, problem.folded(weights), problem)
+        losses, *_ = evaluate(X, on_rows(weights, problem, plan.X), problem)
         return HeldOut(losses.objective, score(losses))
 
     return evaluate_held_out
@@ -139,11 +140,7 @@ def minimize(
             weights, converged = executor.train(plan, monitor)
             engine = None
         else:
-            reviver = None
-            if estimator.revive and plan.minibatches and not plan.partial:
-                # With a copy, a training is as without where nothing is revived.
-                reviver = Reviver(plan.X, plan.problem, copy.deepcopy(plan.rng))
-            course, engine = train(plan, monitor, reviver, checkpoint, estimator.tol)
+            course, engine = train(plan, monitor, checkpoint, estimator.tol)
             weights, converged = course.weights, course.converged
         monitor.tell_end(converged)
     continuation = None
@@ -156,7 +153,6 @@ def minimize(
 def train(
     plan: Plan,
     monitor: Monitor,
-    reviver: Reviver | None = None,
     checkpoint: Checkpoint | None = None,
     tol: Any = None,
     stop: threading.Event | None = None,
@@ -166,6 +162,7 @@ def train(
     ``tol`` is that of "lbfgs", where the gradient ends a training; ``stop`` is as for
     ``run``.
     """
+    reviver = reviver_of(plan)
     course = Course(
         monitor,
         copy.copy(plan.rate),
@@ -202,6 +199,14 @@ def train(
     return course, minimisation
 
 
+def reviver_of(plan: Plan) -> Reviver | None:
+    """Return what looks after inactive units, if the plan wants it."""
+    if not plan.revives:
+        return None
+    # With a copy, a training is as without where nothing is revived.
+    return Reviver(plan.X, plan.problem, copy.deepcopy(plan.rng))
+
+
 def _is_shareable(
     plan: Plan, estimator: Any, monitor: Monitor, checkpoint: Checkpoint | None
 ) -> bool:
@@ -212,7 +217,7 @@ def _is_shareable(
     return (
         estimator.solver == "adam"
         and isinstance(estimator.random_state, numbers.Integral)
-        and not (plan.partial or estimator.warm_start or estimator.revive)
+        and not (plan.partial or estimator.warm_start)
         and checkpoint is None
         and monitor.is_silent
     )

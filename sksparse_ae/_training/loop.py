@@ -108,7 +108,8 @@ class Course:
             weights, units = reviver.revive(self._weights())
             if units.any():
                 monitor.be_patient()
-                self._engine.replace_units(weights, units, reviver.rho)
+                engine, number = self._engine, self._number
+                engine.replace_units(weights, units, reviver.rho, number)
         if self._checkpoint is not None:
             self._checkpoint.save(self.state)
         self._end_if_due()

@@ -12,7 +12,7 @@ from .._engine.startup import starting_tensorflow
 from .._engine.state import State
 from .._network import reading
 from .._network.autoencoder import Parameters
-from .._network.coordinates import Coordinates, are_few_rows
+from .._network.coordinates import Coordinates, are_few_rows, with_unit_rows
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
 from .._network.merging import merged, n_repeated
@@ -20,11 +20,13 @@ from .._network.problem import Architecture, Problem, coefficients_of
 from .._network.reading import Rows, is_streamed, part
 from .._network.remote import RemoteRows
 from .._network.scaling import Moments, Scaling
+from .._network.thresholds import on_rows
 from .._network.weighting import WeightedRows
 from .._objective.losses import LOSSES
+from .._objective.selections import SELECTIONS
 from .monitor import Weights
 from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
-from .settings import FittedSettings, n_held_out, rows_of_a_batch
+from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
 
 # A stream may be one set of rows, again and again: batches grow with the rows that have
 # come over so many passes.
@@ -97,12 +99,14 @@ class Plan(NamedTuple):
     step: str  # what the monitor is told of: "epoch" or "iteration"
     max_iter: int
     rate: FixedRate  # at its start: each training goes on with a copy
+    revives: bool  # whether inactive units are started anew
     minibatches: Any = None  # MiniBatches, or None for "lbfgs"
 
     def objective_of(self, weights: Weights, n_rows: int) -> float:
         """Return the objective of weights on so many rows, evenly spaced, at most."""
         rows = reading.at_most(self.X, n_rows)
-        losses, *_ = evaluate(rows, self.problem.folded(weights), self.problem)
+        network = on_rows(weights, self.problem, rows)
+        losses, *_ = evaluate(rows, network, self.problem)
         return losses.objective
 
     def in_row_space(self) -> tuple[Rows, Problem, Coordinates | None]:
@@ -175,6 +179,8 @@ def make_plan(
         scaling = earlier.problem.scaling
     if earlier:
         rho_hat, weights = earlier.rho_hat, scaling.unfold(earlier.parameters.arrays)
+        if estimator.sparsity in SELECTIONS:  # the scale may be another one
+            weights = with_unit_rows(weights)
     else:
         weights, rho_hat = starting_weights(X, scaling, estimator, rng)
     fitted = FittedSettings.of(estimator)
@@ -196,6 +202,7 @@ def make_plan(
         step=fitted.step,
         max_iter=1 if partial else int(estimator.max_iter),
         rate=FixedRate(None, ends_at_plateau=estimator.early_stopping),
+        revives=revives(estimator) and not partial and estimator.solver != "lbfgs",
     )
     if estimator.solver == "lbfgs":
         return plan
@@ -261,12 +268,12 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     X, problem, partial = plan.X, plan.problem, plan.partial
     optimizer, own_rate = OptimizerSpec.from_solver(estimator.solver)
     if optimizer.averages_weights and (
-        partial or estimator.warm_start or estimator.early_stopping or estimator.revive
+        partial or estimator.warm_start or estimator.early_stopping or plan.revives
     ):
         raise ValueError(
             "A solver with use_ema=True cannot be combined with partial_fit, "
-            "warm_start, early_stopping or revive: the averages replace the "
-            "weights at the end. Set use_ema=False."
+            "warm_start, early_stopping or revive, which a selection has by default: "
+            "the averages replace the weights at the end. Set use_ema=False."
         )
     past = plan.earlier and plan.earlier.continuation
     if past is not None and past.optimizer != repr(optimizer):
@@ -295,7 +302,8 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         coordinates=coordinates,
         optimizer=optimizer,
         batch_size=min(rows_of_a_batch(estimator.batch_size, n_rows), most),
-        follows=estimator.rho_hat == "running",
+        follows=problem.architecture.objective.penalty.acts
+        and estimator.rho_hat == "running",
         shuffle=estimator.shuffle,
         falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
         rng=plan.rng,
@@ -368,6 +376,8 @@ def _starting_state(
 
     def restated(weights: Weights) -> Weights:
         weights = scaling.unfold(before.fold(left.leave(weights)))
+        if plan.problem.architecture.sparsity in SELECTIONS:
+            weights = with_unit_rows(weights)
         return coordinates.enter(weights)
 
     average = state.average and restated(state.average)

@@ -154,7 +154,7 @@ def automatic_rate(
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
     of_bias, objective = 1.0, architecture.objective
-    if not objective.activation.is_bounded:
+    if objective.penalty.acts and not objective.activation.is_bounded:
         of_bias = objective.penalty.curvature(coefficients.rho)
     if is_sgd:
         squares = np.square(rows).sum(axis=1)

@@ -12,14 +12,23 @@ import numpy as np
 from .._network.reading import Rows
 from .._network.validation import check_range
 from .._objective.losses import LOSSES
+from .._objective.objective import SELECTED_ACTIVATION, units_of
 from .._objective.penalties import PENALTIES
+from .._objective.selections import SELECTIONS
 
 # Whitening is for at most so many features. It takes 20 s for 4096, and 130 MB for each
 # of a few matrices.
 MOST_WHITENED = 4096
 
 # What a training that continues another one has to have in common with it.
-CONTINUED = ("n_components", "activation", "output_activation", "loss", "scale")
+CONTINUED = (
+    "n_components",
+    "sparsity",
+    "activation",
+    "output_activation",
+    "loss",
+    "scale",
+)
 
 
 class FittedSettings(NamedTuple):
@@ -37,16 +46,15 @@ class FittedSettings(NamedTuple):
     scale: str | bool
     rho: float
     beta: float
-    penalty: str
+    sparsity: str
     step: str  # what an iteration of the solver is: "epoch" or "iteration"
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """Return the parameters of an estimator."""
         step = "iteration" if estimator.solver == "lbfgs" else "epoch"
-        *parameters, _, _ = cls._fields
-        given = [getattr(estimator, name) for name in parameters]
-        return cls._make([*given, estimator._penalty, step])
+        *parameters, _ = cls._fields
+        return cls._make([*(getattr(estimator, name) for name in parameters), step])
 
 
 def as_python(value: Any) -> Any:
@@ -76,11 +84,15 @@ def told_settings(estimator: Any) -> str:
 
 
 def with_python_parameters(estimator: Any) -> Any:
-    """Return an estimator with its attributes, and its parameters ``as_python``."""
+    """Return an estimator with its attributes, and its parameters ``as_python``.
+
+    The activation is then no longer "auto".
+    """
     settings = object.__new__(type(estimator))
     vars(settings).update(vars(estimator))
     for name in estimator._get_param_names():
         setattr(settings, name, as_python(getattr(estimator, name)))
+    settings.activation = units_of(settings.activation, settings.sparsity)
     return settings
 
 
@@ -90,7 +102,10 @@ def check_settings(estimator: Any, X: Rows, *, partial: bool) -> None:
     A ``partial_fit`` uses fewer of them.
     """
     n_samples = X.shape[0]
-    PENALTIES[estimator._penalty].check(estimator.rho)
+    if estimator.sparsity in SELECTIONS:
+        _check_selection(estimator)
+    else:
+        PENALTIES[estimator.sparsity].check(estimator.rho)
     loss = LOSSES[estimator.loss]
     needed = loss.output_activation
     if needed not in (None, estimator.output_activation):
@@ -103,6 +118,8 @@ def check_settings(estimator: Any, X: Rows, *, partial: bool) -> None:
             f"corruption={estimator.corruption!r} is drawn anew in each epoch of "
             "mini-batches: use solver='adam' or 'sgd', or set corruption=0."
         )
+    if estimator.sparse_output:
+        _check_zeros(estimator)
     check_range(X, estimator.loss, estimator.output_activation)
     if estimator.scale == "whiten":
         _check_whitening(estimator, X.shape[1])
@@ -118,6 +135,46 @@ def check_settings(estimator: Any, X: Rows, *, partial: bool) -> None:
         raise ValueError(
             f"validation_fraction={fraction} of {n_samples} "
             "samples leaves none to train on; lower it."
+        )
+
+
+def _check_selection(estimator: Any) -> None:
+    """Raise for what does not go with codes that are selected."""
+    name = f"sparsity={estimator.sparsity!r}"
+    if estimator.solver == "lbfgs":
+        raise ValueError(
+            f"{name} selects among the activations, which leaves no gradient that "
+            "solver='lbfgs' could follow: use solver='adam'."
+        )
+    if estimator.activation != SELECTED_ACTIVATION:
+        raise ValueError(
+            f"{name} keeps the largest activations of units that are 0 when they are "
+            f"off: use activation={SELECTED_ACTIVATION!r}, for which 'auto' stands; "
+            f"got activation={estimator.activation!r}."
+        )
+    if estimator.output_activation != "linear":
+        raise ValueError(
+            f"{name} adds up directions of norm one: use output_activation='linear'; "
+            f"got output_activation={estimator.output_activation!r}."
+        )
+
+
+def check_sparse_output(out: Any, settings: FittedSettings) -> None:
+    """Raise for sparse codes that are wanted in an array, or that are not sparse."""
+    if out is not None:
+        raise ValueError(
+            "out is for dense codes: set sparse_output=False, or leave out away."
+        )
+    _check_zeros(settings)
+
+
+def _check_zeros(settings: Any) -> None:
+    """Raise if units are never 0, for codes that are to be stored as sparse ones."""
+    if settings.activation != SELECTED_ACTIVATION:
+        raise ValueError(
+            f"sparse_output=True is for codes that are 0 for units that are off; those "
+            f"of activation={settings.activation!r} never are. Use sparsity='topk', "
+            "'batchtopk' or 'lifetime', or activation='relu'."
         )
 
 
@@ -145,6 +202,9 @@ def _check_whitening(estimator: Any, n_features: int) -> None:
 # Parameters that a full batch does not use.
 NOT_OF_LBFGS = ("batch_size", "learning_rate", "revive", "rho_hat", "shuffle")
 
+# Parameters of the penalty and its units, which codes that are selected do not have.
+NOT_OF_SELECTIONS = ("beta", "rho_hat", "init")
+
 # Parameters that a call of ``partial_fit``, one epoch, has no use for. What tells of
 # several epochs, as max_iter, is understood.
 NOT_OF_PARTIAL_FIT = ("checkpoint_dir", "early_stopping", "revive")
@@ -163,6 +223,8 @@ def warn_of_unused(estimator: Any, *, partial: bool) -> None:
             unused["n_iter_no_change"] = "solver='lbfgs' and early_stopping=False"
     elif not isinstance(estimator.solver, str):
         unused["learning_rate"] = "a Keras optimizer, which brings its own"
+    if estimator.sparsity in SELECTIONS:
+        unused |= dict.fromkeys(NOT_OF_SELECTIONS, f"sparsity={estimator.sparsity!r}")
     if not estimator.early_stopping:
         unused["validation_fraction"] = "early_stopping=False"
     if not estimator.corruption:
@@ -188,6 +250,18 @@ def check_continues(estimator: Any, fitted_settings: FittedSettings) -> None:
                 "the training that is to be continued; set it back, or start afresh "
                 "by fit with warm_start=False."
             )
+
+
+def revives(estimator: Any) -> bool:
+    """Return whether inactive units are started anew.
+
+    Units die where codes are selected: after 60 epochs on digits, 100 of them, 14 %, of
+    500 21 %, with new starts 3 and 12. Where that leaves none dead the score is the
+    same, and on data with known features .79 and not .77.
+    """
+    if estimator.revive == "auto":
+        return estimator.sparsity in SELECTIONS
+    return bool(estimator.revive)
 
 
 def n_held_out(validation_fraction: float, n_samples: int) -> int:

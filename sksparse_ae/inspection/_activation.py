@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from .._network.reading import dense
 from .._objective.activations import ACTIVATIONS, mean_to_rho_hat
+from .._objective.selections import SELECTIONS
 from .._pipeline import LocatedAutoencoder
 from .._utils.options import one_of
 from ._display import FIGURE_WIDTH, DisplayMixin
@@ -41,6 +43,10 @@ class ActivationDisplay(DisplayMixin):
     state : array-like of shape (n_units,), default=None
         State of each unit: the column `state` of `unit_report`.
 
+    is_selected : bool, default=False
+        Whether the codes are selected, as by `sparsity="topk"`: `rho_hat` and `rho` are
+        then shares of samples and not activations.
+
     Attributes
     ----------
     ax_ : matplotlib Axes or ndarray of two Axes
@@ -65,7 +71,8 @@ class ActivationDisplay(DisplayMixin):
     True
     """
 
-    def __init__(self, rho_hat, *, rho, counts, edges, state=None):
+    def __init__(self, rho_hat, *, rho, counts, edges, state=None, is_selected=False):
+        self.is_selected = is_selected
         self.rho_hat = rho_hat
         self.rho = rho
         self.counts = counts
@@ -106,7 +113,7 @@ class ActivationDisplay(DisplayMixin):
         X, autoencoder = located.transform(X), located.autoencoder
         report = autoencoder.unit_report(X)
         activation = ACTIVATIONS[located.settings.activation]
-        codes = np.asarray(autoencoder.transform(X))
+        codes = np.asarray(dense(autoencoder.transform(X)))
         codes = mean_to_rho_hat(codes, activation.unit_range)
         largest = 1 if activation.is_bounded else (codes.max() or 1)
         counts, edges = np.histogram(codes, bins=n_bins, range=(0, largest))
@@ -116,6 +123,7 @@ class ActivationDisplay(DisplayMixin):
             counts=counts,
             edges=edges,
             state=np.asarray(report["state"]),
+            is_selected=getattr(located.settings, "sparsity", None) in SELECTIONS,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -170,13 +178,15 @@ class ActivationDisplay(DisplayMixin):
         else:
             ax.set_yscale("linear")
             ax.set_ylim(0, 1.2 * highest)
-        ax.set(xlabel="unit, by mean activation", ylabel=r"mean activation $\hat\rho$")
+        measure = "share of samples" if self.is_selected else "mean activation"
+        ax.set(xlabel=f"unit, by {measure}", ylabel=rf"{measure} $\hat\rho$")
         ax.legend(frameon=False, fontsize="small")
 
     def _plot_counts(self, ax):
         counts = np.asarray(self.counts)
         ax.stairs(counts / counts.sum(), self.edges, fill=True, color="#0072B2")
-        ax.axvline(self.rho, color="0.4", linestyle="--", linewidth=1)
+        if not self.is_selected:  # rho is no activation then
+            ax.axvline(self.rho, color="0.4", linestyle="--", linewidth=1)
         ax.set_yscale("log")
         ax.set_xlim(self.edges[0], self.edges[-1])
         ax.set(xlabel="activation", ylabel="share of activations")

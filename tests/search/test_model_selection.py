@@ -220,7 +220,6 @@ def test_as_many_train_at_once_as_cores_and_memory_allow(
         {"activation": ["sigmoid", "tanh"]},
         {"scale": ["auto", False]},
         {"shuffle": [False, True]},
-        {"revive": [False, True]},
         {"verbose": [0, 1]},
     ],
     ids=str,
