@@ -126,6 +126,7 @@ class _SelectionLayer(keras.layers.Layer):
         Returns
         -------
         codes : tensor of shape (n_samples, n_units)
+            In the dtype of the activations.
         """
         inputs = ops.convert_to_tensor(inputs)
         if not training:

@@ -534,7 +534,10 @@ def test_a_loss_names_options_that_it_does_not_have(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"activation": "gelu"}, "activation must be one of 'auto', 'sigmoid', 'tanh', 'relu'"),
+        (
+            {"activation": "gelu"},
+            "activation must be one of 'auto', 'sigmoid', 'tanh', 'relu'",
+        ),
         ({"output_activation": "softmax"}, "output_activation must be one of 'linear'"),
         ({"n_components": 0}, "n_components must be a whole number of 1 or more"),
         ({"n_features": 2.5}, "n_features must be a whole number"),
