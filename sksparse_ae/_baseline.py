@@ -5,9 +5,10 @@ import warnings
 import numpy as np
 from scipy import linalg
 from sklearn.base import clone
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 
 from ._network.reading import dense
+from ._network.statistics import of_norm_one
 from ._network.validation import strict_validation
 
 # One epoch of steps so small that they change no weight: a fit ends where it starts.
@@ -26,6 +27,9 @@ NO_TRAINING = {
 # Added to the diagonal of the normal equations, as a share of its mean: codes of fewer
 # rows than units do not determine the decoder.
 RIDGE = 1e-6
+
+# Rows on which the threshold of a selection is found, evenly spaced.
+SAMPLE_ROWS = 5000
 
 
 def random_baseline(estimator, X, *, random_state=None):
@@ -51,10 +55,10 @@ def random_baseline(estimator, X, *, random_state=None):
     Returns
     -------
     baseline : SparseAutoencoderTransformer
-        Fitted, and good for all that a fitted one is good for. The encoder is as a
-        training starts: random directions, and biases for which the mean activations
-        are `rho`, or a threshold that leaves the share `rho` of the codes. The decoder
-        is the least-squares solution for its codes of `X`.
+        Fitted, and good for all that a fitted one is good for. The encoder has random
+        directions, with biases for which the mean activations are `rho`, or with a
+        `threshold_` that leaves the share `rho` of the codes. The decoder is the
+        least-squares solution for its codes of `X`.
 
     Raises
     ------
@@ -99,6 +103,8 @@ def random_baseline(estimator, X, *, random_state=None):
         warnings.simplefilter("ignore")  # such as that it has not converged
         baseline.fit(X)
     baseline.set_params(**start.get_params())
+    if hasattr(baseline, "threshold_"):  # a selection starts along rows of the data
+        _set_random_directions(baseline, X_checked)
     decoder, intercept = _least_squares(baseline.transform(X), X_checked)
     dtype = baseline.coefs_[1].dtype
     baseline.coefs_[1] = decoder.astype(dtype)
@@ -120,6 +126,21 @@ def _check_output(estimator):
             "The decoder of the baseline is a least-squares solution, which needs "
             f"output_activation='linear'; got {output!r}."
         )
+
+
+def _set_random_directions(baseline, X):
+    """Give relu units random directions, on centred data, and a threshold to them."""
+    rng = check_random_state(baseline.random_state)
+    directions = of_norm_one(rng.standard_normal(baseline.components_.shape)).T
+    shift = -np.asarray(X.mean(axis=0), np.float64).ravel() @ directions
+    of_sample = np.linspace(0, X.shape[0] - 1, min(X.shape[0], SAMPLE_ROWS)).astype(int)
+    activations = np.maximum(X[of_sample] @ directions + shift, 0)
+    axis = 0 if np.ndim(baseline.threshold_) else None
+    threshold = np.quantile(activations, 1 - baseline.rho, axis=axis)
+    dtype = baseline.coefs_[0].dtype
+    baseline.coefs_[0] = directions.astype(dtype)
+    baseline.intercepts_[0] = shift.astype(dtype)
+    baseline.threshold_ = np.asarray(threshold, baseline.threshold_.dtype)
 
 
 def _least_squares(codes, X):

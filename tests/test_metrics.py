@@ -426,6 +426,26 @@ def test_the_baseline_of_sparse_rows_is_that_of_dense_ones(fitted, digits):
     assert_allclose(one.coefs_[1], other.coefs_[1], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("sparsity", ["topk", "lifetime"])
+def test_the_baseline_of_a_selection_keeps_its_share_of_random_directions(
+    sparsity, digits
+):
+    selecting = SparseAutoencoderTransformer(
+        20, sparsity=sparsity, rho=0.1, random_state=0
+    )
+    baseline = random_baseline(selecting, digits)
+    codes = baseline.transform(digits)
+    axis = 0 if sparsity == "lifetime" else None
+    assert_allclose((codes > 0).mean(axis=axis), 0.1, atol=1 / len(digits))
+    # The encoder of a training starts along rows of the data: this one does not.
+    assert_allclose(np.linalg.norm(baseline.components_, axis=1), 1, rtol=1e-5)
+    centred = digits - digits.mean(axis=0)
+    assert match_units(baseline.components_, centred).cosines.max() < 0.7
+    csr = baseline.set_params(sparse_output=True).transform(digits)
+    assert sparse.issparse(csr)
+    assert neg_active_codes(baseline, digits) == -np.count_nonzero(codes) / len(digits)
+
+
 def test_what_has_no_baseline_is_named(digits):
     with pytest.raises(TypeError, match=r"got PCA\. Of a Pipeline, pass the step"):
         random_baseline(PCA(), digits)
