@@ -544,7 +544,7 @@ def classifier(**parameters):
 
 def test_a_classifier_behind_the_transformer_reads_digits(labelled_digits):
     X, y = labelled_digits
-    folds = KFold(3, shuffle=True, random_state=0)
+    folds = KFold(2, shuffle=True, random_state=0)
     scores = cross_val_score(classifier(max_iter=100), X, y, cv=folds)
     assert scores.mean() > 0.9
 

@@ -1,5 +1,6 @@
 """A server needs neither TensorFlow nor Keras, and a fit there says what it needs."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_files_of_a_pipeline_are_served_without_tensorflow(tmp_path):
-    subprocess.run([sys.executable, SERVE, "train", tmp_path], check=True)
+    runpy.run_path(str(SERVE))["train"](tmp_path)
     run = subprocess.run(
         [sys.executable, "-c", BLOCKED, SERVE, tmp_path],
         capture_output=True,

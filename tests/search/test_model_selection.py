@@ -390,7 +390,11 @@ def test_ctrl_c_reaches_the_call_that_runs(digits, monkeypatch, heeding_ctrl_c):
 def interrupt_in_the_third_epoch(monkeypatch):
     """Have three trainings meet in their third epoch, where one sends a Ctrl-C."""
     all_wait, update = threading.Barrier(3, timeout=60), Monitor.update
-    have_met = []
+    train, have_met, stops = at_once._train, [], []
+
+    def noting(group, stop):
+        stops.append(stop)
+        return train(group, stop)
 
     def waiting(self, *args):
         update(self, *args)
@@ -403,9 +407,13 @@ def interrupt_in_the_third_epoch(monkeypatch):
                     time.sleep(0.01)
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(1)  # an operation that no interrupt ends
-            for _ in range(1000):  # the main thread hands it on, late if all is busy
+            deadline = time.monotonic() + 60
+            # The main thread hands it on, late if all is busy.
+            while not all(stop.is_set() for stop in stops[:3]):
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
 
+    monkeypatch.setattr(at_once, "_train", noting)
     monkeypatch.setattr(Monitor, "update", waiting)
 
 
