@@ -182,6 +182,9 @@ SETTINGS = {
     "early stopping": lambda: fit(early_stopping=True, max_iter=15),
     "stall": lambda: fit(tol=0.5, n_iter_no_change=2, max_iter=30),
     "revive": lambda: fit(revive=True, activation="relu", max_iter=15),
+    "topk": lambda: fit(sparsity="topk", rho=0.3, max_iter=15),
+    "batchtopk": lambda: fit(sparsity="batchtopk", rho=0.3, max_iter=15),
+    "lifetime": lambda: fit(sparsity="lifetime", rho=0.3, max_iter=15),
     "CSR": lambda: fit(counts()),
     "CSR, log loss": lambda: fit(
         counts(), loss="log_loss", output_activation="sigmoid"
