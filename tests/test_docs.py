@@ -34,6 +34,7 @@ class ToTheDigitsWritten(doctest.OutputChecker):
 
 
 # Trainings that are short on purpose stop at max_iter.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=str)
 def test_examples_of_a_page_print_what_they_say(page, tmp_path, monkeypatch):
