@@ -103,9 +103,23 @@ def signature_of_init(app, what, name, obj, options, signature, returns):
     return str(init.replace(parameters=parameters)), returns
 
 
-def without_requests(app, what, name, obj, skip, options):
-    """Leave out set_fit_request and its like: their text refers to scikit-learn's."""
-    return True if name.startswith("set_") and name.endswith("_request") else None
+# What Keras and skl2onnx call, not users.
+CALLED_BY_OTHERS = {
+    "build",
+    "compute_output_shape",
+    "onnx_converter",
+    "onnx_shape_calculator",
+    "test_step",
+}
+
+
+def without_others(app, what, name, obj, skip, options):
+    """Leave out what users do not call, and set_fit_request and its like.
+
+    The text of these refers to scikit-learn's.
+    """
+    is_request = name.startswith("set_") and name.endswith("_request")
+    return True if is_request or name in CALLED_BY_OTHERS else None
 
 
 def add_description(app, pagename, templatename, context, doctree):
@@ -120,4 +134,4 @@ def setup(app):
     """Connect to autodoc and to the writer of pages."""
     app.connect("html-page-context", add_description)
     app.connect("autodoc-process-signature", signature_of_init)
-    app.connect("autodoc-skip-member", without_requests)
+    app.connect("autodoc-skip-member", without_others)

@@ -4,6 +4,7 @@ It needs the extra "dask": ``python -m pip install 'sksparse_ae[dask]'``.
 """
 
 import copy
+import re
 from typing import ClassVar
 
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -85,6 +86,8 @@ def _documentation():
     _, _, parameters = local.partition("    Parameters\n    ----------")
     parameters, _, rest = parameters.partition("    Attributes\n    ----------\n")
     attributes = rest.partition("    See Also\n")[0]
+    # The references stand in the docstring of the local estimator.
+    parameters = re.sub(r" \[\d\]_", "", parameters)
     return _INTRODUCTION + parameters + _CLIENT + attributes + _END
 
 

@@ -351,7 +351,7 @@ class SparseAutoencoder(keras.Model):
 
     sparsity : {"kl", "topk", "batchtopk", "lifetime"}, default="kl"
         What keeps the codes sparse: the penalty, or one of the layers of
-        :mod:`sksparse_ae.selections`.
+        `sksparse_ae.selections`.
 
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1); with the others

@@ -1,13 +1,23 @@
 """Write formulas as MathML, which browsers draw without a script or the network."""
 
+import re
+
 from docutils.nodes import SkipNode
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.errors import ExtensionError
 
+# docutils sets the index of an accented letter below it, and leaves no space at log.
+CORRECTIONS = [
+    (re.compile(r"\\(hat|bar) ?(\\?[A-Za-z]+)(?=[_^])"), r"{{\\\1{\2}}{}}"),
+    (re.compile(r"\\log\b"), r"\\,\\log\\,"),
+]
+
 
 def _mathml(node, as_block):
     tex = node.astext().strip()
+    for pattern, replacement in CORRECTIONS:
+        tex = pattern.sub(replacement, tex)
     if as_block and r"\\" in tex:
         tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
     try:
