@@ -28,7 +28,8 @@ extensions = [
     "inventories",  # of _ext: links to other packages, from links.txt
     "mathml",  # of _ext: formulas
 ]
-exclude_patterns = ["_build", "templates"]
+# sg_execution_times, the gallery's table of times, loads scripts from elsewhere.
+exclude_patterns = ["_build", "templates", "**sg_execution_times.rst"]
 templates_path = ["templates"]
 default_role = "literal"
 smartquotes = False  # string literals keep their quotes

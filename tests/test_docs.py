@@ -36,6 +36,9 @@ class ToTheDigitsWritten(doctest.OutputChecker):
 # Trainings that are short on purpose stop at max_iter.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings(  # of Keras, where it saves a model
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=str)
 def test_examples_of_a_page_print_what_they_say(page, tmp_path, monkeypatch):
     import matplotlib.pyplot as plt

@@ -73,10 +73,27 @@ def sticking_out(phone, page):
     return found
 
 
-def test_no_page_is_wider_than_a_phone(phone):
+@pytest.fixture(scope="module")
+def read(phone):
+    """For each page, what sticks out of it and what it asks of the network."""
     assert pages(), f"{SITE} has no pages: build the documentation first, or set SITE"
-    found = {str(page.relative_to(SITE)): sticking_out(phone, page) for page in pages()}
-    assert {page: wide for page, wide in found.items() if wide} == {}
+    found = {}
+    for page in pages():
+        wide = sticking_out(phone, page)
+        resources = phone.execute_script(
+            "return performance.getEntriesByType('resource').map(entry => entry.name)"
+        )
+        asked_for = [name for name in resources if name.startswith("http")]
+        found[str(page.relative_to(SITE))] = wide, asked_for
+    return found
+
+
+def test_no_page_is_wider_than_a_phone(read):
+    assert {page: wide for page, (wide, _) in read.items() if wide} == {}
+
+
+def test_no_page_asks_the_network_for_anything(read):
+    assert {page: names for page, (_, names) in read.items() if names} == {}
 
 
 @pytest.mark.parametrize(
@@ -97,13 +114,3 @@ def test_what_sticks_out_is_found(content, is_found, phone, tmp_path):
         '<!doctype html><meta name="viewport" content="width=device-width">' + content
     )
     assert bool(sticking_out(phone, page)) == is_found
-
-
-def test_the_pages_ask_the_network_for_nothing(phone):
-    for page in pages():
-        if page.parent == SITE:
-            phone.get(page.as_uri())
-            asked_for = phone.execute_script(
-                "return performance.getEntriesByType('resource').map(e => e.name)"
-            )
-            assert [name for name in asked_for if name.startswith("http")] == []
