@@ -76,7 +76,7 @@ for ax, estimator, title in (
     ax.set_title(f"{title}\n{explained:.0%} explained, sparseness {sparseness:.2f}")
 figure.suptitle("The input of norm 1 that activates each unit most")
 figure.savefig("edge_detectors.png", dpi=150)
-plt.show()
+print("saved edge_detectors.png")
 
 # %%
 # What to take away
