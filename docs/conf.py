@@ -83,7 +83,11 @@ html_context = {
 }
 html_sidebars = {"index": []}
 html_theme_options = {
-    "logo": {"text": project, "image_light": "_static/logo.svg"},
+    "logo": {
+        "text": project,
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 5,
     "github_url": "https://github.com/sksparse-ae/sksparse_ae",
