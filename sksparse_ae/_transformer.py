@@ -1134,9 +1134,9 @@ class SparseAutoencoderTransformer(
               `rho`, "saturated" if all are above 1/2, and "collapsed" if `std` is below
               a twentieth of sqrt(rho (1 - rho)), that of a perfect on/off code. A unit
               of which several are true has collapsed if its mean is within half of
-              `rho` from `rho`, and is dead or saturated else. With a selection a unit
-              is "dead" if it is always 0, and "saturated" if it is not 0 on more than
-              (1 + rho) / 2 of the samples, and never "collapsed".
+              `rho` from `rho`, and is dead or saturated else. With a selection a "dead"
+              unit is always 0, a "saturated" one is not 0 on more than (1 + rho) / 2 of
+              the samples, and none is "collapsed".
         """
         X = self._validate(X, sample_weight)
         network, objective = self._parameters, self._problem.architecture.objective

@@ -14,6 +14,7 @@ from .._network.scaling import Moments, Scaling, drawn_near
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from .._objective.losses import LOSSES
+from .._objective.objective import units_of
 from .._objective.selections import SELECTIONS
 from .diagnosis import OUTWEIGHS, scaler_for
 from .settings import revives
@@ -318,7 +319,7 @@ def weight_decay_limit(sample: np.ndarray, scaling: Scaling, estimator: Any) -> 
 
     The sample holds rows less their mean, in the units of the training.
     """
-    unit = ACTIVATIONS[estimator._fitted_settings.activation]
+    unit = ACTIVATIONS[units_of(estimator.activation, estimator.sparsity)]
     unit_slope = unit.slope(unit.value_at(estimator.rho))
     output_slope = output_slopes(
         scaling.reconstruction_offset, estimator.output_activation, estimator.loss

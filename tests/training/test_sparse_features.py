@@ -3,6 +3,7 @@
 import re
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._network import autoencoder, reading
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._network.units import STATES, UnitStatistics
+from sksparse_ae._objective.objective import Objective
 from sksparse_ae._training.advice import TOLERATED_SHARE, weight_decay_limit
 from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
@@ -365,7 +367,7 @@ def test_activations_whose_squares_overflow_are_refused(digits, n_rows):
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(sksparse_ae.__file__).parent
 LISTS = {
-    "user guide": (ROOT / "docs/user_guide.rst", r"^ *- \*(\w+)\*: "),
+    "user guide": (ROOT / "docs/user_guide/sparse_features.rst", r"^ *- \*(\w+)\*: "),
     "unit_report": (SparseAutoencoderTransformer.unit_report, r'"(\w+)"\s+if'),
     "unit_states_": (SparseAutoencoderTransformer, r'"(\w+)"(?:,| or|\s+as `unit_r)'),
     "report": (
@@ -388,7 +390,10 @@ def test_states_are_listed_in_one_order(place):
 def test_states_are_told_by_their_definitions():
     on_off = np.repeat([[1.0], [0.0]], [5, 95], axis=0)
     always = np.full((100, 4), [0.0, 0.9, 0.3, 0.04])
-    statistics = UnitStatistics(np.hstack([on_off, always]), "sigmoid")
+    objective = Objective(
+        SimpleNamespace(activation="sigmoid", loss="squared_error", sparsity="kl")
+    )
+    statistics = UnitStatistics(np.hstack([on_off, always]), objective)
     # The last is just below rho: it has collapsed to it.
     assert statistics.states(0.05).tolist() == [*STATES, "collapsed"]
     assert list(STATE_STYLES) == list(STATES)
