@@ -349,9 +349,9 @@ class SparseAutoencoderTransformer(
 
     threshold_ : ndarray of shape () or (n_components,)
         With a selection: activations below it are 0 in the codes. It is the value that
-        leaves the share `rho` of the codes of the training set; with "lifetime" there
-        is one for each unit. After `partial_fit` it is that of the samples that
-        `rho_hat_` tells of.
+        leaves the share `rho` of the codes of the training set, with "topk" that of
+        the units that it keeps; with "lifetime" there is one for each unit. After
+        `partial_fit` it is that of the samples that `rho_hat_` tells of.
 
     rho_hat_ : ndarray of shape (n_components,)
         Mean activation of each unit over the training set, on [0, 1] for tanh units;

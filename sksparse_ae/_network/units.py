@@ -88,7 +88,7 @@ class UnitStatistics:
         """Return the state of each unit, one of ``STATES``."""
         least, largest = self.table[3:]
         if self._is_selected:
-            dead, always_on = largest == 0, self.rho_hat > max(0.5, (1 + rho) / 2)
+            dead, always_on = largest == 0, self.rho_hat > (1 + rho) / 2
             return np.select([dead, always_on], STATES[1:3], STATES[0])
         constant = self.std < NEGLIGIBLE_SPREAD * np.sqrt(rho * (1 - rho))
         at_rho = np.abs(self.rho_hat - rho) <= 0.5 * rho

@@ -212,9 +212,19 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
     advice = _advice(max(counts, key=counts.__getitem__), estimator, X)
     return (
         f"{n_inactive} of {len(states)} units are not active on the training set: "
-        f"{counts['dead']} dead (never near on), {counts['saturated']} saturated "
-        f"(never off), {counts['collapsed']} collapsed (constant). {advice} "
+        f"{_told_counts(counts, estimator)}. {advice} "
         "unit_report(X) describes each unit."
+    )
+
+
+def _told_counts(counts: dict[str, int], estimator: Any) -> str:
+    """Say how many of the inactive units are in which state, and what it means."""
+    dead, saturated = counts["dead"], counts["saturated"]
+    if estimator.sparsity in SELECTIONS:
+        return f"{dead} dead (never on), {saturated} saturated (on most of the time)"
+    return (
+        f"{dead} dead (never near on), {saturated} saturated (never off), "
+        f"{counts['collapsed']} collapsed (constant)"
     )
 
 
@@ -260,14 +270,15 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
 
 def _advice_on_selection(state: str, estimator: Any) -> str:
     """Say what to change if most of the inactive units of a selection are so."""
-    changes = [f"Lower n_components={estimator.n_components}"]
     if state == "dead":
+        changes = [f"Lower n_components={estimator.n_components}"]
         changes.append(f"raise rho={estimator.rho:.3g}")
         if not revives(estimator):
             changes.insert(0, "Set revive=True")
         if estimator.weight_decay_ > 0:
             changes.insert(0, f"Lower weight_decay={estimator.weight_decay_:.3g}")
-    else:
+    else:  # one unit of each row stays, whatever rho
+        changes = [f"Raise n_components={estimator.n_components}"]
         changes.append(f"lower rho={estimator.rho:.3g}")
     return _alternatives(changes)
 
