@@ -46,6 +46,7 @@ from _traces import Trace, follow_ours, time_to, weights_of
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._training.plan import make_plan
+from sksparse_ae._training.settings import with_python_parameters
 from sksparse_ae.datasets import load_natural_image_patches
 
 
@@ -171,7 +172,8 @@ def our_transformer(work, max_iter, *, shuffle):
 def make_problem(work, data_folder):
     """Return the problem, with the weights from which ours starts."""
     X = training_rows(work, data_folder)
-    plan = make_plan(our_transformer(work, 1, shuffle=False), X, None, partial=False)
+    ours = with_python_parameters(our_transformer(work, 1, shuffle=False))
+    plan = make_plan(ours, X, None, partial=False)
     return Problem(work, X, [w.astype(np.float32) for w in plan.weights])
 
 

@@ -707,7 +707,9 @@ def test_a_new_unit_begins_at_rho_and_without_history(
     scaling = Scaling.from_moments(Moments.of(X), scale=False, linear_output=False)
     sample = scaling.standardize(X)
     rng = np.random.RandomState(0)
-    few = SparseAutoencoderTransformer(4, rho=0.1, output_activation=output_activation)
+    few = SparseAutoencoderTransformer(
+        4, rho=0.1, activation="sigmoid", output_activation=output_activation
+    )
     weights = balanced_weights(sample, scaling, few, rng)
     weights[0][:, 1] = 0  # constant
     weights[1][3] = -30  # dead
