@@ -65,6 +65,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "remove_config_comments": True,
+    "reset_modules": ("matplotlib", "gallery.start_processes_afresh"),
     "parallel": 2,
 }
 

@@ -47,6 +47,7 @@ settings = {
     "output_activation": "sigmoid",
     "solver": "lbfgs",
     "max_iter": 400,
+    "tol": 3e-4,
     "random_state": 0,
 }
 
@@ -58,7 +59,7 @@ if __name__ == "__main__":
     cluster = LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=logging.ERROR,
     )
     with cluster, Client(cluster):
