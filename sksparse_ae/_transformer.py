@@ -124,8 +124,9 @@ class SparseAutoencoderTransformer(
     be active on a share `rho` of the samples [1]_. `transform` returns the
     activations :math:`a(x)`.
 
-    With `sparsity="topk"`, "batchtopk" or "lifetime" there is no penalty. Only the
-    largest activations are kept, a share `rho` of them, and the others are exactly 0.
+    With `sparsity="topk"` [2]_, "batchtopk" [3]_ or "lifetime" [4]_ there is no
+    penalty. Only the largest activations are kept, a share `rho` of them, and the
+    others are exactly 0.
 
     Read more in the :ref:`user guide <user_guide>`.
 
@@ -140,11 +141,11 @@ class SparseAutoencoderTransformer(
 
         - "kl": the penalty.
         - "topk": in training, the `rho * n_components` largest activations of each row
-          are kept, rounded, and at least one [2]_.
+          are kept, rounded, and at least one.
         - "batchtopk": as many on average over the rows of a mini-batch, so that a row
-          may have more than another [3]_.
+          may have more than another.
         - "lifetime": each unit is kept for the share `rho` of the rows of a mini-batch
-          on which it is strongest, and for at least one [4]_.
+          on which it is strongest, and for at least one.
 
         The last three, selections, need relu units, a linear output and mini-batches.
         The rows of the decoder have norm one in the units of the training. The encoder
