@@ -180,6 +180,45 @@ class TorchAutoencoder:
             self._optimizer.step()
 
 
+class TorchTopK:
+    """A plain script of a TopK sparse autoencoder: its rows are centred."""
+
+    def __init__(self, X, n_components, k, batch_size):
+        import torch
+
+        self._torch, self._k, self._batch_size = torch, k, batch_size
+        self._X = torch.from_numpy(X)
+        n_features = X.shape[1]
+        self._encoder = torch.nn.Linear(n_features, n_components)
+        self._decoder = torch.nn.Linear(n_components, n_features)
+        self._normalize()
+        with torch.no_grad():
+            self._encoder.weight.copy_(self._decoder.weight.T)
+        layers = self._encoder, self._decoder
+        parameters = [p for layer in layers for p in layer.parameters()]
+        self._optimizer = torch.optim.Adam(parameters, lr=1e-4)
+
+    def _normalize(self):
+        """Give the features norm one."""
+        with self._torch.no_grad():
+            weight = self._decoder.weight
+            weight /= weight.norm(dim=0, keepdim=True)
+
+    def epoch(self):
+        """Train for one epoch."""
+        torch, X = self._torch, self._X
+        for numbers in torch.randperm(len(X)).split(self._batch_size):
+            rows = X[numbers]
+            activations = torch.relu(self._encoder(rows))
+            values, units = activations.topk(self._k, dim=1, sorted=False)
+            codes = torch.zeros_like(activations).scatter(1, units, values)
+            error = 0.5 * (self._decoder(codes) - rows).square().sum() / len(rows)
+            self._optimizer.zero_grad()
+            error.backward()
+            self._optimizer.step()
+            self._normalize()
+
+
 # ---------------------------------------------------------------------------- NumPy
 
 

@@ -171,7 +171,9 @@ class Network:
             return
         kernel = self.decoder.kernel
         rows = kernel if spread is None else spread * kernel
-        squares = ops.sum(ops.square(rows), axis=-1, keepdims=True)
+        # A product: XLA on the CPU does not vectorise sums.
+        ones = ops.ones((rows.shape[-1], 1), rows.dtype)
+        squares = ops.matmul(ops.square(rows), ones)
         kernel.assign(kernel * ops.rsqrt(ops.maximum(squares, TINY)))
 
 
