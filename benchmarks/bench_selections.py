@@ -43,7 +43,8 @@ SELECTED = "topk", "batchtopk", "lifetime"
 SELECTION_BOUND, KL_BOUND, PRODUCTS_BOUND, GIGABYTES = 1.0, 1.3, 1.6, 1.5
 
 STEPS = {NARROW: 20, WIDE: 8}  # of which one time is the mean
-SPARSE_ROWS, COMPARED_ROWS, SPARSE_FEATURES = 1_000_000, 50_000, 64
+SPARSE_ROWS, SPARSE_FEATURES = 1_000_000, 64
+FITTED_ROWS, COMPARED_ROWS = 5_000, 20_000
 THRESHOLD_ROWS = 20_000
 
 
@@ -369,7 +370,7 @@ def bench_torch(repeats):
 def sparse_output(file):
     """Print the memory and the rows per second of transform to CSR, as JSON."""
     X = np.load(file, mmap_mode="r")
-    fitted = transformer_of("topk", WIDE, max_iter=1).fit(np.array(X[:20_000]))
+    fitted = transformer_of("topk", WIDE, max_iter=1).fit(np.array(X[:FITTED_ROWS]))
     few, figures = np.array(X[:COMPARED_ROWS]), {}
     for name, as_csr in {"dense": False, "CSR": True}.items():
         fitted.set_params(sparse_output=as_csr)

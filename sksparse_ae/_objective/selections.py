@@ -132,7 +132,10 @@ def largest(
 
     The thresholds are found by halving an interval, in which each step counts what is
     above its middle, until no activation could be left out. It takes any share, also
-    one that models do not have in common.
+    one that models do not have in common. For 256 rows of 4096 units, 32 of them to
+    stay, that is 14 to 17 steps. They take a third to a half of the time of the product
+    that makes them from 784 features. ``top_k`` takes a third, but within XLA, which
+    compiles a step, five times as long as the product.
     """
     values, n_units = xp.stop_gradient(activations), activations.shape[-1]
     wanted = selection.wanted_share(rho, n_units, xp) - ROUNDED_SHARE
