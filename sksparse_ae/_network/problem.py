@@ -21,7 +21,7 @@ class Architecture(NamedTuple):
     activation: str
     output_activation: str
     loss: str
-    sparsity: str  # among ``SPARSITIES``
+    sparsity: str  # among ``PENALTIES`` and ``SELECTIONS``
     dtype: str
     has_missing: bool = False  # whether NaN may stand in the data
 
@@ -52,7 +52,7 @@ def coefficients_of(estimator: Any, moments: Moments, scaling: Scaling) -> Coeff
     beta, decay = estimator.beta, estimator.weight_decay
     if estimator.sparsity in SELECTIONS:
         # There is no penalty. A weight decay of 1e-4 of the encoder left 40 % of 100
-        # units of digits dead, and 14 % of 200 units of patches, of 29 and .
+        # units of digits dead.
         return Coefficients(estimator.rho, 0.0, 0.0 if decay == "auto" else decay)
     # What is not observed is not explained.
     variances = scaling.variances(moments) * moments.observed_share
