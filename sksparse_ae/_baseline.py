@@ -10,6 +10,7 @@ from sklearn.utils import check_array, check_random_state
 from ._network.reading import dense
 from ._network.statistics import of_norm_one
 from ._network.validation import strict_validation
+from ._objective.selections import SELECTIONS
 
 # One epoch of steps so small that they change no weight: a fit ends where it starts.
 NO_TRAINING = {
@@ -103,13 +104,13 @@ def random_baseline(estimator, X, *, random_state=None):
         warnings.simplefilter("ignore")  # such as that it has not converged
         baseline.fit(X)
     baseline.set_params(**start.get_params())
-    if hasattr(baseline, "threshold_"):  # a selection starts along rows of the data
+    if baseline.sparsity in SELECTIONS:  # its units start along rows of the data
         _set_random_directions(baseline, X_checked)
     decoder, intercept = _least_squares(baseline.transform(X), X_checked)
     dtype = baseline.coefs_[1].dtype
     baseline.coefs_[1] = decoder.astype(dtype)
     baseline.intercepts_[1] = intercept.astype(dtype)
-    baseline.objective_ = baseline.evaluate_objective(X)
+    baseline._evaluate_again(X)
     return baseline
 
 
@@ -135,12 +136,13 @@ def _set_random_directions(baseline, X):
     shift = -np.asarray(X.mean(axis=0), np.float64).ravel() @ directions
     of_sample = np.linspace(0, X.shape[0] - 1, min(X.shape[0], SAMPLE_ROWS)).astype(int)
     activations = np.maximum(X[of_sample] @ directions + shift, 0)
-    axis = 0 if np.ndim(baseline.threshold_) else None
-    threshold = np.quantile(activations, 1 - baseline.rho, axis=axis)
     dtype = baseline.coefs_[0].dtype
     baseline.coefs_[0] = directions.astype(dtype)
     baseline.intercepts_[0] = shift.astype(dtype)
-    baseline.threshold_ = np.asarray(threshold, baseline.threshold_.dtype)
+    if hasattr(baseline, "threshold_"):
+        axis = 0 if np.ndim(baseline.threshold_) else None
+        threshold = np.quantile(activations, 1 - baseline.rho, axis=axis)
+        baseline.threshold_ = np.asarray(threshold, dtype)
 
 
 def _least_squares(codes, X):

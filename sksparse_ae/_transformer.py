@@ -32,8 +32,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._engine.startup import check_installed, starting_tensorflow
 from ._export.plain import from_plain, to_plain
-from ._network.autoencoder import Parameters
-from ._network.evaluation import Recent, evaluate, explained
+from ._network.evaluation import Recent, evaluate, explained, fitted_attributes
 from ._network.problem import Architecture, Problem
 from ._network.remote import RemoteRows
 from ._network.scaling import Scaling
@@ -140,18 +139,18 @@ class SparseAutoencoderTransformer(
         What makes the codes sparse.
 
         - "kl": the penalty.
-        - "topk": in training, the `rho * n_components` largest activations of each row
-          are kept, rounded, and at least one.
-        - "batchtopk": as many on average over the rows of a mini-batch, so that a row
-          may have more than another.
-        - "lifetime": each unit is kept for the share `rho` of the rows of a mini-batch
-          on which it is strongest, and for at least one.
+        - "topk": the `rho * n_components` largest activations of each row are kept,
+          rounded, and at least one.
+        - "batchtopk": in training, as many on average over the rows of a mini-batch, so
+          that a row may have more than another.
+        - "lifetime": in training, each unit is kept for the share `rho` of the rows of
+          a mini-batch on which it is strongest, and for at least one.
 
         The last three, selections, need relu units, a linear output and mini-batches.
         The rows of the decoder have norm one in the units of the training. The encoder
-        starts as the transpose of the decoder. After the training `threshold_` takes
-        the place of the selection, so that the code of a row does not depend on other
-        rows. See the :ref:`user guide <selections>`.
+        starts along the transpose of the decoder. So that the code of a row does not
+        depend on other rows, `threshold_` takes the place of the last two after the
+        training. See the :ref:`user guide <selections>`.
 
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values
@@ -349,10 +348,10 @@ class SparseAutoencoderTransformer(
         For each unit the input of norm 1 that activates it most.
 
     threshold_ : ndarray of shape () or (n_components,)
-        With a selection: activations below it are 0 in the codes. It is the value that
-        leaves the share `rho` of the codes of the training set, with "topk" that of
-        the units that it keeps; with "lifetime" there is one for each unit. After
-        `partial_fit` it is that of the samples that `rho_hat_` tells of.
+        With "batchtopk" and "lifetime": activations below it are 0 in the codes. It is
+        the value that leaves the share `rho` of the codes of the training set; with
+        "lifetime" there is one for each unit. After `partial_fit` it is that of the
+        samples that `rho_hat_` tells of.
 
     rho_hat_ : ndarray of shape (n_components,)
         Mean activation of each unit over the training set, on [0, 1] for tanh units;
@@ -825,10 +824,15 @@ class SparseAutoencoderTransformer(
     @property
     def _parameters(self):
         (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
-        settings = self._fitted_settings
-        names = settings.activation, settings.output_activation
         threshold = getattr(self, "threshold_", None)
-        return Parameters(W1, b1, W2, b2, *names, self.offset_, threshold)
+        return self._problem.network([W1, b1, W2, b2], threshold)
+
+    def _evaluate_again(self, X):
+        """Bring what is told of the training set up to date with changed weights."""
+        X = self._validate_here(X)
+        found = fitted_attributes(X, self._parameters, self._problem)
+        for name in found.keys() - {"coefs_", "intercepts_"}:
+            setattr(self, name, found[name])
 
     @property
     def _exported(self):

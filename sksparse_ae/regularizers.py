@@ -9,6 +9,7 @@ from keras import ops
 
 from ._objective.activations import mean_to_rho_hat
 from ._objective.penalties import KL_MARGIN, sparsity_penalty, straight_through
+from ._sparsity_layer import SparsityLayer
 from ._utils.options import not_negative, number
 
 # From 3.14 on, Keras divides what an activity regularizer returns by the batch size,
@@ -277,7 +278,7 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
-class KLSparsity(keras.layers.Layer):
+class KLSparsity(SparsityLayer):
     r"""Layer that returns its input and adds the sparsity penalty to the loss.
 
     It adds :math:`\beta \sum_j \mathrm{KL}(\rho \,\|\, \hat\rho_j)` through
@@ -355,6 +356,8 @@ class KLSparsity(keras.layers.Layer):
     >>> len(model.losses)
     1
     """
+
+    _arguments = ("rho", "beta", "momentum", "activation_range", "axis")
 
     def __init__(
         self,
@@ -440,16 +443,7 @@ class KLSparsity(keras.layers.Layer):
             name="sparsity",
         )
 
-    def _codes(self, activations):
-        """Return the codes of inference."""
-        return activations
-
-    def _per_row(self, activations):
-        """Return what is averaged over the samples."""
-        return activations
-
     def _penalty_of_mean(self, mean):
-        """Return the penalty at the mean of ``_per_row`` over all samples."""
         rho_hat = mean_to_rho_hat(mean, self.activation_range)
         return sparsity_penalty(rho_hat, self.rho, self.beta, ops)
 
@@ -459,38 +453,6 @@ class KLSparsity(keras.layers.Layer):
         moved = ops.where(has_samples, moved, kept)
         self.rho_hat.assign(ops.stop_gradient(moved))
         return straight_through(moved, rho_hat, ops)
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the input.
-
-        Parameters
-        ----------
-        input_shape : tuple
-            Shape of the activations.
-
-        Returns
-        -------
-        output_shape : tuple
-            The same.
-        """
-        return input_shape
-
-    def get_config(self):
-        """Return the arguments of the constructor.
-
-        Returns
-        -------
-        config : dict
-            By their names.
-        """
-        return {
-            **super().get_config(),
-            "rho": self.rho,
-            "beta": self.beta,
-            "momentum": self.momentum,
-            "activation_range": self.activation_range,
-            "axis": self.axis,
-        }
 
 
 # The layer of each of ``PENALTIES``, which ``to_keras`` puts behind the encoder.

@@ -7,7 +7,8 @@ They are what `sparsity="topk"`, `"batchtopk"` and `"lifetime"` of
 import keras
 from keras import ops
 
-from ._objective.selections import SELECTIONS, largest
+from ._objective.selections import SELECTIONS, kept_in_row, largest
+from ._sparsity_layer import SparsityLayer
 from ._utils.options import number
 
 __all__ = ["BatchTopKSparsity", "LifetimeSparsity", "TopKSparsity"]
@@ -18,11 +19,7 @@ _AVERAGED_BATCHES = 100
 
 _DOCUMENTATION = """Layer that keeps {kept}.
 
-    In training, {rule}. The others become 0, and no gradient passes through them.
-    In inference the codes of a sample do not depend on other samples: activations below
-    a fixed threshold become 0. Training averages the threshold{of} that gives the share
-    rho in each batch, over the first hundred batches alike, so that it is of use after
-    a single step. `to_keras` sets it to the `threshold_` of the fit.
+    {rule}. The others become 0, and no gradient passes through them.{inference}
 
     Parameters
     ----------
@@ -31,12 +28,7 @@ _DOCUMENTATION = """Layer that keeps {kept}.
 
     **kwargs : dict
         Arguments of `keras.layers.Layer`, such as `name`.
-
-    Attributes
-    ----------
-    threshold : keras.Variable of shape {shape}
-        Least activation that stays in inference, in float32; saved with the model.
-
+{attributes}
     Raises
     ------
     ValueError
@@ -67,8 +59,22 @@ _DOCUMENTATION = """Layer that keeps {kept}.
     {example}
     """
 
+_INFERENCE = """
+    In inference the codes of a sample do not depend on other samples: activations below
+    a fixed threshold become 0. Training averages the threshold{of} that gives the share
+    rho in each batch, over the first hundred batches alike, so that it is of use after
+    a single step. `to_keras` sets it to the `threshold_` of the fit."""
 
-class _SelectionLayer(keras.layers.Layer):
+_ATTRIBUTES = """
+    Attributes
+    ----------
+    threshold : keras.Variable of shape {shape}
+        Least activation that stays in inference, in float32; saved with the model.
+"""
+
+
+class _SelectionLayer(SparsityLayer):
+    _arguments = ("rho",)
     _selection = ""  # among ``SELECTIONS``
 
     def __init__(self, rho=0.05, **kwargs):
@@ -83,7 +89,7 @@ class _SelectionLayer(keras.layers.Layer):
         return cls(coefficients.rho, dtype="float32", name="sparsity")
 
     def build(self, input_shape):
-        """Create the threshold.
+        """Check the shape of the activations.
 
         Parameters
         ----------
@@ -95,6 +101,58 @@ class _SelectionLayer(keras.layers.Layer):
                 "Activations must have the shape (n_samples, n_units), with a known "
                 f"number of units; got the shape {tuple(input_shape)}."
             )
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Return the activations, with 0 for those that do not stay.
+
+        Parameters
+        ----------
+        inputs : tensor of shape (n_samples, n_units)
+            Activations, of 0 or more.
+
+        training : bool, default=False
+            Whether other samples of the batch may count.
+
+        Returns
+        -------
+        codes : tensor of shape (n_samples, n_units)
+            In the dtype of the activations.
+        """
+        inputs = ops.convert_to_tensor(inputs)
+        choose = self._codes_of_batch if training else self._codes
+        return ops.cast(choose(ops.cast(inputs, "float32")), inputs.dtype)
+
+    def _codes_of_batch(self, activations):
+        """Return the codes of training."""
+        return self._codes(activations)
+
+    def _codes(self, activations):
+        """Return the codes of inference."""
+        return kept_in_row(self._rule, activations, self._given, ops)
+
+    @property
+    def _rule(self):
+        return SELECTIONS[self._selection]
+
+    @property
+    def _given(self):
+        """What the rule needs beside the activations of a sample."""
+        return ops.convert_to_tensor(self.rho, dtype="float32")
+
+
+class _ThresholdLayer(_SelectionLayer):
+    """A selection in which other samples count: in inference it has a threshold."""
+
+    def build(self, input_shape):
+        """Create the threshold.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Shape of the activations, (n_samples, n_units).
+        """
+        super().build(input_shape)
 
         def add(name, shape):
             # Small steps vanish in half precision.
@@ -107,86 +165,29 @@ class _SelectionLayer(keras.layers.Layer):
                 name=name,
             )
 
-        is_per_unit = SELECTIONS[self._selection].is_per_unit
-        self.threshold = add("threshold", input_shape[1:] if is_per_unit else ())
+        shape = input_shape[1:] if self._rule.is_per_unit else ()
+        self.threshold = add("threshold", shape)
         self.n_batches = add("n_batches", ())
-        self.built = True
 
-    def call(self, inputs, training=False):
-        """Return the activations, with 0 for those that do not stay.
-
-        Parameters
-        ----------
-        inputs : tensor of shape (n_samples, n_units)
-            Activations, of 0 or more.
-
-        training : bool, default=False
-            Whether to choose among the activations of the batch, or by the threshold.
-
-        Returns
-        -------
-        codes : tensor of shape (n_samples, n_units)
-            In the dtype of the activations.
-        """
-        inputs = ops.convert_to_tensor(inputs)
-        if not training:
-            return self._codes(inputs)
-        values = ops.maximum(ops.cast(inputs, "float32"), 0.0)
+    def _codes_of_batch(self, activations):
+        values = ops.maximum(activations, 0.0)
         ones = ops.ones_like(values[:, 0])
         rho = ops.convert_to_tensor(self.rho, dtype="float32")
-        given = values, rho, ones / ops.sum(ones), ops
-        codes, thresholds = largest(SELECTIONS[self._selection], *given)
-        if len(thresholds.shape) > len(self.threshold.shape):
-            # Each row has one: what they have in common is that of the whole batch.
-            _, thresholds = largest(SELECTIONS["batchtopk"], *given)
+        row_weights = ones / ops.sum(ones)
+        codes, thresholds = largest(self._rule, values, rho, row_weights, ops)
         self.n_batches.assign_add(ops.ones(()))
         share = ops.maximum(1 / self.n_batches, 1 / _AVERAGED_BATCHES)
         self.threshold.assign_add(share * (thresholds - self.threshold))
-        return ops.cast(codes, inputs.dtype)
+        return codes
 
     def _start_at(self, threshold):
         """Set the threshold, from which a training moves it slowly."""
         self.threshold.assign(threshold)
         self.n_batches.assign(float(_AVERAGED_BATCHES))
 
-    def _codes(self, activations):
-        """Return the codes of inference."""
-        stays = ops.cast(activations, "float32") >= self.threshold
-        stays = ops.logical_and(stays, activations > 0)
-        return ops.where(stays, activations, ops.zeros_like(activations))
-
-    # What `SparseAutoencoder` asks of its layer, as of `KLSparsity`.
-
-    def _per_row(self, activations):
-        return activations
-
-    def _penalty_of_mean(self, mean):
-        return ops.zeros(())
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the input.
-
-        Parameters
-        ----------
-        input_shape : tuple
-            Shape of the activations.
-
-        Returns
-        -------
-        output_shape : tuple
-            The same.
-        """
-        return input_shape
-
-    def get_config(self):
-        """Return the arguments of the constructor.
-
-        Returns
-        -------
-        config : dict
-            By their names.
-        """
-        return {**super().get_config(), "rho": self.rho}
+    @property
+    def _given(self):
+        return ops.convert_to_tensor(self.threshold)
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
@@ -194,9 +195,9 @@ class TopKSparsity(_SelectionLayer):  # noqa: D101
     __doc__ = _DOCUMENTATION.format(
         name="TopKSparsity",
         kept="the largest activations of each sample",
-        rule="the rho * n_units largest activations of each sample stay, at least one",
-        of="",
-        shape="()",
+        rule="The rho * n_units largest activations of each sample stay, at least one",
+        inference="",
+        attributes="",
         others="BatchTopKSparsity : As many on average over a batch.",
         reference='Makhzani, A., Frey, B. "k-sparse autoencoders", ICLR 2014.',
         example="[[0.0, 3.0, 0.0, 4.0], [8.0, 0.0, 7.0, 0.0]]",
@@ -206,16 +207,16 @@ class TopKSparsity(_SelectionLayer):  # noqa: D101
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
-class BatchTopKSparsity(_SelectionLayer):  # noqa: D101
+class BatchTopKSparsity(_ThresholdLayer):  # noqa: D101
     __doc__ = _DOCUMENTATION.format(
         name="BatchTopKSparsity",
         kept="the largest activations of a batch",
         rule=(
-            "the largest activations of the whole batch stay, rho * n_units of a\n"
-            "    sample on average"
+            "In training, the largest activations of the whole batch stay,\n"
+            "    rho * n_units of a sample on average"
         ),
-        of="",
-        shape="()",
+        inference=_INFERENCE.format(of=""),
+        attributes=_ATTRIBUTES.format(shape="()"),
         others="TopKSparsity : As many of each sample.",
         reference=(
             'Bussmann, B., Leask, P., Nanda, N. "BatchTopK sparse autoencoders", 2024.'
@@ -227,13 +228,16 @@ class BatchTopKSparsity(_SelectionLayer):  # noqa: D101
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
-class LifetimeSparsity(_SelectionLayer):  # noqa: D101
+class LifetimeSparsity(_ThresholdLayer):  # noqa: D101
     __doc__ = _DOCUMENTATION.format(
         name="LifetimeSparsity",
         kept="the largest activations of each unit",
-        rule="each unit stays on for the share rho of the samples, at least for one",
-        of=" of each unit",
-        shape="(n_units,)",
+        rule=(
+            "In training, each unit stays on for the share rho of the samples, and at\n"
+            "    least for one"
+        ),
+        inference=_INFERENCE.format(of=" of each unit"),
+        attributes=_ATTRIBUTES.format(shape="(n_units,)"),
         others="TopKSparsity : A share of the units for each sample.",
         reference=('Makhzani, A., Frey, B. "Winner-take-all autoencoders", NIPS 2015.'),
         example="[[0.0, 0.0, 0.0, 0.0], [8.0, 5.0, 7.0, 6.0]]",

@@ -21,7 +21,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._engine.startup import starting_tensorflow
-from ._network.evaluation import fitted_attributes
 from ._network.reading import as_seen
 from ._pipeline import flat_steps
 from ._training.monitor import Monitor, Progress, announce
@@ -151,10 +150,12 @@ class _Stack(NamedTuple):
             for scalers, units in zip(self.maps, [*following, _Map()], strict=True)
         ]
 
-    def thresholds(self):
-        """Return for each encoder the least activation that its code keeps."""
-        found = [encoder._parameters.threshold for encoder in self.encoders]
-        return [np.asarray(-np.inf if t is None else t) for t in found]
+    def kept(self):
+        """Return for each encoder its threshold, or rho if it has none."""
+        return [
+            np.asarray(getattr(encoder, "threshold_", encoder._fitted_settings.rho))
+            for encoder in self.encoders
+        ]
 
     def weights(self, classifier):
         """Return the network's weights and biases, layer by layer."""
@@ -202,11 +203,7 @@ def _evaluate_again(pipeline, X):
     for _, step in steps:
         if _is_encoder(step):
             n_seen += 1
-            attributes = fitted_attributes(
-                step._validate_here(X), step._parameters, step._problem
-            )
-            for name in attributes.keys() - {"coefs_", "intercepts_"}:
-                setattr(step, name, attributes[name])
+            step._evaluate_again(X)
         if n_seen:
             X = step.transform(X)
 
@@ -467,15 +464,16 @@ def fine_tune(
         architecture=StackArchitecture(
             Z.shape[1],
             tuple(
-                (len(encoder.intercepts_[0]), encoder._parameters.activation)
+                (len(encoder.intercepts_[0]), settings.activation, settings.sparsity)
                 for encoder in stack.encoders
+                for settings in [encoder._fitted_settings]
             ),
             len(classifier.coef_),
             classifier.fit_intercept,
         ),
         objective=StackObjective(
             stack.network_maps(),
-            stack.thresholds(),
+            stack.kept(),
             [weight_decay] * len(stack.encoders) + [l2],
         ),
         batch_size=min(rows_of_a_batch(batch_size, len(rows)), len(rows)),

@@ -22,7 +22,7 @@ ROOMS = (
 )
 
 # Public modules that are classes of Keras, and what is built of them.
-OF_KERAS = ("keras_model.py", "regularizers.py", "selections.py")
+OF_KERAS = ("_sparsity_layer.py", "keras_model.py", "regularizers.py", "selections.py")
 
 
 def imports_of(path):

@@ -14,6 +14,7 @@ from .._network.coordinates import Coordinates
 from .._network.scaling import Scaling
 from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
+from .._objective.selections import SELECTIONS, kept_in_row
 from .chunking import worth_compiling
 from .optimizers import OptimizerSpec
 from .programs import (
@@ -31,7 +32,8 @@ class StackArchitecture(NamedTuple):
     """What a network is compiled for; every other setting is passed at run time."""
 
     n_features: int
-    encoders: tuple[tuple[int, str], ...]  # n_components and activation of each
+    # n_components, activation and sparsity of each.
+    encoders: tuple[tuple[int, str, str], ...]
     n_outputs: int  # 1 for two classes: the output is the logit of the second
     fit_intercept: bool  # of the logistic regression
 
@@ -42,8 +44,8 @@ class StackObjective(NamedTuple):
     # (shift, factor) of each encoder. The next layer reads ``shift + factor * code``,
     # element by element.
     maps: list[tuple[Any, Any]]
-    # Activations of each encoder below it are 0 in its code; -inf for no threshold.
-    thresholds: list[Any]
+    # What the codes of each encoder keep: the threshold, or rho where that says it.
+    kept: list[Any]
     decays: list[Any]  # of each layer: coefficient of half the sum of squared weights
 
 
@@ -59,8 +61,9 @@ class StackProgram(Program):
         )
         self.layers = [
             dense(n_components, activation=activation, name=f"encoder_{i}")
-            for i, (n_components, activation) in enumerate(architecture.encoders, 1)
+            for i, (n_components, activation, _) in enumerate(architecture.encoders, 1)
         ]
+        self._sparsities = [sparsity for *_, sparsity in architecture.encoders]
         self.layers.append(
             dense(
                 architecture.n_outputs,
@@ -84,11 +87,16 @@ class StackProgram(Program):
         ``targets`` are one-hot rows, or for one output whether the row is of the second
         class.
         """
-        for encoder, (shift, factor), threshold in zip(
-            self.layers[:-1], objective.maps, objective.thresholds, strict=True
+        for encoder, sparsity, (shift, factor), kept in zip(
+            self.layers[:-1],
+            self._sparsities,
+            objective.maps,
+            objective.kept,
+            strict=True,
         ):
             codes = encoder(X)
-            codes = ops.where(codes >= threshold, codes, ops.zeros_like(codes))
+            if sparsity in SELECTIONS:
+                codes = kept_in_row(SELECTIONS[sparsity], codes, kept, ops)
             X = shift + factor * codes
         logits = self.layers[-1](X)
         if logits.shape[1] == 1:

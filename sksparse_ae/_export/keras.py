@@ -4,6 +4,7 @@ from typing import Any
 
 from .._engine.optimizers import OptimizerSpec
 from .._network.autoencoder import Parameters
+from .._network.kept import Threshold
 from .._network.problem import Problem
 from ..keras_model import ReconstructionLoss, SparseAutoencoder
 
@@ -28,11 +29,11 @@ def compiled_model(
         whitening=scaling.whitening,
         means=parameters.means,
     )
-    W1, b1, W2, b2, *_, threshold = parameters.in_float32()
+    W1, b1, W2, b2, *_, kept = parameters.in_float32()
     model.get_layer("encoder").set_weights([W1, b1])
     model.get_layer("decoder").set_weights([W2, b2])
-    if threshold is not None:
-        model.get_layer("sparsity")._start_at(threshold)
+    if isinstance(kept, Threshold):
+        model.get_layer("sparsity")._start_at(kept.array)
     loss = ReconstructionLoss(
         architecture.loss, scaling.scale, whitening=scaling.whitening
     )

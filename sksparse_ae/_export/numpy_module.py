@@ -48,7 +48,7 @@ def encode(X):
     codes : ndarray of shape (..., $n_components)
     """
 $fill    codes = _$activation(_affine(X, ENCODER_WEIGHTS, ENCODER_BIASES))
-    return $selected
+    return $kept
 
 
 def decode(codes):
@@ -105,9 +105,6 @@ FILL = """\
         X = means + np.where(gaps, 0, factor * (X - means))
 """
 
-# What encode returns of codes that are selected.
-SELECTED = "codes * (codes >= THRESHOLD.astype(codes.dtype))"
-
 
 def write_module(
     path: FilePath,
@@ -136,8 +133,9 @@ def write_module(
     arrays = dict(zip(ARRAYS, parameters.arrays, strict=True))
     if parameters.means is not None:
         arrays["MEANS"] = parameters.means
-    if parameters.threshold is not None:
-        arrays["THRESHOLD"] = parameters.threshold
+    kept = parameters.kept
+    if kept is not None:
+        arrays["KEPT"] = kept.array
     source = MODULE.substitute(
         version=__version__,
         n_features=n_features,
@@ -152,12 +150,11 @@ def write_module(
         dtype=dtype.str,
         dtype_name=dtype.name,
         arrays="".join(
-            f"{name} = {_array_source(array.astype(dtype))}"
-            for name, array in arrays.items()
+            f"{name} = {_array_source(array, dtype)}" for name, array in arrays.items()
         ),
         of_missing=", with NaN for what is missing" if "MEANS" in arrays else "",
         fill=FILL if "MEANS" in arrays else "",
-        selected=SELECTED if "THRESHOLD" in arrays else "codes",
+        kept="codes" if kept is None else kept.module_code,
     )
     with replacing(path) as file:
         file.write(source.encode())
@@ -169,6 +166,8 @@ def _feature_names(names: Iterable[object] | None) -> str:
     return f"FEATURE_NAMES = {pprint.pformat(list(map(str, names)), compact=True)}\n"
 
 
-def _array_source(array: np.ndarray) -> str:
-    text = base64.encodebytes(array.tobytes()).decode("ascii")
+def _array_source(array: np.ndarray, dtype: np.dtype) -> str:
+    if array.dtype.kind == "i":
+        return f"{array.tolist()}\n"
+    text = base64.encodebytes(array.astype(dtype).tobytes()).decode("ascii")
     return f'_array(\n    {array.shape},\n    """\n{text}""",\n)\n'

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .._network.autoencoder import Layer, Parameters
+from .._network.kept import Node
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from .._utils.extras import import_extra
 from .._utils.files import FilePath, replacing
@@ -39,8 +40,8 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
         means = parameters.means.astype(np.float32)
         for name, array in constants_of_gaps(means).items():
             initializers.append(numpy_helper.from_array(array, name))
-        for operator, given, output, attributes in nodes_of_gaps(TensorProto.FLOAT):
-            nodes.append(helper.make_node(operator, given, [output], **attributes))
+        for node in nodes_of_gaps(TensorProto.FLOAT):
+            nodes.append(helper.make_node(*node[:3], **node.attributes))
         source = "seen"
     for output, name, layer in layers:
         own = {"X": source, "codes": output}
@@ -50,10 +51,9 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
 
         for part, array in constants_of_layer(layer).items():
             initializers.append(numpy_helper.from_array(array, named(part)))
-        for operator, given, made in nodes_of_layer(layer):
-            nodes.append(
-                helper.make_node(operator, [*map(named, given)], [named(made)])
-            )
+        for operator, given, made, attributes in nodes_of_layer(layer):
+            names = [*map(named, given)], [*map(named, made)]
+            nodes.append(helper.make_node(operator, *names, **attributes))
         outputs.append(rows_of(output, layer.W.shape[1]))
         source = output
     inputs = [rows_of("X", parameters.W1.shape[0])]
@@ -69,24 +69,18 @@ def network_model(parameters: Parameters, *, reconstruct: bool) -> Any:
 def constants_of_layer(layer: Layer) -> dict[str, np.ndarray]:
     """Return what ``nodes_of_layer`` reads beside "X"."""
     constants = {"W": layer.W, "b": layer.b}
-    if layer.threshold is not None:
-        constants["threshold"] = np.atleast_1d(layer.threshold)
-        constants["zero"] = np.zeros(1, layer.W.dtype)
+    if layer.kept is not None:
+        constants |= layer.kept.constants(layer.W.dtype)
     return constants
 
 
-def nodes_of_layer(layer: Layer) -> list[tuple[str, list[str], str]]:
-    """Return operators, inputs and outputs that make "codes" of "X"."""
+def nodes_of_layer(layer: Layer) -> list[Node]:
+    """Return operators that make "codes" of "X"."""
     activation = OUTPUT_ACTIVATIONS[layer.activation].onnx_operator
-    linear = "Gemm", ["X", "W", "b"], "linear"
-    if layer.threshold is None:
-        return [linear, (activation, ["linear"], "codes")]
-    return [
-        linear,
-        (activation, ["linear"], "active"),
-        ("Less", ["active", "threshold"], "is_off"),
-        ("Where", ["is_off", "zero", "active"], "codes"),
-    ]
+    linear = Node("Gemm", ["X", "W", "b"], ["linear"])
+    if layer.kept is None:
+        return [linear, Node(activation, ["linear"], ["codes"])]
+    return [linear, Node(activation, ["linear"], ["active"]), *layer.kept.nodes()]
 
 
 def constants_of_gaps(means: np.ndarray) -> dict[str, np.ndarray]:
@@ -101,22 +95,22 @@ def constants_of_gaps(means: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def nodes_of_gaps(dtype: int) -> list[tuple[str, list[str], str, dict]]:
-    """Return operators, inputs, outputs and attributes that make "seen" of "X".
+def nodes_of_gaps(dtype: int) -> list[Node]:
+    """Return operators that make "seen" of "X".
 
     It is what ``reading.as_seen`` returns.
     """
     return [
-        ("IsNaN", ["X"], "is_missing", {}),
-        ("Not", ["is_missing"], "is_observed", {}),
-        ("Cast", ["is_observed"], "observed", {"to": dtype}),
-        ("ReduceSum", ["observed", "columns"], "n_observed", {"keepdims": 1}),
-        ("Max", ["n_observed", "one"], "n_read", {}),
-        ("Div", ["n_features", "n_read"], "factor", {}),
-        ("Sub", ["X", "means"], "deviations", {}),
-        ("Mul", ["factor", "deviations"], "longer", {}),
-        ("Where", ["is_missing", "zero", "longer"], "read", {}),
-        ("Add", ["means", "read"], "seen", {}),
+        Node("IsNaN", ["X"], ["is_missing"]),
+        Node("Not", ["is_missing"], ["is_observed"]),
+        Node("Cast", ["is_observed"], ["observed"], {"to": dtype}),
+        Node("ReduceSum", ["observed", "columns"], ["n_observed"], {"keepdims": 1}),
+        Node("Max", ["n_observed", "one"], ["n_read"]),
+        Node("Div", ["n_features", "n_read"], ["factor"]),
+        Node("Sub", ["X", "means"], ["deviations"]),
+        Node("Mul", ["factor", "deviations"], ["longer"]),
+        Node("Where", ["is_missing", "zero", "longer"], ["read"]),
+        Node("Add", ["means", "read"], ["seen"]),
     ]
 
 
@@ -146,33 +140,31 @@ def add_encoder(scope: Any, operator: Any, container: Any) -> None:
     source = operator.inputs[0]
     # Floats stay as they are; integers become float32.
     dtype = guess_proto_type(guess_tensor_type(source.type))
-    names = {"X": scope.get_unique_variable_name("encoder_X")}
 
-    def add_node(
-        op_type: str, inputs: list[str], output: str, **attributes: Any
-    ) -> None:
-        name = scope.get_unique_operator_name(op_type)
-        container.add_node(op_type, inputs, output, name=name, **attributes)
-
-    add_node("Cast", [source.full_name], names["X"], to=dtype)
-    layer = parameters.encoder
-    if parameters.means is not None:
-        constants = constants_of_gaps(parameters.means)
-        nodes = nodes_of_gaps(dtype)
-        for name in (*constants, *(output for _, _, output, _ in nodes)):
+    def add_nodes(
+        constants: dict[str, np.ndarray], nodes: list[Node], **names: str
+    ) -> dict[str, str]:
+        """Add nodes, and return the names in the graph of what they read and make."""
+        own = [name for node in nodes for name in node.outputs]
+        for name in {*constants, *own} - set(names):
             names[name] = scope.get_unique_variable_name(f"encoder_{name}")
         for name, array in constants.items():
-            kind = TensorProto.INT64 if name == "columns" else dtype
-            container.add_initializer(names[name], kind, array.shape, array)
-        for operator_type, inputs, output, attributes in nodes:
-            given = [names[name] for name in inputs]
-            add_node(operator_type, given, names[output], **attributes)
-        names["X"] = names["seen"]
-    constants, steps = constants_of_layer(layer), nodes_of_layer(layer)
-    for name in (*constants, *(made for _, _, made in steps)):
-        names[name] = scope.get_unique_variable_name(f"encoder_{name}")
-    names["codes"] = operator.outputs[0].full_name
-    for name, array in constants.items():
-        container.add_initializer(names[name], dtype, array.shape, array.ravel())
-    for operator_type, inputs, made in steps:
-        add_node(operator_type, [names[name] for name in inputs], names[made])
+            kind = TensorProto.INT64 if array.dtype.kind == "i" else dtype
+            container.add_initializer(names[name], kind, array.shape, array.ravel())
+        for operator_type, inputs, outputs, attributes in nodes:
+            container.add_node(
+                operator_type,
+                [names[name] for name in inputs],
+                [names[name] for name in outputs],
+                name=scope.get_unique_operator_name(operator_type),
+                **attributes,
+            )
+        return names
+
+    cast = [Node("Cast", ["given"], ["X"], {"to": dtype})]
+    read = add_nodes({}, cast, given=source.full_name)["X"]
+    if parameters.means is not None:
+        gaps = constants_of_gaps(parameters.means), nodes_of_gaps(dtype)
+        read = add_nodes(*gaps, X=read)["seen"]
+    layer, codes = parameters.encoder, operator.outputs[0].full_name
+    add_nodes(constants_of_layer(layer), nodes_of_layer(layer), X=read, codes=codes)

@@ -10,6 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from . import reading
 from .blocks import Blocks
+from .kept import Kept
 from .reading import Rows, as_seen, missing
 from .validation import held_not_finite
 
@@ -18,12 +19,12 @@ MIN_PRODUCT_ROWS = 128
 
 
 class Layer(NamedTuple):
-    """Weights, biases and activation of a layer; below the threshold it gives 0."""
+    """Weights, biases and activation of a layer, and which activations it keeps."""
 
     W: np.ndarray
     b: np.ndarray
     activation: str
-    threshold: np.ndarray | None = None
+    kept: Kept | None = None
 
 
 class Parameters(NamedTuple):
@@ -37,9 +38,7 @@ class Parameters(NamedTuple):
     output_activation: str
     # What the encoder reads where a value is missing; None if NaN is an error.
     means: np.ndarray | None = None
-    # Activations below it are 0 in the codes: a value for all units or one for each;
-    # None for codes that are the activations.
-    threshold: np.ndarray | None = None
+    kept: Kept | None = None  # of the activations in the codes; None for all
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -51,10 +50,8 @@ class Parameters(NamedTuple):
         if all(array.dtype == dtype for array in self.arrays):
             return self
         W1, b1, W2, b2 = (np.asarray(array, dtype=dtype) for array in self.arrays)
-        threshold = self.threshold
-        if threshold is not None:
-            threshold = np.asarray(threshold, dtype=dtype)
-        return self._replace(W1=W1, b1=b1, W2=W2, b2=b2, threshold=threshold)
+        kept = None if self.kept is None else self.kept.astype(dtype)
+        return self._replace(W1=W1, b1=b1, W2=W2, b2=b2, kept=kept)
 
     def in_float32(self) -> "Parameters":
         """Return the network in float32; raise if it cannot hold the weights."""
@@ -72,7 +69,7 @@ class Parameters(NamedTuple):
     @property
     def encoder(self) -> Layer:
         """The layer from rows to codes."""
-        return Layer(self.W1, self.b1, self.activation, self.threshold)
+        return Layer(self.W1, self.b1, self.activation, self.kept)
 
     @property
     def decoder(self) -> Layer:
@@ -169,7 +166,7 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> bool:
 
     Returned is False if they are not finite.
     """
-    W, b, activation, threshold = layer
+    W, b, activation, kept = layer
     if sparse.issparse(X):
         np.add(safe_sparse_dot(X, W), b, out=out)
     else:
@@ -180,8 +177,8 @@ def _layer(X: Rows, layer: Layer, out: np.ndarray) -> bool:
     if is_finite:
         function = OUTPUT_ACTIVATIONS[activation]
         function.forward(out, out=out)
-        if threshold is not None:
-            out *= out >= threshold
+        if kept is not None:
+            kept.keep(out)
         if function.overflows and not np.isfinite(out).all():
             raise ValueError(
                 f"The reconstruction of X overflows {out.dtype}: its logarithm is more "

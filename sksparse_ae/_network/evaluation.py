@@ -10,13 +10,13 @@ from sklearn.utils import Bunch
 from .._objective.losses import Loss
 from .._objective.objective import Losses
 from .._objective.penalties import weight_penalty
-from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
+from .kept import Threshold
 from .problem import Problem
 from .reading import Rows, dense, missing, reduced, sum_of_rows, total_weight
 from .scaling import Moments, explained_variance
 from .statistics import explained_share, explained_share_of_loss
-from .thresholds import thresholds
+from .thresholds import completed
 from .units import UnitStatistics
 from .validation import NotFinite
 
@@ -193,6 +193,12 @@ class Recent(NamedTuple):
     units: np.ndarray  # ``UnitStatistics.table``
     threshold: np.ndarray | None  # of the codes
 
+    def counting(self, n_samples: float) -> float:
+        """Return how many of them count beside so many samples of a call."""
+        if n_samples >= ENOUGH_SAMPLES:
+            return 0.0
+        return min(self.n_samples, float(ENOUGH_SAMPLES))
+
 
 def _joined(
     earlier: Recent | None,
@@ -204,12 +210,14 @@ def _joined(
 ) -> tuple[Losses, Recent]:
     """Let samples of earlier calls count with those of a call that has too few.
 
-    All but ``earlier`` are of the call. ``units`` takes in the earlier units, and what
-    is returned tells of all these samples.
+    All but ``earlier`` and the threshold, which tells of both, are of the call.
+    ``units`` takes in the earlier units, and what is returned tells of all these
+    samples.
     """
-    if earlier is not None and units.n_samples < ENOUGH_SAMPLES:
-        n_own = units.n_samples
-        share = min(1.0, ENOUGH_SAMPLES / earlier.n_samples)
+    n_own = units.n_samples
+    n_earlier = 0.0 if earlier is None else earlier.counting(n_own)
+    if earlier is not None and n_earlier:
+        share = n_earlier / earlier.n_samples
         units.take_in(earlier.units, earlier.n_samples, share)
         own_share = n_own / units.n_samples
         statistic = own_share * statistic + (1 - own_share) * earlier.statistic
@@ -219,8 +227,6 @@ def _joined(
             + (1 - own_share) * earlier.reconstruction,
             sparsity=float(penalty.value(statistic, problem.coefficients, np)),
         )
-        if threshold is not None and earlier.threshold is not None:
-            threshold = own_share * threshold + (1 - own_share) * earlier.threshold
     recent = Recent(
         float(units.n_samples), losses.reconstruction, statistic, units.table, threshold
     )
@@ -248,10 +254,10 @@ def fitted_attributes(
             f"range of {X.dtype} in the units of the data."
         )
     _, coefficients, scaling = problem
-    threshold = parameters.threshold
-    if threshold is None and problem.architecture.sparsity in SELECTIONS:
-        threshold = thresholds(X, parameters, problem)
-        parameters = parameters._replace(threshold=threshold)
+    parameters = _with_threshold(X, parameters, problem, recent)
+    threshold = None
+    if isinstance(parameters.kept, Threshold):
+        threshold = parameters.kept.array
     losses, statistic, units = evaluate(X, parameters, problem, of_units=True)
     losses, recent = _joined(recent, units, losses, statistic, threshold, problem)
     if not np.isfinite(losses.objective):
@@ -266,7 +272,7 @@ def fitted_attributes(
         "offset_": scaling.offset,
         "scale_": scaling.scale,
         **({} if scaling.whitening is None else {"whitening_": scaling.whitening}),
-        **({} if threshold is None else {"threshold_": recent.threshold}),
+        **({} if threshold is None else {"threshold_": threshold}),
         "beta_": float(coefficients.beta),
         "weight_decay_": float(coefficients.weight_decay),
         "objective_": Bunch(total=losses.objective, **losses.terms),
@@ -276,3 +282,23 @@ def fitted_attributes(
         "_recent": recent,
         "_variance_explained": variance_explained,
     }
+
+
+def _with_threshold(
+    X: Rows, parameters: Parameters, problem: Problem, earlier: Recent | None
+) -> Parameters:
+    """Return the network with the thresholds of ``X``, if it needs some and has none.
+
+    Where earlier samples count, it is the mean of theirs and of that of ``X``.
+    """
+    if parameters.kept is not None:
+        return parameters
+    architecture, coefficients, _ = problem
+    parameters = completed(parameters, X, architecture.sparsity, coefficients.rho)
+    found = parameters.kept
+    if found is None or earlier is None or earlier.threshold is None:
+        return parameters
+    n_own = total_weight(X)
+    n_earlier = earlier.counting(n_own)
+    mean = (n_own * found.array + n_earlier * earlier.threshold) / (n_own + n_earlier)
+    return parameters._replace(kept=Threshold(mean.astype(X.dtype)))

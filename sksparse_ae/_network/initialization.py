@@ -9,8 +9,10 @@ from .._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS, mean_to_rh
 from .._objective.losses import LOSSES
 from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
+from .kept import kept_of_row
 from .reading import Rows, fetched
 from .scaling import Scaling, drawn_near
+from .thresholds import completed
 from .weighting import WeightedRows
 
 # Rows that the data-dependent start looks at.
@@ -37,6 +39,7 @@ def starting_weights(
     sample = standardized_sample(X, scaling, rng, near=near)
     if estimator.sparsity in SELECTIONS:
         weights = tied_weights(sample, estimator.n_components, rng)
+        weights = fitting_encoder(weights, sample, estimator)
         return weights, np.full(estimator.n_components, estimator.rho)
     activations = estimator.activation, estimator.output_activation
     if estimator.init == "auto":
@@ -115,6 +118,27 @@ def tied_weights(
     W2 = rows + START_NOISE * (size if size > 0 else 1.0) * noise
     W2 /= np.linalg.norm(W2, axis=1, keepdims=True)
     return [W2.T.copy(), np.zeros(n_components), W2, np.zeros(n_features)]
+
+
+def fitting_encoder(
+    weights: list[np.ndarray], sample: np.ndarray, estimator: Any
+) -> list[np.ndarray]:
+    """Multiply the encoder so that what it selects reconstructs the sample best.
+
+    Units that are on together add up where they are alike: without this, 200 of them
+    reconstruct the digits with 13 times the error of the mean, and irises with 74
+    times, from which the training does not recover. What is selected does not change.
+    """
+    W1, b1, W2, b2 = weights
+    activations = estimator.activation, estimator.output_activation
+    kept = kept_of_row(estimator.sparsity, estimator.rho, len(b1))
+    network = Parameters(W1, b1, W2, b2, *activations, kept=kept)
+    network = completed(network, sample, estimator.sparsity, estimator.rho)
+    output = network.reconstruct(sample)
+    square = np.square(output).sum()
+    if square == 0:
+        return weights
+    return [W1 * ((sample * output).sum() / square), b1, W2, b2]
 
 
 def bias_for_mean_activation(Z: np.ndarray, rho: float, activation: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from .._objective.losses import LOSSES
 from .._objective.objective import Coefficients, Objective
 from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
+from .kept import Threshold, kept_of_row
 from .scaling import Moments, Scaling
 
 
@@ -116,6 +117,16 @@ class Problem(NamedTuple):
 
     def folded(self, weights: Sequence[np.ndarray]) -> Parameters:
         """Return weights in the training's units as a network on the data as given."""
-        W1, b1, W2, b2 = self.scaling.fold(weights)
-        names = self.architecture.activation, self.architecture.output_activation
-        return Parameters(W1, b1, W2, b2, *names, self.scaling.offset)
+        return self.network(self.scaling.fold(weights))
+
+    def network(
+        self, arrays: Sequence[np.ndarray], threshold: np.ndarray | None = None
+    ) -> Parameters:
+        """Return a network on the data as given, with a threshold if it has one."""
+        W1, b1, W2, b2 = arrays
+        _, n_units, activation, output_activation, _, sparsity, *_ = self.architecture
+        kept = kept_of_row(sparsity, self.coefficients.rho, n_units)
+        if threshold is not None:
+            kept = Threshold(threshold)
+        means = self.scaling.offset
+        return Parameters(W1, b1, W2, b2, activation, output_activation, means, kept)

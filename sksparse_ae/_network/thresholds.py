@@ -9,6 +9,7 @@ import numpy as np
 
 from .._objective.selections import SELECTIONS
 from .autoencoder import Parameters
+from .kept import Threshold
 from .problem import Problem
 from .reading import Rows, evenly_spaced, reduced, total_weight
 
@@ -26,17 +27,25 @@ def on_rows(
 ) -> Parameters:
     """Return weights of a training as a network on the data as given.
 
-    If its codes are selected, its thresholds are those of about so many of the rows.
+    If its codes need thresholds, these are those of about so many of the rows.
     """
-    parameters = problem.folded(weights)
-    if problem.architecture.sparsity not in SELECTIONS:
-        return parameters
+    parameters, (architecture, coefficients, _) = problem.folded(weights), problem
     sample = evenly_spaced(X, n_rows)
     with np.errstate(all="ignore"):
-        return parameters._replace(threshold=thresholds(sample, parameters, problem))
+        return completed(parameters, sample, architecture.sparsity, coefficients.rho)
 
 
-def thresholds(X: Rows, parameters: Parameters, problem: Problem) -> np.ndarray:
+def completed(parameters: Parameters, X: Rows, sparsity: str, rho: float) -> Parameters:
+    """Return the network with the thresholds of rows, if it needs some and has none."""
+    if parameters.kept is not None or sparsity not in SELECTIONS:
+        return parameters
+    found = thresholds(X, parameters, sparsity, rho)
+    return parameters._replace(kept=Threshold(found))
+
+
+def thresholds(
+    X: Rows, parameters: Parameters, sparsity: str, rho: float
+) -> np.ndarray:
     """Return the value that so many activations of rows reach as are to stay.
 
     The share of the activations that are as large, of all rows by their weights, is the
@@ -45,11 +54,10 @@ def thresholds(X: Rows, parameters: Parameters, problem: Problem) -> np.ndarray:
     that rounding in other products changes no code; it is 0 if not so many are above
     0. The array has no axis, or one of units for a selection of each.
     """
-    selection = SELECTIONS[problem.architecture.sparsity]
-    n_units, rho = len(parameters.b1), problem.coefficients.rho
+    selection, n_units = SELECTIONS[sparsity], len(parameters.b1)
     share = float(selection.wanted_share(rho, n_units, np))
     wanted = share * total_weight(X) * (1 if selection.is_per_unit else n_units)
-    find = partial(_find, parameters._replace(threshold=None), selection.is_per_unit)
+    find = partial(_find, parameters._replace(kept=None), selection.is_per_unit)
     if X.shape[0] <= SAMPLE_ROWS:
         found = find(X, *_everything(selection.is_per_unit, n_units))
         return found.between(wanted, 0.0)[0].astype(parameters.b1.dtype)

@@ -14,11 +14,12 @@ class Selection(Protocol):
     """Which activations of a mini-batch stay; ``SELECTIONS`` holds one of each.
 
     Each has thresholds such that a share of the activations is as large, and keeps
-    these. A selection is no function of one row alone: a fitted network has a fixed
-    threshold instead, which gives the same share on all its training rows.
-    ``selections.LAYERS_OF_SELECTIONS`` has its layer for Keras.
+    these. ``selections.LAYERS_OF_SELECTIONS`` has its layer for Keras.
     """
 
+    # Whether other rows of the batch count: a fitted network then has fixed thresholds
+    # instead, which give the same share on all its training rows.
+    needs_threshold: bool = True
     # Whether there is a threshold for each unit, or one for all.
     is_per_unit: bool = False
 
@@ -46,6 +47,8 @@ class Selection(Protocol):
 class TopK(Selection):
     """In each row the rho * n_units largest activations stay, and at least one."""
 
+    needs_threshold = False
+
     def share(self, on: Any, row_weights: Any, xp: Any) -> Any:
         # A product: XLA on the CPU does not vectorise sums.
         n_units = on.shape[-1]
@@ -69,6 +72,8 @@ class BatchTopK(TopK):
 
     B. Bussmann, P. Leask, N. Nanda, "BatchTopK sparse autoencoders", 2024.
     """
+
+    needs_threshold = True
 
     def share(self, on: Any, row_weights: Any, xp: Any) -> Any:
         return xp.matmul(super().share(on, row_weights, xp), row_weights)
@@ -168,3 +173,16 @@ def largest(
     start = xp.zeros_like(high), high, share_of(values > 0)
     low, *_ = xp.while_loop(goes_on, halve, start, maximum_iterations=HALVINGS)
     return activations * xp.cast(is_above(low), values.dtype), low
+
+
+def kept_in_row(selection: Selection, activations: Any, given: Any, xp: Any) -> Any:
+    """Return the codes of a fitted network, in which other rows do not count.
+
+    ``given`` is the threshold if the selection needs one, and ``rho`` if it does not.
+    The activations are (n_rows, n_units), and may be negative.
+    """
+    positive = xp.maximum(activations, 0)
+    if not selection.needs_threshold:
+        codes, _ = largest(selection, positive, given, None, xp)
+        return codes
+    return xp.where(activations >= given, positive, xp.zeros_like(positive))

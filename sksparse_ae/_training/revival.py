@@ -4,11 +4,11 @@ import numpy as np
 
 from .._network.autoencoder import Parameters
 from .._network.initialization import bias_for_mean_activation, standardized_sample
+from .._network.kept import Kept
 from .._network.problem import Problem
 from .._network.reading import Rows
-from .._network.thresholds import thresholds
+from .._network.thresholds import completed
 from .._network.units import UnitStatistics
-from .._objective.selections import SELECTIONS
 from .monitor import Weights
 
 # Epochs between two looks. A unit needs some to learn before it is judged.
@@ -19,6 +19,9 @@ REVIVING_SHARE = 0.7
 
 # Length of a new unit's decoder weights, as a share of those of the active ones.
 DECODER_SHARE = 0.2
+
+# New units of codes that are selected may raise the squared error by this factor.
+MOST_HARM = 2.0
 
 
 class Reviver:
@@ -31,6 +34,7 @@ class Reviver:
     its weights have norm one, and its bias makes it stay on for the share rho of the
     rows, at the threshold that there is: without that, hundreds of new units along
     similar errors are on together, and 400 on Fashion-MNIST did not recover from it.
+    Still, those that are alike add up; no more are started than the error allows.
 
     The state of ``rng`` is part of a training's.
     """
@@ -53,13 +57,13 @@ class Reviver:
     def revive(self, weights: Weights) -> tuple[Weights, np.ndarray]:
         """Start the inactive units anew; return the weights and the new units."""
         W1, b1, W2, b2 = (np.array(w, dtype=np.float64) for w in weights)
-        parameters = Parameters(W1, b1, W2, b2, *self._activations)
-        is_selected = self._problem.architecture.sparsity in SELECTIONS
-        if is_selected:
-            found = thresholds(self._sample, parameters, self._problem)
-            parameters = parameters._replace(threshold=found)
+        architecture, coefficients, _ = self._problem
+        # The rows have no gaps.
+        parameters = self._problem.network([W1, b1, W2, b2])._replace(means=None)
+        given = self._sample, architecture.sparsity, coefficients.rho
+        parameters = completed(parameters, *given)
         codes = parameters.encode(self._sample)
-        statistics = UnitStatistics(codes, self._problem.architecture.objective)
+        statistics = UnitStatistics(codes, architecture.objective)
         revived = statistics.states(self.rho) != "active"
         n_revived = int(revived.sum())
         if n_revived == 0:
@@ -70,13 +74,10 @@ class Reviver:
             return weights, np.zeros_like(revived)
         rows = self.rng.choice(len(square), n_revived, p=square / square.sum())
         direction = error[rows] / np.linalg.norm(error[rows], axis=1, keepdims=True)
-        if is_selected:
-            # On for the share rho of the rows, at the threshold that there is.
-            inputs = self._sample @ direction.T
-            threshold = found[revived] if found.ndim else found
-            W1[:, revived], W2[revived] = direction.T, direction
-            b1[revived] = threshold - np.quantile(inputs, 1 - self.rho, axis=0)
-            return [W1, b1, W2, b2], revived
+        if parameters.kept is not None:
+            return self._selected_starts(
+                parameters, parameters.kept, revived, direction, square.sum()
+            )
 
         activation = self._activations[0]
         spread = (self._sample @ direction.T).std(axis=0)
@@ -89,3 +90,39 @@ class Reviver:
         norms = np.linalg.norm(W2[~revived], axis=1)
         W2[revived] = DECODER_SHARE * (norms.mean() if norms.size else 1.0) * direction
         return [W1, b1, W2, b2], revived
+
+    def _selected_starts(
+        self,
+        network: Parameters,
+        kept: Kept,
+        revived: np.ndarray,
+        direction: np.ndarray,
+        error: float,
+    ) -> tuple[Weights, np.ndarray]:
+        """Start units along directions, half as many until they do no harm.
+
+        ``error`` is the sum of squares that the network leaves of the sample.
+        """
+        units = np.flatnonzero(revived)
+        while len(units):
+            started = self._started(network, kept, units, direction[: len(units)])
+            left = self._sample + self._offset - started.reconstruct(self._sample)
+            if np.square(left).sum() <= MOST_HARM * error:
+                break
+            units = units[: len(units) // 2]
+        revived = np.zeros_like(revived)
+        revived[units] = True
+        return list(started.arrays if len(units) else network.arrays), revived
+
+    def _started(
+        self, network: Parameters, kept: Kept, units: np.ndarray, direction: np.ndarray
+    ) -> Parameters:
+        """Return the network with units that start along directions of norm one."""
+        W1, b1, W2, _ = (array.copy() for array in network.arrays)
+        activations = network._replace(kept=None).encode(self._sample)
+        W1[:, units], W2[units] = direction.T, direction
+        inputs = self._sample @ direction.T
+        # On for the share rho of the rows, at what is the least there that stays.
+        least = np.broadcast_to(kept.least(activations), activations.shape)
+        b1[units] = np.quantile(least[:, units] - inputs, self.rho, axis=0)
+        return network._replace(W1=W1, b1=b1, W2=W2)

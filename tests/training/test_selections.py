@@ -15,14 +15,16 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.minibatch import MiniBatchEngine
 from sksparse_ae._network import thresholds
 from sksparse_ae._objective.selections import SELECTIONS, largest
+from sksparse_ae._training.plan import make_plan
+from sksparse_ae._training.revival import Reviver
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 from sksparse_ae.inspection import ActivationDisplay, ComponentsDisplay
 from sksparse_ae.model_selection import train_together
@@ -110,7 +112,10 @@ def test_units_that_are_off_stay_off_where_too_few_are_on():
 def test_the_share_of_codes_on_the_training_rows_is_rho(selected, digits):
     on = selected.transform(digits) > 0
     assert on.mean() == pytest.approx(0.1, abs=1 / on.size)
-    if selected.sparsity == "lifetime":
+    if selected.sparsity == "topk":
+        assert_array_equal(on.sum(axis=1), 3)
+        assert not hasattr(selected, "threshold_")
+    elif selected.sparsity == "lifetime":
         assert selected.threshold_.shape == (30,)
         assert_allclose(on.mean(axis=0), 0.1, atol=1 / len(on))
     else:
@@ -154,12 +159,18 @@ def test_weight_decay_is_of_the_encoder_alone(digits):
 def test_thresholds_are_exact_where_a_sample_only_brackets_them(
     selected, digits, weights, monkeypatch
 ):
+    if not hasattr(selected, "threshold_"):
+        # Of a row, in which other rows do not count.
+        codes = selected.transform(digits)
+        every = selected._parameters._replace(kept=None).encode(digits)
+        assert_array_equal(codes, _chosen("topk", every, 0.1, [1] * 300))
+        return
     if weights is not None:
         weights = np.random.default_rng(0).integers(0, 4, len(digits))
     rows, counts = digits, np.ones(len(digits), int)
     if weights is not None:
         rows, counts = thresholds_rows(digits, weights), weights
-    network = selected._parameters._replace(threshold=None)
+    network = selected._parameters._replace(kept=None)
     values = np.repeat(network.encode(digits), counts, axis=0)
     axis = 0 if selected.sparsity == "lifetime" else None
     n_values = values.shape[0] if axis == 0 else values.size
@@ -168,7 +179,7 @@ def test_thresholds_are_exact_where_a_sample_only_brackets_them(
     below = np.where(values < last, values, 0).max(axis=axis)
     for n_rows in (10_000, 40):
         monkeypatch.setattr(thresholds, "SAMPLE_ROWS", n_rows)
-        found = thresholds.thresholds(rows, network, selected._problem)
+        found = thresholds.thresholds(rows, network, selected.sparsity, 0.1)
         assert_allclose(found, (below + last) / 2, rtol=1e-12)
 
 
@@ -180,10 +191,60 @@ def thresholds_rows(X, weights):
 
 def test_a_threshold_is_0_where_too_few_units_are_ever_on(digits):
     autoencoder = SparseAutoencoderTransformer(
-        sparsity="topk", **{**FEW, "rho": 0.99, "max_iter": 2}
+        sparsity="batchtopk", **{**FEW, "rho": 0.99, "max_iter": 2}
     ).fit(digits)
     assert autoencoder.threshold_ == 0
     assert 0 < (autoencoder.transform(digits) > 0).mean() < 0.99
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_units_that_are_alike_do_not_add_up_at_the_start(sparsity):
+    # Of 100 units on two columns, the five that are on in a row are nearly the same.
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    settings = {"sparsity": sparsity, "rho": 0.05, "random_state": 0}
+    start = SparseAutoencoderTransformer(100, **settings)
+    start.set_params(solver="sgd", learning_rate=1e-30, max_iter=1, revive=False)
+    assert start.fit(X).score(X) > 0.3
+    trained = SparseAutoencoderTransformer(100, max_iter=60, **settings).fit(X)
+    assert trained.score(X) > max(0.5, start.score(X))
+
+
+def test_new_units_do_no_more_harm_than_the_error_allows():
+    # Two hundred new units along the errors of two columns are all alike.
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    fitted = SparseAutoencoderTransformer(
+        200,
+        sparsity="batchtopk",
+        activation="relu",
+        max_iter=9,
+        revive=False,
+        random_state=0,
+    ).fit(X)
+    plan = make_plan(fitted, X, None, partial=False)
+    reviver = Reviver(X, plan.problem, np.random.RandomState(0))
+    weights = plan.problem.scaling.unfold([*_arrays(fitted)])
+    before = fitted.reconstruction_error(X).mean()
+    weights, revived = reviver.revive(weights)
+    assert 0 < revived.sum() < (fitted.unit_states_ == "dead").sum()
+    W1, b1, W2, b2 = plan.problem.scaling.fold(weights)
+    fitted.coefs_, fitted.intercepts_ = [W1, W2], [b1, b2]
+    assert fitted.reconstruction_error(X).mean() < 2.1 * before
+
+
+def _arrays(fitted):
+    (W1, W2), (b1, b2) = fitted.coefs_, fitted.intercepts_
+    return W1, b1, W2, b2
+
+
+@pytest.mark.parametrize(("sparsity", "n_rows"), [("batchtopk", 1), ("lifetime", 10)])
+def test_small_pieces_of_a_stream_share_their_threshold(digits, sparsity, n_rows):
+    stream = SparseAutoencoderTransformer(sparsity=sparsity, **FEW)
+    stream.partial_fit(digits[:100])
+    for start in range(100, 200, n_rows):
+        stream.partial_fit(digits[start : start + n_rows])
+    share = (stream.transform(digits[100:200]) > 0).mean()
+    # A single row tells little of the share: the mean of such thresholds is near it.
+    assert_allclose([share, stream.rho_hat_.mean()], 0.1, atol=0.04)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -274,7 +335,7 @@ def test_a_list_of_blocks_and_weights_of_one_train_alike(digits, sparsity):
     blocks = clone(autoencoder).fit([digits[:100], digits[100:]])
     weighted = clone(autoencoder).fit(digits, sample_weight=np.ones(300))
     autoencoder.fit(digits)
-    assert_allclose(blocks.threshold_, autoencoder.threshold_, rtol=1e-10)
+    assert_allclose(blocks.transform(digits), autoencoder.transform(digits), rtol=1e-9)
     assert_allclose(blocks.coefs_[0], autoencoder.coefs_[0], rtol=1e-10)
     assert_allclose(weighted.coefs_[0], autoencoder.coefs_[0], rtol=1e-4, atol=1e-6)
 
@@ -287,7 +348,7 @@ def test_whole_weights_are_repeated_rows(digits):
         other = clone(one).fit(np.repeat(digits, weights, axis=0))
         one.fit(digits, sample_weight=weights)
         assert_same_fit(one, other)
-        assert_array_equal(one.threshold_, other.threshold_)
+        assert_array_equal(one.transform(digits), other.transform(digits))
 
 
 def test_missing_values_are_left_out(digits):
@@ -369,16 +430,16 @@ def test_units_that_died_are_revived(digits, sparsity):
     assert n_dead[True] <= n_dead[False]
 
 
-def test_fine_tuning_goes_through_the_thresholds(digits):
+def test_fine_tuning_goes_through_the_selection(selected, digits):
     y = np.arange(300) % 2
-    stack = make_pipeline(
-        StandardScaler(),
-        SparseAutoencoderTransformer(sparsity="topk", **FEW),
-        LogisticRegression(),
-    ).fit(digits, y)
+    stack = make_pipeline(clone(selected), LogisticRegression()).fit(digits, y)
     tuned = fine_tune(stack, digits, y, max_iter=40, random_state=0)
-    assert tuned[1].threshold_ == stack[1].threshold_
+    if hasattr(selected, "threshold_"):
+        assert_array_equal(tuned[0].threshold_, stack[0].threshold_)
     assert tuned.score(digits, y) > stack.score(digits, y)
+    loss = log_loss(y, tuned.predict_proba(digits))
+    last = tuned.fine_tuning_.loss_curve[-1]
+    assert loss < last < 1.3 * loss  # an objective of mini-batches, with weight decay
 
 
 # ------------------------------------------------------------------------ exports
