@@ -11,6 +11,7 @@ from ._network.reading import dense
 from ._network.statistics import of_norm_one
 from ._network.validation import strict_validation
 from ._objective.selections import SELECTIONS
+from ._utils.threads import single_blas_thread
 
 # One epoch of steps so small that they change no weight: a fit ends where it starts.
 NO_TRAINING = {
@@ -154,5 +155,6 @@ def _least_squares(codes, X):
     cross = dense(codes.T @ X).astype(np.float64) / n_rows - np.outer(mean, offset)
     ridge = RIDGE * np.trace(gram) / len(gram)
     gram[np.diag_indices_from(gram)] += ridge or 1.0  # of codes that are constant
-    decoder = linalg.solve(gram, cross, assume_a="pos")
+    with single_blas_thread():
+        decoder = linalg.solve(gram, cross, assume_a="pos")
     return decoder, offset - mean @ decoder

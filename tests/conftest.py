@@ -1,5 +1,6 @@
 """Data and fitted estimators that several modules share."""
 
+import os
 import shutil
 import sys
 import warnings
@@ -10,6 +11,7 @@ import sklearn
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.fixes import parse_version
+from threadpoolctl import threadpool_limits
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.datasets import load_natural_image_patches
@@ -17,6 +19,20 @@ from sksparse_ae.datasets import load_natural_image_patches
 # Before, set_callbacks is absent: test_transformer.py looks for that.
 HAS_CALLBACKS = parse_version(sklearn.__version__) >= parse_version("1.9")
 collect_ignore = [] if HAS_CALLBACKS else ["training/test_callbacks.py"]
+
+
+def pytest_configure():
+    """Share the cores among the workers of pytest-xdist, as joblib does among its own.
+
+    Else threads of BLAS wait for those of others, 30 times as long as they compute. The
+    processes that tests start have the variables, and so compute the same to the bit.
+    """
+    n_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    n_threads = max((os.cpu_count() or 1) // n_workers, 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(n_threads))
+    # Where a test imports TensorFlow first, it reads this one alone.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(n_threads))
+    threadpool_limits(n_threads)
 
 
 @pytest.hookimpl(trylast=True)

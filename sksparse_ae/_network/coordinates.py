@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import eigh, qr
 
 from .._objective.activations import ACTIVATIONS
+from .._utils.threads import single_blas_thread
 from .reading import Rows, evenly_spaced, total_weight, weights_of
 from .scaling import Scaling
 from .statistics import norms
@@ -82,7 +83,8 @@ class Coordinates(NamedTuple):
             return plain
         if not np.isfinite(products).all():
             return plain
-        variances, axes = eigh(products)
+        with single_blas_thread():
+            variances, axes = eigh(products)
         least = max(NEGLIGIBLE_VARIANCE * variances[-1], scaling.rounding**2)
         reached = variances > least
         if not reached.any():
@@ -105,9 +107,10 @@ class Coordinates(NamedTuple):
         out. L-BFGS takes the same steps in every such basis.
         """
         rows = scaling.standardize(X)
-        axes, triangle = qr(
-            rows.T, mode="economic", overwrite_a=True, check_finite=False
-        )
+        with single_blas_thread():
+            axes, triangle = qr(
+                rows.T, mode="economic", overwrite_a=True, check_finite=False
+            )
         return cls(axes, np.ones(len(rows)), 0.0), np.ascontiguousarray(triangle.T)
 
     def restricted(self, weights: list[np.ndarray]) -> list[np.ndarray]:

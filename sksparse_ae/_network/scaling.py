@@ -286,7 +286,8 @@ def whitening_of(covariance: np.ndarray) -> np.ndarray:
     decay mean what they mean for data that are scaled. Without it such patches gave
     less sparse codes than with no whitening.
     """
-    variances, axes = eigh(covariance)
+    with single_blas_thread():
+        variances, axes = eigh(covariance)
     variances = np.maximum(variances, 0)
     if variances[-1] == 0:  # all rows are equal
         return np.eye(len(covariance))

@@ -1,28 +1,27 @@
 """Activations of units and outputs: all that is known of each, in one row."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import logit
 
 
-class Activation(NamedTuple):
-    """An activation, under the name by which Keras knows it."""
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """An activation of outputs, under the name by which Keras knows it.
 
+    It is pickled by its name.
+    """
+
+    name: str
     forward: Callable[..., np.ndarray]  # of an array and ``out``, which it may fill
     inverse: Callable[..., Any]  # the input at which a value is reached
     slope: Callable[..., Any]  # the derivative, as a function of the value
     interval: tuple[float, float]  # of the values
     # An output is to start within this interval, so that its slope is not lost.
     starts: tuple[float, float]
-    # The mean activation of a unit is measured on this interval: rho_hat is 0 and 1 at
-    # its ends. relu has no upper end: its mean is taken as it is.
-    unit_range: tuple[float, float]
-    # What a step of "adam" may move a unit's input by at the start. Over the settings
-    # of bench_convergence.py, sigmoid and tanh units end within 1 % of each other with
-    # 0.4 to 0.8. Units with relu die at more than 0.3.
-    adam_step: float
     onnx_operator: str
     source: str  # the body of a function of ``Z`` in a generated module of NumPy
     overflows: bool = False  # whether finite inputs may give infinite values
@@ -32,10 +31,30 @@ class Activation(NamedTuple):
         """Whether its values have an upper end."""
         return self.interval[1] < np.inf
 
+    def __reduce__(self) -> tuple:
+        return _of_name, (self.name,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitActivation(Activation):
+    """An activation that units may have, too."""
+
+    # The mean activation of a unit is measured on this interval: rho_hat is 0 and 1 at
+    # its ends. relu has no upper end: its mean is taken as it is.
+    unit_range: tuple[float, float]
+    # What a step of "adam" may move a unit's input by at the start. Over the settings
+    # of bench_convergence.py, sigmoid and tanh units end within 1 % of each other with
+    # 0.4 to 0.8. Units with relu die at more than 0.3.
+    adam_step: float
+
     def value_at(self, rho_hat: float) -> float:
         """Return the mean activation at which ``rho_hat`` is measured."""
         low, high = self.unit_range
         return low + rho_hat * (high - low)
+
+
+def _of_name(name: str) -> Activation:
+    return OUTPUT_ACTIVATIONS[name]
 
 
 def _sigmoid(Z: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -47,8 +66,9 @@ def _sigmoid(Z: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.reciprocal(out, out=out)
 
 
-ACTIVATIONS = {
-    "sigmoid": Activation(
+_OF_UNITS = (
+    UnitActivation(
+        name="sigmoid",
         forward=_sigmoid,
         inverse=logit,
         slope=lambda values: values * (1 - values),
@@ -63,7 +83,8 @@ ACTIVATIONS = {
         return 1 / (1 + np.exp(-Z))
 """,
     ),
-    "tanh": Activation(
+    UnitActivation(
+        name="tanh",
         forward=np.tanh,
         inverse=np.arctanh,
         slope=lambda values: 1 - values**2,
@@ -74,7 +95,8 @@ ACTIVATIONS = {
         onnx_operator="Tanh",
         source="    return np.tanh(Z)\n",
     ),
-    "relu": Activation(
+    UnitActivation(
+        name="relu",
         forward=lambda Z, out: np.maximum(Z, 0, out=out),
         inverse=np.positive,
         slope=np.ones_like,
@@ -85,36 +107,38 @@ ACTIVATIONS = {
         onnx_operator="Relu",
         source="    return np.maximum(Z, 0)\n",
     ),
-}
+)
 
-# The activations that an output may have. Units are neither linear, because they need
-# values of which rho can be the mean, nor exponential, whose sums explode; what is said
-# of units is therefore None.
-OUTPUT_ACTIVATIONS = {
-    "linear": Activation(
+# Units are neither linear, because they need values of which rho can be the mean, nor
+# exponential, whose sums explode.
+_OF_OUTPUTS_ALONE = (
+    Activation(
+        name="linear",
         forward=lambda Z, out: Z,
         inverse=np.positive,
         slope=np.ones_like,
         interval=(-np.inf, np.inf),
         starts=(-np.inf, np.inf),
-        unit_range=None,  # type: ignore[arg-type]
-        adam_step=None,  # type: ignore[arg-type]
         onnx_operator="Identity",
         source="    return Z\n",
     ),
-    "exponential": Activation(
+    Activation(
+        name="exponential",
         forward=np.exp,
         inverse=np.log,
         slope=np.positive,
         interval=(0.0, np.inf),
         # Columns of rare counts have such means; one of zeros has no logarithm.
         starts=(1e-6, np.inf),
-        unit_range=None,  # type: ignore[arg-type]
-        adam_step=None,  # type: ignore[arg-type]
         onnx_operator="Exp",
         source="    return np.exp(Z)\n",
         overflows=True,
     ),
+)
+
+ACTIVATIONS = {activation.name: activation for activation in _OF_UNITS}
+OUTPUT_ACTIVATIONS: dict[str, Activation] = {
+    **{activation.name: activation for activation in _OF_OUTPUTS_ALONE},
     **ACTIVATIONS,
 }
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy
 
-from .activations import Activation, mean_to_rho_hat
+from .activations import UnitActivation, mean_to_rho_hat
 
 # KL is the true divergence for rho_hat in [KL_MARGIN, 1 - KL_MARGIN] and its own
 # tangent beyond. It is a power of two, so that float32 holds both ends exactly, and
@@ -34,7 +34,7 @@ class Penalty(Protocol):
     def per_row(self, codes: Any, xp: Any) -> Any:
         """Return what is averaged over the rows, in the shape of the codes."""
 
-    def statistic(self, mean: Any, activation: Activation) -> Any:
+    def statistic(self, mean: Any, activation: UnitActivation) -> Any:
         """Return what ``value`` takes: an affine map of the mean over the rows."""
 
     def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
@@ -63,7 +63,7 @@ class KullbackLeibler(Penalty):
     def per_row(self, codes: Any, xp: Any) -> Any:
         return codes
 
-    def statistic(self, mean: Any, activation: Activation) -> Any:
+    def statistic(self, mean: Any, activation: UnitActivation) -> Any:
         return mean_to_rho_hat(mean, activation.unit_range)
 
     def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:
@@ -91,7 +91,7 @@ class NoPenalty(Penalty):
     def per_row(self, codes: Any, xp: Any) -> Any:
         return xp.where(codes > 0, xp.ones_like(codes), xp.zeros_like(codes))
 
-    def statistic(self, mean: Any, activation: Activation) -> Any:
+    def statistic(self, mean: Any, activation: UnitActivation) -> Any:
         return mean
 
     def value(self, statistic: Any, coefficients: Any, xp: Any) -> Any:

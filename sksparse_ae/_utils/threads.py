@@ -24,6 +24,10 @@ def _blas_libraries() -> ThreadpoolController:
 def single_blas_thread() -> Iterator[None]:
     """Hold the BLAS of NumPy and SciPy to one thread.
 
+    Small products are sooner done so. A factorisation gives the same result whatever
+    the number of cores, and does not wait for others: on two cores that were busy,
+    ``eigh`` of 784 rows took 7 s instead of 0.2 s.
+
     The limit holds for the whole process. Of overlapping blocks, the first one to begin
     sets it, and the last one to end lifts it.
     """

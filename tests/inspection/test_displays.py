@@ -884,9 +884,13 @@ def test_each_name_has_a_line_from_left_to_right_and_wide_ranges_are_logarithmic
     assert display.lines_[1].get_linestyle() == ":"
     assert ax.get_xscale() == "log"
     ax.figure.canvas.draw()
-    labels = [label.get_text() for label in ax.get_xticklabels(which="both")]
-    assert {"2", "5", "10", "20"} <= set(labels)
-    assert set(labels) <= {"", "1", "2", "5", "10", "20", "50"}
+    low, high = ax.get_xlim()
+    labels = {
+        label.get_text()
+        for label in ax.get_xticklabels(which="both")
+        if low <= label.get_position()[0] <= high
+    }
+    assert labels - {""} == {"2", "5", "10", "20"}
     narrow = CodeTradeoffDisplay(["a", "a"], [5, 20], [0.4, 0.8]).plot()
     assert narrow.ax_.get_xscale() == "linear"
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from joblib import Parallel, delayed
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
@@ -99,9 +99,12 @@ def test_backends_of_joblib_give_the_same_on_their_share_of_cores(digits, backen
         delayed(codes_and_threads)(task, digits) for task in MIXED[:2]
     )
     for one, (other, share, threads) in zip(expected, results, strict=True):
-        assert_array_equal(one, other)
         if backend == "loky":
+            # On some processors TensorFlow sums in another order on fewer threads.
+            assert_allclose(other, one, rtol=1e-4)
             assert threads == int(share)
+        else:
+            assert_array_equal(other, one)
 
 
 FORKING = """

@@ -390,9 +390,8 @@ def test_candidates_that_differ_in_rho_train_together(digits, sparsity, monkeypa
     assert np.ptp(alone.cv_results_[key]) > 0.05
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "lifetime"])
-def test_a_checkpoint_continues_to_the_bit(digits, tmp_path, sparsity):
-    settings = {**FEW, "sparsity": sparsity, "revive": True, "max_iter": 22}
+def test_a_checkpoint_continues_to_the_bit(digits, tmp_path):
+    settings = {**FEW, "sparsity": "lifetime", "revive": True, "max_iter": 22}
     digits = np.ascontiguousarray(digits)
     np.save(tmp_path / "digits.npy", digits)
     dying = f"""
