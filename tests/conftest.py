@@ -27,8 +27,10 @@ def pytest_configure():
     Else threads of BLAS wait for those of others, 30 times as long as they compute. The
     processes that tests start have the variables, and so compute the same to the bit.
     """
-    n_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    n_threads = max((os.cpu_count() or 1) // n_workers, 1)
+    n_workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if n_workers is None:
+        return
+    n_threads = max((os.cpu_count() or 1) // int(n_workers), 1)
     os.environ.setdefault("OMP_NUM_THREADS", str(n_threads))
     # Where a test imports TensorFlow first, it reads this one alone.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(n_threads))
