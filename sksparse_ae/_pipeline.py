@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._network.reading import Rows, dense
+from ._network.reading import Rows, dense, row_chunks
 from ._utils.extras import import_extra
 
 # The input is moved by a unit so large, but at most LARGEST_UNIT, that the output of
@@ -89,8 +90,10 @@ class LocatedAutoencoder:
             np.abs(self._forward(unit * probe) - origin) < LEAST_CHANGE * np.abs(origin)
         ):
             unit *= 2.0**10
+        # As CSR: of 20 000 features the dense matrix would have 3 GB.
         moved = self._moved(
-            lambda X: self._forward(X) @ weights.T, unit * np.eye(n_features)
+            lambda X: self._forward(X) @ weights.T,
+            unit * sparse.csr_array(sparse.identity(n_features)),
         )
         return moved.T / unit
 
@@ -101,12 +104,14 @@ class LocatedAutoencoder:
         return self._moved(self.inverse_transform, np.asarray(directions, np.float64))
 
     def _moved(
-        self, function: Callable[[np.ndarray], np.ndarray], directions: np.ndarray
+        self, function: Callable[[np.ndarray], np.ndarray], directions: Rows
     ) -> np.ndarray:
         """Return what each direction adds to the value of an affine function."""
-        origin = function(np.zeros_like(directions[:1]))
-        moved = function(directions) - origin
-        probe = np.linspace(-2, 3, len(directions))[np.newaxis]
+        n_directions, n_values = directions.shape
+        origin = function(np.zeros((1, n_values)))
+        values = [function(dense(directions[r])) for r in row_chunks(directions)]
+        moved = np.vstack(values) - origin
+        probe = np.linspace(-2, 3, n_directions)[np.newaxis]
         expected, found = function(probe @ directions) - origin, probe @ moved
         scale = max(np.abs(expected).max(), np.abs(found).max())
         if not np.allclose(found, expected, rtol=0, atol=1e-4 * scale):

@@ -1018,9 +1018,10 @@ class SparseAutoencoderTransformer(
         """Return the share of the variance of `X` that its reconstruction explains.
 
         For the losses "poisson" and "huber", which have other words for how far data
-        are from each other, it is the share of the loss. It does not depend on `rho`,
-        `beta` and `weight_decay` but through the features, so that searches over them
-        compare like with like. For a search over losses, score all by
+        are from each other, it is the share of the loss. It contains no penalty, so
+        that candidates of a search with different `rho`, `beta` and `weight_decay` can
+        be compared. But it rewards reconstruction only: to choose for sparsity too, use
+        the scorers. For a search over losses, score all by
         :func:`~sksparse_ae.metrics.variance_explained`.
 
         Parameters
@@ -1149,33 +1150,41 @@ class SparseAutoencoderTransformer(
         with np.errstate(all="ignore"):
             return unit_table(X, network.astype(X.dtype), objective, rho)
 
-    def report(self, X, path, image_shape=None, feature_names=None):
+    def report(self, X, path, image_shape=None, feature_names=None, steps=None):
         """Write a page that shows what each unit has learned and does on data.
 
         It has the terms of the objective, the curves of the training, the distribution
         of the mean activations, and a table of the units that sorts and filters. Each
-        unit opens to its learned input, its histogram and the samples that activate it
-        most. The page is one HTML file that loads nothing from elsewhere.
+        unit opens to its decoder weights, its learned input, its histogram and the
+        samples that activate it most. The page is one HTML file that loads nothing from
+        elsewhere.
 
         It needs the extra "report": Jinja2, matplotlib and Pillow.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data in the units of the training data. The samples that activate a unit
-            most are copied into the page.
+            Data in the units of the training data; with `steps`, the input of these.
+            The samples that activate a unit most are copied into the page.
 
         path : str or path-like
             File to write; one that exists is replaced.
 
         image_shape : tuple of int, default=None
             (height, width), or (height, width, 3) for colour, of samples that are
-            images. Learned inputs and samples are then shown as such; without it, by
-            their strongest features.
+            images. Weights and samples are then shown as such; without it, by their
+            strongest features.
 
         feature_names : array-like of str of shape (n_features,), default=None
             Names of the features; `feature_names_in_` where that is defined, else "x0",
             "x1" and so on.
+
+        steps : estimator instance, default=None
+            The fitted steps before this one in a Pipeline, `pipeline[:-1]`. If they are
+            affine and can be undone, as scalers and PCA can, the page shows weights and
+            samples in the space of their input. Otherwise it shows those of the
+            features that reach the autoencoder, with the names that the steps give
+            them.
 
         Returns
         -------
@@ -1186,6 +1195,8 @@ class SparseAutoencoderTransformer(
         ------
         ImportError
             If a package of the extra is not installed.
+        TypeError
+            If `steps` cannot transform.
         ValueError
             If `image_shape` or `feature_names` does not fit the features.
         FileNotFoundError
@@ -1196,7 +1207,7 @@ class SparseAutoencoderTransformer(
             import_extra(module, extra="report", needed_by="report")
         from ._report import write_report
 
-        return write_report(self, X, path, image_shape, feature_names)
+        return write_report(self, X, path, image_shape, feature_names, steps)
 
     def to_keras(self):
         """Build the network as a compiled Keras model.

@@ -3,9 +3,16 @@
 import base64
 import math
 
-import keras
 import numpy as np
-from keras import ops
+
+from ._engine.startup import check_installed
+
+try:
+    import keras
+    from keras import ops
+except ImportError:
+    check_installed()  # says what to install
+    raise
 
 from ._network.problem import USUAL_WEIGHT_DECAY
 from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS

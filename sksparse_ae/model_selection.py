@@ -30,8 +30,8 @@ def train_together(n_fits=100):
     separate fits but for the rounding of float32. The times that a search reports,
     `mean_fit_time` and its like, include the wait for the others.
 
-    Calls take turns: one that keeps a lock while it fits, for which another waits,
-    waits for ever.
+    Fits wait for each other. A fit that holds a lock for which another one waits
+    deadlocks.
 
     Parameters
     ----------

@@ -4,8 +4,14 @@ import math
 import warnings
 from numbers import Integral
 
-import keras
-from keras import ops
+from ._engine.startup import check_installed
+
+try:
+    import keras
+    from keras import ops
+except ImportError:
+    check_installed()  # says what to install
+    raise
 
 from ._objective.activations import mean_to_rho_hat
 from ._objective.penalties import KL_MARGIN, sparsity_penalty, straight_through

@@ -54,9 +54,9 @@ print(caught[0].message)
 # %%
 # The cure
 # --------
-# The warning names the parameter, a value to try, and a limit: with more weight decay
+# The warning names the parameter, values to try, and a limit: with more weight decay
 # than that, a unit that has become constant cannot come back. The exercise's own value
-# lies below it.
+# is near the upper end of those to try.
 
 cured = SparseAutoencoderTransformer(**autoencoder.get_params())
 cured.set_params(weight_decay=1e-4).fit(patches)

@@ -81,7 +81,9 @@ for ax, rows, title in (
     ax.imshow(mosaic(rows[shown]))
     ax.set_axis_off()
     ax.set_title(title)
-ComponentsDisplay.from_estimator(autoencoder, image_shape=(8, 8, 3), ax=axes[2])
+ComponentsDisplay.from_estimator(
+    autoencoder, kind="maximal_inputs", image_shape=(8, 8, 3), ax=axes[2]
+)
 axes[2].set_title("what the 64 units look for")
 plt.show()
 

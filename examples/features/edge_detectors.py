@@ -71,7 +71,7 @@ for ax, estimator, title in (
     (axes[0], autoencoder, "with the penalty, beta = 3"),
     (axes[1], dense, "without it, beta = 0"),
 ):
-    ComponentsDisplay.from_estimator(estimator, ax=ax)
+    ComponentsDisplay.from_estimator(estimator, kind="maximal_inputs", ax=ax)
     explained, sparseness = estimator.score(patches), estimator.sparseness_
     ax.set_title(f"{title}\n{explained:.0%} explained, sparseness {sparseness:.2f}")
 figure.suptitle("The input of norm 1 that activates each unit most")

@@ -57,10 +57,10 @@ print(f"mean sparseness     {autoencoder.sparseness_:.2f}")
 # %%
 # The parts
 # ---------
-# What a unit adds to a reconstruction is its row of the decoder. So `kind="decoder"`
-# shows the parts from which pictures are put together.
+# What a unit adds to a reconstruction is its row of the decoder: the parts from which
+# pictures are put together.
 
-display = ComponentsDisplay.from_estimator(autoencoder, kind="decoder", n_units=64)
+display = ComponentsDisplay.from_estimator(autoencoder, n_units=64)
 display.ax_.set_title("What the 64 units of most use add to a picture")
 plt.show()
 
@@ -95,7 +95,7 @@ plt.show()
 # -----------------
 # A part is a piece of an outline or of a pattern, and many pictures share it. Red
 # pixels are what the unit adds, blue ones what it takes away. Look at the decoder to
-# see what units add, and at `maximal_inputs_` to see what they respond to.
+# see what units add, and at `kind="maximal_inputs"` to see what they respond to.
 #
 # :ref:`displays` shows every picture that the package draws. What such parts are good
 # for is the question of :ref:`sphx_glr_auto_examples_features_self_taught.py`.

@@ -87,7 +87,7 @@ if __name__ == "__main__":
     left.set(xscale="log", xlabel="iteration", ylabel="objective")
     left.legend(frameon=False)
     ComponentsDisplay.from_estimator(local_copy, ax=right)
-    right.set_title("what the units look for")
+    right.set_title("what the units add")
     plt.show()
 
 # %%

@@ -2,19 +2,24 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import check_array
 
-from .._network.reading import Rows, dense, dense_chunks
+from .._network.reading import Rows, dense, dense_chunks, row_chunks
+from .._network.statistics import of_norm_one
 from .._network.units import STATES
 from .._objective.activations import ACTIVATIONS
 from .._objective.losses import LOSSES
 from .._objective.selections import SELECTIONS
+from .._pipeline import LocatedAutoencoder
+from .._utils.feature_names import checked_names
 from .._utils.files import FilePath, check_folder, replacing
 from .._utils.image_shape import checked_image_shape
 from ._figures import loss_figure, rho_hat_figure
@@ -26,15 +31,46 @@ MEASURES = ("rho_hat", "sparseness", "maximum", "std", "kl")
 NORMS = ("encoder_norm", "decoder_norm")
 
 
+class View(NamedTuple):
+    """What is shown of an autoencoder: of its own input, or of a pipeline's."""
+
+    rows: Rows
+    decoder: np.ndarray  # one row per unit, as are the learned inputs
+    learned: np.ndarray
+    names: list | None
+    of: str  # says, for a pipeline, which features these are
+
+
 def write_report(
-    estimator: Any, X: Any, path: FilePath, image_shape: Any, feature_names: Any
+    estimator: Any,
+    X: Any,
+    path: FilePath,
+    image_shape: Any,
+    feature_names: Any,
+    steps: Any,
 ) -> Path:
     """Write the page that ``SparseAutoencoderTransformer.report`` describes."""
     path = check_folder(path)
-    n_features = estimator.n_features_in_
+    if steps is None:
+        rows = estimator._validate_here(X)
+        view = _own_view(estimator, rows)
+    elif hasattr(steps, "transform"):
+        X, input_of_steps = steps.transform(X), X
+        rows = estimator._validate_here(X)
+        view = _view_behind(steps, input_of_steps, estimator, rows)
+    else:
+        raise TypeError(
+            "steps must be a fitted transformer, or a Pipeline of transformers such as "
+            f"pipeline[:-1]; got {steps!r}."
+        )
+    n_features = view.decoder.shape[1]
     if image_shape is not None:
         image_shape = checked_image_shape(image_shape, n_features)
-    names = _feature_names(estimator, image_shape, feature_names)
+    names = view.names
+    if feature_names is not None:
+        names = checked_names(feature_names, n_features)
+    elif names is None and image_shape is None:
+        names = [f"x{i}" for i in range(n_features)]
 
     settings = estimator._fitted_settings
     table = estimator.unit_report(X)
@@ -43,14 +79,13 @@ def write_report(
         "score": estimator.score(X),
         "explains": LOSSES[settings.loss].explains,
     }
-    X = estimator._validate_here(X)
     measures = {name: np.asarray(table[name]) for name in (*MEASURES, *NORMS)}
     states = [str(state) for state in table["state"]]
     upper = np.ones(len(states))
     if not ACTIVATIONS[settings.activation].is_bounded:
         upper = np.where(measures["maximum"] > 0, measures["maximum"], 1.0)
     counts, samples, activations = unit_profiles(
-        X, estimator._parameters.astype(X.dtype), upper
+        rows, estimator._parameters.astype(rows.dtype), upper
     )
 
     units = [
@@ -64,16 +99,19 @@ def write_report(
         }
         for unit in range(len(states))
     ]
-    learned, images = estimator.maximal_inputs_, {}
+    images = {}
     if names is not None:
-        _add_features(units, learned, names, X)
+        _add_features(units, view, names)
     if image_shape is not None:
-        encode = Encoder(image_shape, (1 + N_TOP_SAMPLES) * len(units))
+        encode = Encoder(image_shape, (2 + N_TOP_SAMPLES) * len(units))
         page |= {"reduction": encode.reduction, "is_coarse": encode.is_coarse}
-        for unit, weights in zip(units, learned, strict=True):
-            end = np.abs(weights).max() or 1.0
-            unit["image"] = encode(weights, -end, end)
-        images = _sample_images(X, np.unique(samples), encode)
+        for unit, *both in zip(units, view.decoder, view.learned, strict=True):
+            unit["decoder"], unit["learned"] = (
+                encode(weights, -end, end)
+                for weights in both
+                for end in [np.abs(weights).max() or 1.0]
+            )
+        images = _sample_images(view.rows, np.unique(samples), encode)
     is_selected = settings.sparsity in SELECTIONS
     measure = "Share of the samples" if is_selected else "Mean activation"
     page |= {
@@ -87,13 +125,16 @@ def write_report(
         "estimator": estimator,
         "settings": settings,
         "parameters": _parameters(estimator),
-        "n_samples": X.shape[0],
+        "n_samples": rows.shape[0],
+        "n_features": n_features,
+        "features_of": view.of,
         "units": units,
         "images": images,
         "states": {state: states.count(state) for state in STATES},
         "has_images": image_shape is not None,
         "has_features": names is not None,
         "rho_hat": measures["rho_hat"],
+        "sparseness": measures["sparseness"].mean(),
         "loss_figure": Markup(
             loss_figure(
                 estimator.loss_curve_,
@@ -120,45 +161,84 @@ def _parameters(estimator: Any) -> tuple[dict, dict]:
     return fitted, {n: v for n, v in parameters.items() if n not in fitted}
 
 
-def _feature_names(
-    estimator: Any, image_shape: Any, feature_names: Any
-) -> list[str] | None:
-    """Return the names of the features; None for images without names."""
-    n_features = estimator.n_features_in_
-    if feature_names is None:
-        feature_names = getattr(estimator, "feature_names_in_", None)
-    if feature_names is None:
-        return None if image_shape else [f"x{i}" for i in range(n_features)]
-    if isinstance(feature_names, (str, set)) or np.ndim(feature_names) > 1:
-        raise ValueError(
-            f"feature_names must be a list of names; got {feature_names!r}."
-        )
-    feature_names = list(feature_names)
-    if len(feature_names) != n_features:
-        raise ValueError(
-            f"feature_names has {len(feature_names)} names, but a sample has "
-            f"{n_features} features."
-        )
-    return [str(name) for name in feature_names]
+def _own_view(estimator: Any, rows: Rows, names: Any = None, of: str = "") -> View:
+    """Return what is shown in the space of the autoencoder's own input."""
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", None)
+    return View(rows, estimator.coefs_[1], estimator.maximal_inputs_, names, of)
 
 
-def _add_features(
-    units: list[dict], learned: np.ndarray, names: list[str], X: Rows
-) -> None:
-    """Give each unit its strongest features, and their values in its samples."""
+def _view_behind(steps: Any, X: Any, estimator: Any, rows: Rows) -> View:
+    """Return what is shown of an autoencoder behind other steps.
+
+    It is in the space of the pipeline's input, if the steps can be undone and are
+    affine, as scalers and PCA are; else in that of the autoencoder's.
+    """
+    located = LocatedAutoencoder(make_pipeline(steps, estimator), "coefs_")
+    try:
+        return View(
+            decoder=located.directions_on_input(estimator.coefs_[1]),
+            learned=of_norm_one(located.components_on_input(estimator.components_)),
+            rows=check_array(X, accept_sparse="csr", ensure_all_finite="allow-nan"),
+            names=located.feature_names,
+            of="They are those of the pipeline's input.",
+        )
+    except ValueError:
+        try:
+            names = steps.get_feature_names_out()
+        except AttributeError:  # a step has none
+            names = None
+        of = "They are those that reach the autoencoder from the steps before it."
+        return _own_view(estimator, rows, names, of)
+
+
+def _add_features(units: list[dict], view: View, names: Sequence[Any]) -> None:
+    """Give each unit its strongest features, and their values in its samples.
+
+    Strong are those that the unit moves far, measured by the spread of each.
+    """
     n_top = min(N_TOP_FEATURES, len(names))
-    for unit, weights in zip(units, learned, strict=True):
-        strongest = np.argsort(-np.abs(weights), kind="stable")[:n_top]
-        unit["features"] = [[names[i], _rounded(weights[i])] for i in strongest]
-        values = dense(X[unit["samples"]])[:, strongest]
+    moves = np.abs(view.decoder) * _inverse(_spreads(view.rows))
+    for unit, move, decoder, learned in zip(
+        units, moves, view.decoder, view.learned, strict=True
+    ):
+        strongest = np.argsort(-move, kind="stable")[:n_top]
+        unit["features"] = [
+            [str(names[i]), _rounded(decoder[i]), _rounded(learned[i])]
+            for i in strongest
+        ]
+        values = dense(view.rows[unit["samples"]])[:, strongest]
         unit["values"] = [[_rounded(value) for value in row] for row in values]
+
+
+def _spreads(X: Rows) -> np.ndarray:
+    """Return the standard deviation of each column over what is not missing."""
+
+    def means(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        total, n_known = 0.0, 0
+        for rows in row_chunks(X):
+            chunk = np.asarray(dense(X[rows]), dtype=np.float64)
+            total = total + np.nansum(function(chunk), axis=0)
+            n_known = n_known + (~np.isnan(chunk)).sum(axis=0)
+        return total / np.maximum(n_known, 1)
+
+    center = means(lambda chunk: chunk)
+    return np.sqrt(means(lambda chunk: np.square(chunk - center)))
+
+
+def _inverse(spreads: np.ndarray) -> np.ndarray:
+    return np.divide(1.0, spreads, out=np.zeros_like(spreads), where=spreads > 0)
 
 
 def _sample_images(X: Rows, samples: np.ndarray, encode: Encoder) -> dict[int, str]:
     """Encode rows of `X` as images on one scale from black to white."""
     low, high = np.inf, -np.inf
     for chunk in dense_chunks(X, samples):
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+        known = chunk[~np.isnan(chunk)]
+        low = min(low, float(known.min(initial=np.inf)))
+        high = max(high, float(known.max(initial=-np.inf)))
+    if low == np.inf:  # nothing is known of these samples
+        low = high = 0.0
     if low == high:
         high = low + 1
     rows = (row for chunk in dense_chunks(X, samples) for row in chunk)
@@ -168,9 +248,12 @@ def _sample_images(X: Rows, samples: np.ndarray, encode: Encoder) -> dict[int, s
     }
 
 
-def _rounded(value: float) -> float:
-    """Return the float to six digits, so that rows sort by the numbers on the page."""
-    return float(f"{value:.6g}")
+def _rounded(value: float) -> float | None:
+    """Return the float to six digits, so that rows sort by the numbers on the page.
+
+    JSON has no NaN: a missing value is None.
+    """
+    return None if np.isnan(value) else float(f"{value:.6g}")
 
 
 def _short(value: float) -> str:

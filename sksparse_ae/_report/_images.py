@@ -30,10 +30,11 @@ class Encoder:
         return max(self.shape[:2]) // self.reduction <= 64
 
     def __call__(self, row: np.ndarray, low: float, high: float) -> str:
-        """Encode one row; `low` becomes black, and `high` white."""
+        """Encode one row; `low` becomes black, as do gaps, and `high` white."""
         # In float32, high - low may overflow.
         shade = (row.reshape(self.shape).astype(np.float64) - low) / (high - low)
-        image = Image.fromarray(np.rint(255 * shade.clip(0, 1)).astype(np.uint8))
+        shade = np.nan_to_num(shade.clip(0, 1))
+        image = Image.fromarray(np.rint(255 * shade).astype(np.uint8))
         if self.reduction > 1:
             image = image.reduce(self.reduction)
         png = io.BytesIO()

@@ -26,6 +26,11 @@ TOLERATED_SHARE = 0.1
 # the weakest of many units find a hundredth of the variance that the first one finds.
 LARGE_SHARE_OF_LIMIT = 0.01
 
+# Advised are values from that share of the limit to this one, and at most a third of
+# what failed. At a quarter of the limit all units of the patches, with Ng's settings,
+# and of standardised digits are active; at half of it a quarter of these is not.
+ADVISED_SHARE_OF_LIMIT, ADVISED_SHARE_OF_FAILED = 0.2, 0.3
+
 # A fit that explains less of the variance than this, or than the share of it that its
 # units are of the features, says so.
 LEAST_SCORE = 0.1
@@ -243,9 +248,7 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
         elif estimator.loss == "squared_error" and unscaled:
             rescaling = ", or use a linear output, which scale='auto' applies to"
         return (
-            f"Lower weight_decay={weight_decay:.3g} to "
-            f"{LARGE_SHARE_OF_LIMIT * limit:.1g}: on these data even the strongest "
-            f"unit fades out from about {limit:.2g}, and weak ones far below; or raise "
+            f"{_told_weight_decay(estimator, limit)}, or raise "
             f"rho={estimator.rho:.3g}{rescaling}."
         )
     objective = estimator.objective_
@@ -266,6 +269,23 @@ def _advice(state: str, estimator: Any, X: Rows) -> str:
     if state != "collapsed" and unscaled and np.square(sample).mean() > 10:
         changes.append(f"scale the data ({scaler_for(estimator.loss)})")
     return _alternatives(changes)
+
+
+def _told_weight_decay(estimator: Any, limit: float) -> str:
+    """Say that the weight decay is too large, from where on, and which is not."""
+    failed = estimator.weight_decay_
+    if (estimator.unit_states_ != "active").all():
+        limit = min(limit, failed)  # no unit has withstood it
+    least = LARGE_SHARE_OF_LIMIT * limit
+    most = min(ADVISED_SHARE_OF_LIMIT * limit, ADVISED_SHARE_OF_FAILED * failed)
+    advised = f"{least:.1g}"
+    if most > 2 * least:
+        advised += f" to {most:.1g}"
+    return (
+        f"weight_decay={failed:.3g} is too large for these data: from about "
+        f"{limit:.2g} on even the strongest unit becomes constant, and weak ones do "
+        f"far below. Try {advised}"
+    )
 
 
 def _advice_on_selection(state: str, estimator: Any) -> str:

@@ -44,3 +44,12 @@ def test_a_keras_model_says_that_it_needs_keras(fitted, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(ImportError, match="as do Keras models; Keras is not"):
         fitted.to_keras()
+
+
+@pytest.mark.parametrize("name", ["keras_model", "regularizers", "selections"])
+def test_modules_of_keras_classes_say_what_they_need(name):
+    code = f"import sys; sys.modules['keras'] = None; import sksparse_ae.{name}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: Training needs TensorFlow and Keras")
+    assert last.endswith("Install with: python -m pip install keras")

@@ -120,7 +120,7 @@ def test_components_are_sorted_by_how_far_they_move_the_reconstruction(fitted, d
     display = ComponentsDisplay.from_estimator(fitted)
     use = fitted.rho_hat_ * np.linalg.norm(fitted.coefs_[1], axis=1)
     assert_allclose(display.use, np.sort(use)[::-1])
-    assert_allclose(display.components, fitted.maximal_inputs_[np.argsort(-use)])
+    assert_allclose(display.components, fitted.coefs_[1][np.argsort(-use)])
     assert_array_equal(display.units, np.argsort(-use))
 
     few = digits[:20]
@@ -129,7 +129,7 @@ def test_components_are_sorted_by_how_far_they_move_the_reconstruction(fitted, d
     assert_allclose(on_few.use, np.sort(use)[::-1][:3])
 
 
-@pytest.mark.parametrize("kind", ["maximal_inputs", "encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["decoder", "maximal_inputs", "encoder"])
 def test_each_kind_shows_its_weights(kind, fitted):
     shown = ComponentsDisplay.from_estimator(fitted, kind=kind, order="index")
     expected = {
@@ -163,7 +163,9 @@ def test_weights_of_a_pipeline_are_shown_in_the_space_of_its_input(whitened, dig
     difference = preactivation(digits[:5]) - preactivation(digits[5:10])
     assert_allclose((digits[:5] - digits[5:10]) @ shown.components.T, difference)
 
-    shown = ComponentsDisplay.from_estimator(whitened, order="index")
+    shown = ComponentsDisplay.from_estimator(
+        whitened, kind="maximal_inputs", order="index"
+    )
     assert_allclose(np.linalg.norm(shown.components, axis=1), 1)
 
     shown = ComponentsDisplay.from_estimator(whitened, kind="decoder", order="index")
@@ -223,12 +225,79 @@ def test_names_of_features_may_be_an_array():
     assert list(display.frame()) == ["a", "b"]
 
 
-def test_an_estimator_with_components_alone_is_shown_in_its_order(digits):
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_an_estimator_with_components_alone_is_shown_in_its_order(kind, digits):
     pca = PCA(4).fit(digits)
-    display = ComponentsDisplay.from_estimator(pca, kind="encoder")
+    display = ComponentsDisplay.from_estimator(pca, kind=kind)
     assert_allclose(display.components, pca.components_)
     assert display.use is None
     assert list(display.frame().index) == [0, 1, 2, 3]
+
+
+def test_a_network_of_scikit_learn_is_shown_by_its_last_weights(digits):
+    network = MLPRegressor(5, max_iter=200, tol=10, random_state=0).fit(digits, digits)
+    display = ComponentsDisplay.from_estimator(network)
+    assert_allclose(display.components, network.coefs_[1])
+    with pytest.raises(TypeError, match="without components_"):
+        ComponentsDisplay.from_estimator(network, kind="encoder")
+
+
+TABLE = pd.DataFrame(
+    [[0.5, -2.0, 1.0, 0.0], [-3.0, 1.0, 2.0, 0.1], [0.0, 0.0, 0.0, 0.0]],
+    columns=["height", "a name that is too long to be read", "cost in $", "age"],
+)
+
+
+def texts_of(display):
+    return [text.get_text() for text in display.ax_.texts]
+
+
+def test_features_with_names_are_drawn_as_bars_the_longest_first():
+    display = ComponentsDisplay(TABLE, units=[4, 1, 0], feature_names=list(TABLE))
+    display.plot(n_columns=2, n_bars=3)
+    lengths = np.reshape([bar.get_width() for bar in display.bars_], (3, 3))
+    assert_allclose(lengths[:2], [[-1, 0.5, 0.25], [-1, 2 / 3, 1 / 3]])
+    assert texts_of(display)[:6] == [
+        *("unit 4", "unit 1", "unit 0"),
+        *("a name that is too lo…", r"cost in \$", "height"),
+    ]
+    # A name stands beside the middle of its unit, across from the bar.
+    middle = display.bars_[0].get_x() - display.bars_[0].get_width()
+    across = [text.get_position()[0] - middle for text in display.ax_.texts[3:6]]
+    assert np.sign(across).tolist() == [1, -1, -1]
+    common = display.plot(common_scale=True, n_bars=9)
+    lengths = np.reshape([bar.get_width() for bar in common.bars_], (3, 4))
+    assert_allclose(lengths[0], [-2 / 3, 1 / 3, 1 / 6, 0])
+
+
+def test_bars_stay_inside_the_axes(ax):
+    display = ComponentsDisplay(TABLE, feature_names=list(TABLE)).plot(ax, n_columns=2)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    for bar in display.bars_:
+        ends = bar.get_x(), bar.get_x() + bar.get_width()
+        assert left < min(ends) <= max(ends) < right
+        assert top < bar.get_y() < bottom  # unit 0 is at the top
+
+
+def test_images_are_drawn_of_squares_without_names_or_where_a_shape_is_given(digits):
+    frame = pd.DataFrame(digits).add_prefix("pixel")
+    autoencoder = SparseAutoencoderTransformer(3, tol=10, random_state=0)
+    shown = ComponentsDisplay.from_estimator
+    assert hasattr(shown(autoencoder.fit(digits)), "image_")
+    assert hasattr(shown(autoencoder.fit(digits[:, :63])), "bars_")
+    assert hasattr(shown(autoencoder.fit(frame)), "bars_")
+    assert hasattr(shown(autoencoder, image_shape=(8, 8)), "image_")
+
+
+def test_names_may_be_given_for_the_features_that_reach_the_autoencoder(digits):
+    autoencoder = SparseAutoencoderTransformer(2, tol=10, random_state=0)
+    autoencoder.fit(digits[:, :4])
+    names = np.array(["a", "b", "c", "d"])
+    display = ComponentsDisplay.from_estimator(autoencoder, feature_names=names)
+    assert list(display.frame()) == ["use", *names]
+    assert set("abcd") < set(texts_of(display))
+    with pytest.raises(ValueError, match=r"has 3 names, but a sample has 4"):
+        ComponentsDisplay.from_estimator(autoencoder, feature_names=names[:3])
 
 
 def test_the_picture_holds_each_image_scaled_to_its_own_or_a_common_limit():
@@ -275,7 +344,7 @@ def test_features_that_are_no_square_need_an_image_shape(digits):
 
 
 def test_unknown_kinds_and_orders_are_refused(fitted, digits):
-    with pytest.raises(ValueError, match="kind must be one of 'maximal_inputs'"):
+    with pytest.raises(ValueError, match="kind must be one of 'decoder'"):
         ComponentsDisplay.from_estimator(fitted, kind="weights")
     with pytest.raises(ValueError, match="order must be one of 'use', 'index'"):
         ComponentsDisplay.from_estimator(fitted, order="norm")

@@ -20,13 +20,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from scipy import sparse
 from sklearn import config_context
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._network import reading
 from sksparse_ae._report import _images
+from sksparse_ae.inspection import ComponentsDisplay
 from sksparse_ae.metrics import variance_explained
 
 HOSTILE = "</script><script>window.hostile = 1</script><img src=x onerror=hostile()>"
@@ -193,11 +196,17 @@ def test_fewer_samples_than_places_are_all_shown(fitted, digits, path):
         assert sorted(unit["samples"]) == [0, 1, 2]
 
 
-def test_images_are_the_learned_inputs_and_the_samples(page, fitted, digits):
+def test_images_are_the_weights_and_the_samples(page, fitted, digits):
     data = page.data
-    for unit, weights in zip(data["units"], fitted.maximal_inputs_, strict=True):
-        shade = 127.5 + 127.5 * weights.reshape(8, 8) / np.abs(weights).max()
-        assert_allclose(decoded(unit["image"]), shade, atol=0.51)
+    for name, rows in (
+        ("decoder", fitted.coefs_[1]),
+        ("learned", fitted.maximal_inputs_),
+    ):
+        for unit, weights in zip(data["units"], rows, strict=True):
+            shade = 127.5 + 127.5 * weights.reshape(8, 8) / np.abs(weights).max()
+            assert_allclose(decoded(unit[name]), shade, atol=0.51)
+    in_table = page.find("img", alt="Decoder weights of unit 3")[0]["src"]
+    assert in_table.endswith(data["units"][3]["decoder"])
     shown = {str(sample) for unit in data["units"] for sample in unit["samples"]}
     assert data["images"].keys() == shown
     end = digits[[int(sample) for sample in shown]].max()
@@ -219,29 +228,104 @@ def test_colour_images_keep_their_channels(path):
 def test_large_images_are_reduced_to_keep_the_page_small(
     fitted, digits, path, monkeypatch
 ):
-    monkeypatch.setattr(_images, "PIXEL_BUDGET", 20 * 9 * 16)
+    monkeypatch.setattr(_images, "PIXEL_BUDGET", 20 * 10 * 16)
     fitted.report(digits, path, image_shape=(8, 8, 1))
     page = Page(path)
-    assert decoded(page.data["units"][0]["image"]).shape == (4, 4)
+    assert decoded(page.data["units"][0]["decoder"]).shape == (4, 4)
     assert "All images are reduced to 1/2 of their size" in path.read_text("utf-8")
 
 
-def test_the_strongest_features_are_named(fitted, digits, path):
+def test_the_features_that_a_unit_moves_farthest_are_named(fitted, digits, path):
     names = [f"pixel {i}" for i in range(64)]
     units = Page(fitted.report(digits, path, feature_names=names)).data["units"]
-    for unit, weights in zip(units, fitted.maximal_inputs_, strict=True):
-        strongest = np.argsort(-np.abs(weights), kind="stable")[:8]
-        named, values = zip(*unit["features"], strict=True)
+    spread = digits.std(axis=0, dtype=np.float64)
+    in_spreads = np.abs(fitted.coefs_[1]) / np.where(spread > 0, spread, np.inf)
+    for j, unit in enumerate(units):
+        strongest = np.argsort(-in_spreads[j], kind="stable")[:8]
+        named, decoder, learned = zip(*unit["features"], strict=True)
         assert list(named) == [names[i] for i in strongest]
-        assert_allclose(values, weights[strongest], rtol=1e-5)
+        assert_allclose(decoder, fitted.coefs_[1][j, strongest], rtol=1e-5)
+        assert_allclose(learned, fitted.maximal_inputs_[j, strongest], rtol=1e-5)
         assert_allclose(unit["values"], digits[unit["samples"]][:, strongest])
+
+
+def test_missing_values_are_shown_as_such(digits, path):
+    X = digits[:200].copy()
+    X[::3, 20] = np.nan
+    X[3] = np.where(np.arange(64) < 63, np.nan, 16.0)
+    estimator = briefly_fitted(X, 3)
+    units = Page(estimator.report(X, path)).data["units"]
+    values = [v for unit in units for row in unit["values"] for v in row]
+    assert "NaN" not in path.read_text(encoding="utf-8").split('id="data">')[1]
+    few = np.full((4, 64), np.nan)
+    few[:, :5] = digits[:4, 20:25]
+    of_few = Page(estimator.report(few, path)).data["units"]
+    values += [v for unit in of_few for row in unit["values"] for v in row]
+    assert None in values
+    page = Page(estimator.report(few, path, image_shape=(8, 8)))
+    for sample, png in page.data["images"].items():
+        low, high = np.nanmin(few), np.nanmax(few)
+        shade = 255 * (few[int(sample)] - low) / (high - low)
+        assert_allclose(decoded(png).ravel(), np.nan_to_num(shade), atol=0.51)
+
+
+def test_an_autoencoder_behind_affine_steps_is_shown_on_their_input(digits, path):
+    frame = pd.DataFrame(digits).add_prefix("pixel ")
+    pipeline = make_pipeline(
+        StandardScaler(), PCA(10), briefly_fitted(digits[:, :10], 4)
+    ).fit(frame)
+    data = Page(pipeline[-1].report(frame, path, steps=pipeline[:-1])).data
+    shown = ComponentsDisplay.from_estimator(pipeline, order="index").components
+    spread = digits.std(axis=0, dtype=np.float64)
+    in_spreads = np.abs(shown) / np.where(spread > 0, spread, np.inf)
+    codes = pipeline.transform(frame)
+    for j, unit in enumerate(data["units"]):
+        strongest = np.argsort(-in_spreads[j], kind="stable")[:8]
+        named, decoder, _ = zip(*unit["features"], strict=True)
+        assert list(named) == [f"pixel {i}" for i in strongest]
+        assert_allclose(decoder, shown[j, strongest], rtol=1e-4)
+        assert_allclose(unit["activations"], np.sort(codes[:, j])[:-9:-1], rtol=1e-4)
+        assert_allclose(unit["values"], digits[unit["samples"]][:, strongest])
+    text = path.read_text(encoding="utf-8")
+    assert "4 units on 1\u202f797 samples of 64 features. They are those of the" in text
+    images = pipeline[-1].report(frame, path, (8, 8), steps=pipeline[:-1])
+    decoder = Page(images).data["units"][0]["decoder"]
+    shade = 127.5 + 127.5 * shown[0].reshape(8, 8) / np.abs(shown[0]).max()
+    assert_allclose(decoded(decoder), shade, atol=0.51)
+
+
+def test_an_autoencoder_behind_other_steps_is_shown_on_what_reaches_it(path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(size=60), "kind": list("abc") * 20})
+    columns = make_column_transformer(
+        (StandardScaler(), ["size"]), (OneHotEncoder(sparse_output=False), ["kind"])
+    )
+    prepared = columns.fit_transform(frame)
+    autoencoder = briefly_fitted(prepared, 3)
+    units = Page(autoencoder.report(frame, path, steps=columns)).data["units"]
+    names = columns.get_feature_names_out()
+    for j, unit in enumerate(units):
+        named, decoder, _ = zip(*unit["features"], strict=True)
+        assert set(named) == set(names)
+        expected = dict(zip(names, autoencoder.coefs_[1][j], strict=True))
+        assert_allclose(decoder, [expected[n] for n in named], rtol=1e-5)
+    assert "that reach the autoencoder" in path.read_text(encoding="utf-8")
+    nameless = FunctionTransformer(np.square).fit(prepared)
+    units = Page(autoencoder.report(prepared, path, steps=nameless)).data["units"]
+    assert {name for name, *_ in units[0]["features"]} == {"x0", "x1", "x2", "x3"}
+
+
+def test_what_is_no_step_is_refused(fitted, digits, path):
+    with pytest.raises(TypeError, match=r"such as pipeline\[:-1\]; got 'passthrough'"):
+        fitted.report(digits, path, steps="passthrough")
+    assert not path.exists()
 
 
 def test_columns_of_a_frame_name_the_features(digits, path):
     frame = pd.DataFrame(digits, columns=[f"pixel {i}" for i in range(64)])
     estimator = briefly_fitted(frame, 3)
     units = Page(estimator.report(frame, path)).data["units"]
-    assert {name.split()[0] for unit in units for name, _ in unit["features"]} == {
+    assert {name.split()[0] for unit in units for name, *_ in unit["features"]} == {
         "pixel"
     }
 
@@ -548,6 +632,6 @@ def test_what_is_no_list_of_names_is_refused(fitted, digits, tmp_path, names):
 def test_the_page_says_what_the_score_is_the_share_of(digits, tmp_path, settings, word):
     estimator = SparseAutoencoderTransformer(5, max_iter=30, random_state=0, **settings)
     path = estimator.fit(digits).report(digits, tmp_path / "page.html")
-    share = f"{100 * estimator.score(digits):.3g}"
+    share = f"{100 * estimator.score(digits):.1f}"
     text = html.unescape(path.read_text(encoding="utf-8")).replace("\xa0", " ")
     assert f"{share} % of the {word} is explained." in text

@@ -164,7 +164,9 @@ def test_text_filters_by_number_and_by_feature(reader, pages):
     reader.load(pages["names"])
     search = reader.find("#search")
     search.send_keys("12")
-    features = [[name for name, _ in unit["features"]] for unit in reader.data["units"]]
+    features = [
+        [name for name, *_ in unit["features"]] for unit in reader.data["units"]
+    ]
     has_12 = [unit for unit in range(30) if "pixel 12" in features[unit]]
     assert reader.shown == sorted({12, *has_12})
     search.clear()
@@ -196,7 +198,7 @@ def test_a_unit_opens_to_its_numbers_its_histogram_and_its_samples(reader, pages
         text = reader.find(f"#details-5 [data-measure={name}]").text
         assert float(text) == pytest.approx(unit[name], rel=6e-3)
     images = reader.find_all("#details-5 img")
-    assert len(images) == 1 + 8
+    assert len(images) == 2 + 8
     reader("return Promise.all(arguments[0].map(image => image.decode()))", images)
     for image in images:
         assert reader("return arguments[0].naturalWidth", image) == 8
@@ -233,11 +235,13 @@ def test_a_unit_of_named_features_opens_to_the_values_of_its_samples(reader, pag
         [cell.text for cell in row.find_elements("css selector", "th, td")]
         for row in reader.find_all("#details-5 .values tr")
     ]
-    assert rows[0] == ["Sample", "Activation", *(name for name, _ in unit["features"])]
-    weights = [float(text) for text in rows[1][1:]]
-    assert weights == pytest.approx([w for _, w in unit["features"]], rel=6e-3)
+    assert rows[0] == ["Sample", "Activation", *(name for name, *_ in unit["features"])]
+    for row, place in zip(rows[1:3], (1, 2), strict=True):
+        weights = [float(text) for text in row[1:]]
+        expected = [feature[place] for feature in unit["features"]]
+        assert weights == pytest.approx(expected, rel=6e-3)
     for row, sample, values in zip(
-        rows[2:], unit["samples"], unit["values"], strict=True
+        rows[3:], unit["samples"], unit["values"], strict=True
     ):
         assert row[0] == str(sample)
         assert [float(text) for text in row[2:]] == pytest.approx(values, rel=6e-3)

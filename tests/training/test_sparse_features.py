@@ -70,7 +70,9 @@ def test_weight_decay_that_collapses_ngs_patches_is_named(patches):
     message = str(warning.message)
     assert "25 of 25 units are not active" in message
     assert "25 collapsed (constant)" in message
-    assert "Lower weight_decay=0.001" in message
+    assert "weight_decay=0.001 is too large for these data" in message
+    # The exercise's own value, 1e-4, is near the upper one.
+    assert "Try 3e-06 to 7e-05, or raise rho=0.01" in message
     assert warning.filename == __file__
     # What nobody's tool reports: the mean activations look perfect.
     assert_allclose(estimator.rho_hat_, 0.01, rtol=1e-2)
@@ -139,10 +141,13 @@ def test_the_defaults_are_silent_and_sparse_on_standardised_digits(standardised_
 @pytest.mark.parametrize(
     ("settings", "remedy"),
     [
-        ({"weight_decay": 1.0}, "Lower weight_decay=1 to .* or raise rho=0.05\\."),
+        (
+            {"weight_decay": 1.0},
+            "weight_decay=1 is too .* Try .*, or raise rho=0.05\\.",
+        ),
         (
             {"rho": 1e-5, "weight_decay": 3e-3},
-            "Lower weight_decay=0.003 to .* or raise rho=1e-05\\.",
+            "weight_decay=0.003 is too .* Try .*, or raise rho=1e-05\\.",
         ),
         ({"weight_decay": 20.0, "scale": False}, "or set scale='auto'\\."),
         (

@@ -12,6 +12,7 @@
   // Thousands, and three digits of all else, as the page writes them.
   const count = (n) => n.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
   function number(x) {
+    if (x === null) return "missing";
     const size = Math.abs(x);
     if (size === 0) return "0";
     if (size < 1e-3 || size >= 1e6) return x.toExponential(2);
@@ -67,10 +68,12 @@
       .firstElementChild;
     row.id = `details-${unit.unit}`;
     row.querySelector("h3").textContent = `Unit ${unit.unit}`;
-    const learned = row.querySelector(".learned img");
-    if (learned) {
-      learned.src = body.querySelector("img").src;
-      learned.alt = body.querySelector("img").alt;
+    for (const kind of ["decoder", "learned"]) {
+      const image = row.querySelector(`.${kind} img`);
+      if (!image) continue;
+      const name = kind === "decoder" ? "Decoder weights" : "Learned input";
+      image.src = `data:image/png;base64,${unit[kind]}`;
+      image.alt = `${name} of unit ${unit.unit}`;
     }
     for (const place of row.querySelectorAll("[data-measure]")) {
       const value = unit[place.dataset.measure];
@@ -115,10 +118,10 @@
   }
 
   function addValues(values, unit) {
-    const weights = values.querySelector(".weights");
-    for (const [name, weight] of unit.features) {
+    for (const [name, decoder, learned] of unit.features) {
       add(values.tHead.rows[0], "th", name, { scope: "col" });
-      add(weights, "td", number(weight));
+      add(values.querySelector(".decoder"), "td", number(decoder));
+      add(values.querySelector(".learned"), "td", number(learned));
     }
     unit.samples.forEach((sample, place) => {
       const line = add(values.tBodies[0], "tr", "");
