@@ -17,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from sklearn.datasets import load_digits, load_wine
@@ -101,7 +102,7 @@ def report():
             driver.execute_cdp_cmd(command, {**size, "mobile": False})
             driver.get(page.as_uri())
             driver.find_element("css selector", "tbody[data-unit='1'] button").click()
-            driver.save_screenshot(IMAGES / "report.png")
+            driver.save_screenshot(str(IMAGES / "report.png"))
         finally:
             driver.quit()
 
@@ -122,10 +123,11 @@ def main(parts):
         name = draw.__name__
         if parts and not any(part in name for part in parts):
             continue
-        display = draw()
+        display, path = draw(), IMAGES / f"{name}.png"
         if display is not None:
-            path = IMAGES / f"{name}.png"
-            display.figure_.savefig(path, dpi=144, transparent=False)
+            display.figure_.savefig(path, dpi=144)
+        # A palette, which a third of the bytes hold.
+        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
         print(name)
 
 

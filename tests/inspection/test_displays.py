@@ -235,7 +235,9 @@ def test_an_estimator_with_components_alone_is_shown_in_its_order(kind, digits):
 
 
 def test_a_network_of_scikit_learn_is_shown_by_its_last_weights(digits):
-    network = MLPRegressor(5, max_iter=200, tol=10, random_state=0).fit(digits, digits)
+    network = MLPRegressor(hidden_layer_sizes=5, tol=10, random_state=0).fit(
+        digits, digits
+    )
     display = ComponentsDisplay.from_estimator(network)
     assert_allclose(display.components, network.coefs_[1])
     with pytest.raises(TypeError, match="without components_"):
@@ -262,7 +264,7 @@ def test_features_with_names_are_drawn_as_bars_the_longest_first():
         *("a name that is too lo…", r"cost in \$", "height"),
     ]
     # A name stands beside the middle of its unit, across from the bar.
-    middle = display.bars_[0].get_x() - display.bars_[0].get_width()
+    middle = display.bars_[0].get_x()
     across = [text.get_position()[0] - middle for text in display.ax_.texts[3:6]]
     assert np.sign(across).tolist() == [1, -1, -1]
     common = display.plot(common_scale=True, n_bars=9)
