@@ -97,6 +97,16 @@ def active_units(estimator, X, y=None):
     score : float
         Share of the rows of `unit_report` whose `state` is "active", in [0, 1]. For a
         single sample it is NaN, with an UndefinedMetricWarning.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.metrics import active_units
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
+    >>> active_units(autoencoder, X)
+    1.0
     """
     if _is_single(X):
         return np.nan
@@ -127,6 +137,16 @@ def neg_mean_kl(estimator, X, y=None):
     -------
     score : float
         0 or less; 0 if the mean activation of every unit is `rho`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.metrics import neg_mean_kl
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
+    >>> bool(-0.1 < neg_mean_kl(autoencoder, X) < 0)
+    True
     """
     return -float(_unit_column(estimator, X, "kl").mean())
 
@@ -160,6 +180,16 @@ def hoyer_sparseness(estimator, X, y=None):
     ----------
     .. [1] Hoyer, P. O. "Non-negative matrix factorization with sparseness
        constraints", Journal of Machine Learning Research 5, 2004.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksparse_ae import SparseAutoencoderTransformer
+    >>> from sksparse_ae.metrics import hoyer_sparseness
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> autoencoder = SparseAutoencoderTransformer(25, tol=0.1, random_state=0).fit(X)
+    >>> bool(0.4 < hoyer_sparseness(autoencoder, X) < 0.78)
+    True
     """
     if _is_single(X):
         return np.nan

@@ -249,6 +249,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         )
         self.warns_of_range = activation_range is None
 
+    def __repr__(self):
+        return f"{type(self).__name__}(rho={self.rho}, beta={self.beta})"
+
     def __call__(self, x):
         """Return the penalty of a layer's output, scaled for this version of Keras.
 

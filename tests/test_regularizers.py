@@ -141,6 +141,11 @@ def loss_and_gradient(layer, activations, **kwargs):
 @pytest.mark.parametrize(
     ("batch_size", "n_samples"), [(1, 12), (10, 103), (1000, 1003)]
 )
+def test_a_regularizer_shows_its_coefficients():
+    shown = repr(KLDivergenceRegularizer(0.1, beta=2.0))
+    assert shown == "KLDivergenceRegularizer(rho=0.1, beta=2.0)"
+
+
 def test_penalty_is_the_same_at_every_batch_size(form, batch_size, n_samples):
     model, X = make_autoencoder(form), make_data(n_samples)
     expected = mean_over_batches(

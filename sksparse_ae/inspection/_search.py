@@ -22,7 +22,7 @@ LABELS = {
 
 
 class SearchDisplay(DisplayMixin):
-    """A score of a search over `rho` and `beta`, or over two other parameters.
+    """A score of a search over `rho` and `beta`, or over one or two other parameters.
 
     Create it by :meth:`from_estimator` or :meth:`from_cv_results`.
 
@@ -33,11 +33,11 @@ class SearchDisplay(DisplayMixin):
     x : array-like of shape (n_points,)
         Values of the parameter on the horizontal axis.
 
-    y : array-like of shape (n_points,)
-        Values of the parameter on the vertical axis.
+    y : array-like of shape (n_points,) or None
+        Values of the parameter on the vertical axis; None for a line over `x`.
 
     scores : array-like of shape (n_points,)
-        Score of each pair of values.
+        Score of each pair of values, or of each value of `x`.
 
     std : array-like of shape (n_points,), default=None
         Standard deviation of the score over the splits.
@@ -45,8 +45,8 @@ class SearchDisplay(DisplayMixin):
     names : tuple of three str, default=("rho", "beta", "score")
         Names of `x`, `y` and `scores`.
 
-    chosen : tuple of two, default=None
-        Pair of values to mark.
+    chosen : tuple, default=None
+        Pair of values to mark; (value,) on a line.
 
     Attributes
     ----------
@@ -56,8 +56,8 @@ class SearchDisplay(DisplayMixin):
     figure_ : matplotlib Figure
         Figure of `ax_`.
 
-    mappable_ : matplotlib AxesImage or PathCollection
-        The heat map, or the points.
+    mappable_ : matplotlib AxesImage, PathCollection or None
+        The heat map, or the points; None for a line.
 
     colorbar_ : matplotlib Colorbar or None
         Colour bar of the score.
@@ -107,7 +107,8 @@ class SearchDisplay(DisplayMixin):
 
         x, y : str, default="rho", "beta"
             Parameters on the axes, with or without the name of the step, as in
-            "sparseautoencodertransformer__rho".
+            "sparseautoencodertransformer__rho". With `y=None`, or if the search has
+            one parameter, the score is drawn as a line over `x`.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -163,7 +164,8 @@ class SearchDisplay(DisplayMixin):
             Name of the score; None if the search has only one.
 
         x, y : str, default="rho", "beta"
-            Parameters on the axes, with or without the name of the step.
+            Parameters on the axes, with or without the name of the step. With `y=None`,
+            or if the search has one parameter, the score is drawn as a line over `x`.
 
         best_index : int, default=None
             Index of the candidate to mark.
@@ -191,7 +193,10 @@ class SearchDisplay(DisplayMixin):
         if score is None and len(scores) == 1:
             (score,) = scores
         one_of("score", score, scores)
-        columns = [cv_results[_parameter_key(cv_results, name)] for name in (x, y)]
+        if sum(key.startswith("param_") for key in cv_results) == 1:
+            y = None
+        names = [name for name in (x, y) if name is not None]
+        columns = [cv_results[_parameter_key(cv_results, name)] for name in names]
         # Candidates of some grids in a list may lack a parameter.
         pairs = {
             i: pair
@@ -199,7 +204,8 @@ class SearchDisplay(DisplayMixin):
             if not any(value is np.ma.masked for value in pair)
         }
         if not pairs:
-            raise ValueError(f"No candidate of the search has both {x!r} and {y!r}.")
+            missing = f"both {x!r} and {y!r}" if y is not None else repr(x)
+            raise ValueError(f"No candidate of the search has {missing}.")
         mean = np.asarray(cv_results[f"mean_test_{score}"], dtype=np.float64)
         std = np.asarray(cv_results[f"std_test_{score}"], dtype=np.float64)
         # Earlier iterations of a halving search have scored fewer rows.
@@ -211,13 +217,13 @@ class SearchDisplay(DisplayMixin):
             if worth[i] > worth[best.setdefault(key, i)]:
                 best[key] = i
         rows = list(best.values())
-        xs, ys = zip(*(pairs[i] for i in rows), strict=True)
+        xs, *ys = zip(*(pairs[i] for i in rows), strict=True)
         display = cls(
             _as_column(xs),
-            _as_column(ys),
+            _as_column(ys[0]) if ys else None,
             mean[rows],
             std=std[rows],
-            names=(*_short_names(x, y), score),
+            names=(*_short_names(x, y), score) if ys else (*_short_names(x, ""), score),
             chosen=pairs.get(best_index),
         )
         return display.plot(ax=ax, **kwargs)
@@ -227,6 +233,8 @@ class SearchDisplay(DisplayMixin):
 
         A full grid of values is drawn as a heat map with a cell for each pair, in the
         order of the values. Anything else, such as random draws, is drawn as points.
+        Values of one parameter are drawn as a line, with the deviations over the splits
+        if they are known.
 
         Parameters
         ----------
@@ -248,6 +256,9 @@ class SearchDisplay(DisplayMixin):
             The display itself.
         """
         ax = self._axes(ax, FIGURE_WIDTH, 0.8 * FIGURE_WIDTH)
+        self.mappable_ = self.colorbar_ = None
+        if self.y is None:
+            return self._plot_line(ax)
         x, y = _Axis(self.x), _Axis(self.y)
         chosen = None
         if self.chosen is not None:
@@ -259,11 +270,26 @@ class SearchDisplay(DisplayMixin):
             self._plot_points(ax, x, y, chosen, cmap)
         x_label, y_label = map(_parameter_label, self.names[:2])
         ax.set(xlabel=x_label, ylabel=y_label)
-        self.colorbar_ = None
         if colorbar:
             self.colorbar_ = ax.figure.colorbar(
                 self.mappable_, ax=ax, label=_label(self.names[2])
             )
+        return self
+
+    def _plot_line(self, ax):
+        x = _Axis(self.x)
+        positions = _positions("x", x, ax)
+        order = np.argsort(x.places, kind="stable")
+        places, scores = positions[x.places][order], np.asarray(self.scores)[order]
+        std = None if self.std is None else np.asarray(self.std)[order]
+        ax.errorbar(places, scores, std, fmt="o-", capsize=3)
+        place = None if self.chosen is None else x.place(self.chosen[0])
+        if place is not None:
+            score = scores[places == positions[place]].max()
+            ax.scatter(
+                positions[place], score, s=130, facecolors="none", edgecolors="#D55E00"
+            )
+        ax.set(xlabel=_parameter_label(self.names[0]), ylabel=_label(self.names[-1]))
         return self
 
     def _plot_grid(self, ax, x, y, chosen, cmap, values_format):
@@ -282,17 +308,7 @@ class SearchDisplay(DisplayMixin):
             ax.plot(*(frame + chosen).T, color="#D55E00", linewidth=3, clip_on=False)
 
     def _plot_points(self, ax, x, y, chosen, cmap):
-        positions = []
-        for name, axis in (("x", x), ("y", y)):
-            values = np.arange(len(axis.values))
-            if all(map(_is_number, axis.values)):
-                values = np.asarray(axis.values)
-                if values.min() > 0 and values.max() / values.min() > 10:
-                    ax.set(**{f"{name}scale": "log"})
-            else:
-                labels = list(map(_short, axis.values))
-                ax.set(**{f"{name}ticks": values, f"{name}ticklabels": labels})
-            positions.append(values)
+        positions = [_positions("x", x, ax), _positions("y", y, ax)]
         points = positions[0][x.places], positions[1][y.places]
         self.mappable_ = ax.scatter(
             *points, c=self.scores, cmap=cmap, s=40, edgecolors="0.3"
@@ -307,15 +323,29 @@ class SearchDisplay(DisplayMixin):
         Returns
         -------
         frame : pandas.DataFrame
-            One row per pair of values: the two parameters and the score, under their
-            `names`, and then `std` if it is known.
+            One row per pair of values: the two parameters, or the one, and the score,
+            under their `names`, and then `std` if it is known.
         """
         pd = self._import("pandas", "frame")
         values = self.x, self.y, self.scores
-        columns = list(zip(self.names, values, strict=True))
+        pairs = zip(self.names, values, strict=True)
+        columns = [(name, column) for name, column in pairs if column is not None]
         if self.std is not None:
             columns.append(("std", self.std))
         return named_columns(pd, columns)
+
+
+def _positions(name, axis, ax):
+    """Return where the values of a parameter lie on an axis, whose scale is set."""
+    values = np.arange(len(axis.values))
+    if all(map(_is_number, axis.values)):
+        values = np.asarray(axis.values)
+        if values.min() > 0 and values.max() / values.min() > 10:
+            ax.set(**{f"{name}scale": "log"})
+    else:
+        labels = list(map(_short, axis.values))
+        ax.set(**{f"{name}ticks": values, f"{name}ticklabels": labels})
+    return values
 
 
 def _parameter_key(cv_results, name):

@@ -775,6 +775,35 @@ def test_a_search_whose_candidates_lack_one_or_the_other_is_told():
     with pytest.raises(ValueError, match="No candidate of the search has both 'rho'"):
         SearchDisplay.from_cv_results(cv_results(2, rho=one, beta=other))
 
+    lacking = cv_results(2, rho=np.ma.array([0.1, 0.2], mask=[1, 1]))
+    with pytest.raises(ValueError, match="No candidate of the search has 'rho'"):
+        SearchDisplay.from_cv_results(lacking)
+
+
+def test_a_search_over_one_parameter_is_a_line_with_its_choice_marked():
+    results = cv_results(3, rho=[0.2, 0.01, 0.05])
+    display = SearchDisplay.from_cv_results(results, best_index=1)
+    line = display.ax_.lines[0]
+    assert_array_equal(line.get_xdata(), [0.01, 0.05, 0.2])
+    mean = results["mean_test_score"]
+    assert_array_equal(line.get_ydata(), [mean[1], mean[2], mean[0]])
+    (ring,) = (c for c in display.ax_.collections if len(c.get_offsets()) == 1)
+    assert_array_equal(ring.get_offsets(), [[0.01, mean[1]]])
+    assert display.ax_.get_xscale() == "log"
+    assert list(display.frame()) == ["rho", "score", "std"]
+    assert display.mappable_ is display.colorbar_ is None
+
+
+def test_a_line_over_one_of_two_parameters_has_the_best_over_the_other():
+    results = cv_results(4, rho=[0.1, 0.1, 0.2, 0.2], beta=[1, 3, 1, 3])
+    display = SearchDisplay.from_cv_results(results, y=None)
+    mean = np.reshape(results["mean_test_score"], (2, 2)).max(axis=1)
+    assert_array_equal(display.ax_.lines[0].get_ydata(), mean)
+    words = cv_results(2, solver=["adam", "lbfgs"])
+    display = SearchDisplay.from_cv_results(words, x="solver")
+    labels = [label.get_text() for label in display.ax_.get_xticklabels()]
+    assert labels == ["adam", "lbfgs"]
+
 
 class Unnamed:
     pass
