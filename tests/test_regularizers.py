@@ -141,11 +141,6 @@ def loss_and_gradient(layer, activations, **kwargs):
 @pytest.mark.parametrize(
     ("batch_size", "n_samples"), [(1, 12), (10, 103), (1000, 1003)]
 )
-def test_a_regularizer_shows_its_coefficients():
-    shown = repr(KLDivergenceRegularizer(0.1, beta=2.0))
-    assert shown == "KLDivergenceRegularizer(rho=0.1, beta=2.0)"
-
-
 def test_penalty_is_the_same_at_every_batch_size(form, batch_size, n_samples):
     model, X = make_autoencoder(form), make_data(n_samples)
     expected = mean_over_batches(
@@ -794,3 +789,8 @@ def test_a_running_mean_of_units_that_are_not_there_is_refused():
         KLSparsity(momentum=0.9, axis=3)(np.ones((4, 3), "float32"))
     with pytest.raises(ValueError, match="the size of axis=1 must be known"):
         KLSparsity(momentum=0.9, axis=1)(keras.Input((None, 3)))
+
+
+def test_a_regularizer_shows_its_coefficients():
+    shown = repr(KLDivergenceRegularizer(0.1, beta=2.0))
+    assert shown == "KLDivergenceRegularizer(rho=0.1, beta=2.0)"

@@ -21,6 +21,7 @@ from sklearn.model_selection import GridSearchCV
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae.inspection import SearchDisplay
 from sksparse_ae.metrics import SparsestWithin, get_scorers
+from sksparse_ae.model_selection import train_together
 
 X, _ = load_digits(return_X_y=True)
 scorers = ["variance_explained", "hoyer_sparseness"]
@@ -30,7 +31,9 @@ search = GridSearchCV(
     scoring=get_scorers(*scorers),
     refit=SparsestWithin(tolerance=0.05),
     cv=2,
-).fit(X)
+)
+with train_together():  # candidates of a fold share their steps
+    search.fit(X)
 
 scores = search.cv_results_
 print(f"most variance explained  {scores['mean_test_variance_explained'].max():.3f}")

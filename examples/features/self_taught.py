@@ -47,14 +47,14 @@ print(f"mean sparseness  {autoencoder.sparseness_:.2f}")
 # A classifier for the second set
 # -------------------------------
 # A logistic regression sees a few labelled pictures, once as pixels and once as codes.
-# It is tested on 400 others, and all is repeated for twenty random choices.
+# It is tested on 400 others, and all is repeated for ten random choices.
 
 numbers = [25, 50, 100, 200, 400]
 inputs = {"pixels": X, "codes": autoencoder.transform(X)}
 accuracies = {name: [] for name in inputs}
 for n_labels in numbers:
     splits = StratifiedShuffleSplit(
-        20, train_size=n_labels, test_size=400, random_state=0
+        10, train_size=n_labels, test_size=400, random_state=0
     )
     for name, rows in inputs.items():
         classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -67,7 +67,7 @@ for i, n_labels in enumerate(numbers):
 
 # %%
 # Errors are drawn on a logarithmic scale. The bars are the standard error over the
-# twenty choices.
+# ten choices.
 
 figure, (first, second, right) = plt.subplots(
     1, 3, figsize=(10.5, 3.8), layout="constrained", width_ratios=[1, 1, 1.5]
