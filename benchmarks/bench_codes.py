@@ -40,7 +40,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._codes import active_codes, decoded
+from sksparse_ae._metrics.codes import explained_by_active
 from sksparse_ae.datasets import load_natural_image_patches, make_sparse_codes
 from sksparse_ae.inspection import CodeTradeoffDisplay
 from sksparse_ae.metrics import random_baseline, recovery_score, stability
@@ -215,14 +215,13 @@ def measure(code, level, work):
             codes = estimator.transform(work.X_test)
         times.append(transforming[0])
     codes = dense(codes)
-    located, active, n_active = active_codes(estimator, work.X_test)
-    by_active = located.inverse_transform(decoded(located.autoencoder, active))
+    n_active, by_active = explained_by_active(estimator, work.X_test)
     found = {
         "fit_seconds": fitting[0],
         "rows_per_second": len(work.X_test) / min(times),
         "n_codes": codes.shape[1],
         "active_codes": n_active,
-        "explained_by_active": explained(work.X_test, by_active),
+        "explained_by_active": float(by_active),
         "explained": explained(work.X_test, estimator.inverse_transform(codes)),
         "hoyer": hoyer(codes),
         "never_active": float((np.abs(codes).max(axis=0) <= 0.1).mean()),

@@ -14,6 +14,7 @@ import resource
 import tempfile
 import time
 import warnings
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -379,14 +380,14 @@ class Mlp(Peer):
         ).fit(X, X)
 
 
-class StepPeer(Peer):
+class StepPeer(Peer, ABC):
     """A model that is timed by single steps."""
 
     same_objective = False
 
+    @abstractmethod
     def step(self, rows):
         """Take a step on a full batch."""
-        raise NotImplementedError
 
     def measure(self):
         """Return the time of a step and the memory; there is no first fit."""

@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import _num_samples
 
-from ._baseline import random_baseline
-from ._codes import active_codes
-from ._matching import match_units, recovery_score, stability
+from ._metrics.baseline import random_baseline
+from ._metrics.codes import active_codes
+from ._metrics.matching import match_units, recovery_score, stability
 from ._pipeline import LocatedAutoencoder
 from ._utils.search_results import score_names
 

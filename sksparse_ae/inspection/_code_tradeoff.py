@@ -3,8 +3,7 @@
 import numpy as np
 from sklearn.utils import indexable
 
-from .._codes import active_codes, decoded
-from .._network.reading import dense
+from .._metrics.codes import explained_by_active
 from ._display import FIGURE_WIDTH, DisplayMixin, literal
 
 # Up to this ratio of the largest to the least number of codes, the axis is linear.
@@ -113,7 +112,7 @@ class CodeTradeoffDisplay(DisplayMixin):
         points = []
         for name, given in estimators.items():
             for estimator in given if isinstance(given, list | tuple) else [given]:
-                points.append((name, *_measured(estimator, X)))
+                points.append((name, *explained_by_active(estimator, X)))
         names, n_active, explained = zip(*points, strict=True)
         return cls(list(names), np.array(n_active), np.array(explained)).plot(
             ax=ax, **kwargs
@@ -174,12 +173,3 @@ class CodeTradeoffDisplay(DisplayMixin):
                 "variance_explained": np.asarray(self.variance_explained),
             }
         )
-
-
-def _measured(estimator, X):
-    """Return the number of active codes, and the share of the variance they explain."""
-    located, codes, n_active = active_codes(estimator, X)
-    output = located.inverse_transform(decoded(located.autoencoder, codes))
-    target = np.asarray(dense(X), dtype=np.float64)
-    error = np.square(target - output).sum()
-    return n_active, 1 - error / np.square(target - target.mean(axis=0)).sum()

@@ -7,11 +7,11 @@ from scipy import linalg
 from sklearn.base import clone
 from sklearn.utils import check_array, check_random_state
 
-from ._network.reading import dense
-from ._network.statistics import of_norm_one
-from ._network.validation import strict_validation
-from ._objective.selections import SELECTIONS
-from ._utils.threads import single_blas_thread
+from .._network.reading import dense
+from .._network.statistics import of_norm_one
+from .._network.validation import strict_validation
+from .._objective.selections import SELECTIONS
+from .._utils.threads import single_blas_thread
 
 # One epoch of steps so small that they change no weight: a fit ends where it starts.
 NO_TRAINING = {

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils import Bunch, check_array
 
-from ._network.statistics import of_norm_one
-from ._network.validation import strict_validation
-from ._pipeline import LocatedAutoencoder
-from ._utils.options import number
+from .._network.statistics import of_norm_one
+from .._network.validation import strict_validation
+from .._pipeline import LocatedAutoencoder
+from .._utils.options import number
 
 # Where estimators keep what their codes are multiplied with, one row a unit. The
 # components_ of FastICA and of an autoencoder are those of the encoder, so they come
@@ -114,10 +114,11 @@ def stability(estimators, *, threshold=0.7, signed=True):
         Each as in :func:`match_units`.
 
     threshold : float or None, default=0.7
-        Cosine at which two units count as the same, in (0, 1). 0.7 is that of Paulo and
-        Belrose [1]_; Sharkey et al. and Cunningham et al. ask for 0.9 [2]_ [3]_. None
-        returns the mean cosine of the pairs instead, which is the PW-MCC of Song et al.
-        [4]_.
+        Cosine at which two units count as the same, in (0, 1). All such numbers are
+        conventions. 0.7 is that of Paulo and Belrose [1]_, who also ask that the
+        encoders' weights give the same pair; Sharkey et al. and Cunningham et al. ask
+        for 0.9 [2]_ [3]_. None returns the mean cosine of the pairs instead, which is
+        the PW-MCC of Song et al. [4]_.
 
     signed : bool, default=True
         Whether opposite directions differ, as in :func:`match_units`.

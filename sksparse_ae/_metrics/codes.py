@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 
-from ._network.reading import dense
-from ._objective.activations import ACTIVATIONS
-from ._pipeline import LocatedAutoencoder
+from .._network.reading import dense
+from .._objective.activations import ACTIVATIONS
+from .._pipeline import LocatedAutoencoder
 
 # A sigmoid unit is never exactly off. It counts as active above this share of its
 # range. On held-out digits (100 units, rho .02 to .1), setting all below to 0 costs
@@ -50,7 +50,16 @@ def _limits(located):
     return activation.value_at(0.0), activation.value_at(LEAST_ACTIVE)
 
 
-def decoded(step, codes):
+def explained_by_active(estimator, X):
+    """Return the number of active codes, and the share of the variance they explain."""
+    located, codes, n_active = active_codes(estimator, X)
+    output = located.inverse_transform(_decoded(located.autoencoder, codes))
+    target = np.asarray(dense(X), dtype=np.float64)
+    error = np.square(target - output).sum()
+    return n_active, 1 - error / np.square(target - target.mean(axis=0)).sum()
+
+
+def _decoded(step, codes):
     """Return what a transformer reconstructs from codes."""
     if hasattr(step, "inverse_transform"):
         return np.asarray(dense(step.inverse_transform(codes)))

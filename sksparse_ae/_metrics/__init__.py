@@ -1,0 +1,1 @@
+"""What the public module `metrics` measures on fitted estimators."""
