@@ -21,6 +21,7 @@ from _common import (
     bound_verdict,
     fashion_mnist,
     medians,
+    peak_anonymous_bytes,
     print_table,
     print_versions,
     resident_bytes,
@@ -37,6 +38,7 @@ BATCH_SIZE, N_FEATURES = 256, 784
 WIDE, K = 4096, 32  # units, and how many of them are on in a row
 NARROW, NARROW_RHO = 1000, 0.05
 SELECTED = "topk", "batchtopk", "lifetime"
+WITH_THRESHOLD = SELECTED[1:]
 
 # The largest ratios: a selection to the first product, a step to one of KL, and a step
 # to its five products. The largest memory, in GB, of a transform to CSR.
@@ -379,11 +381,12 @@ def sparse_output(file):
         figures[f"{name}_rows_per_s"] = len(few) / elapsed[0]
     del few
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    figures["before_gb"] = resident_bytes() / 1e9
-    with stopwatch() as elapsed:
+    figures["before_gb"] = resident_bytes("RssAnon") / 1e9
+    with stopwatch() as elapsed, peak_anonymous_bytes() as anonymous:
         codes = fitted.transform(X)
     figures["seconds"] = elapsed[0]
-    figures["peak_gb"] = resident_bytes("VmHWM") / 1e9
+    figures["peak_gb"] = anonymous[0] / 1e9
+    figures["resident_gb"] = resident_bytes("VmHWM") / 1e9
     figures["codes_gb"] = sum(
         a.nbytes / 1e9 for a in (codes.data, codes.indices, codes.indptr)
     )
@@ -405,6 +408,7 @@ def bench_sparse(repeats):
             {
                 "active codes": f"{found['active']:.1f}",
                 "peak": f"{bound_verdict(found['peak_gb'], GIGABYTES)} GB",
+                "with file pages": f"{found['resident_gb']:.2f} GB",
                 "before": f"{found['before_gb']:.2f} GB",
                 "codes": f"{found['codes_gb']:.2f} GB",
                 "rows/s": f"{found['CSR_rows_per_s']:.0f}",
@@ -424,13 +428,13 @@ def bench_threshold(repeats):
     from sksparse_ae._network.thresholds import thresholds
 
     X, results = rows_of(THRESHOLD_ROWS), {}
-    for sparsity in SELECTED:
+    for sparsity in WITH_THRESHOLD:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = transformer_of(sparsity, NARROW, max_iter=2).fit(X)
-        network = fitted._parameters._replace(threshold=None)
+        given = fitted._parameters, sparsity, fitted.rho
         functions = {
-            "pass": functools.partial(thresholds, X, network, fitted._problem),
+            "pass": functools.partial(thresholds, X, *given),
             "epoch": epoch_of(sparsity, NARROW, X),
         }
         results[sparsity] = in_turn(functions, repeats)

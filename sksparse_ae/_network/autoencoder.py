@@ -10,6 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._objective.activations import OUTPUT_ACTIVATIONS
 from . import reading
 from .blocks import Blocks
+from .csr import CsrRows
 from .kept import Kept
 from .reading import Rows, as_seen, missing
 from .validation import held_not_finite
@@ -85,9 +86,11 @@ class Parameters(NamedTuple):
 
         What is stored is not 0. The dtype is that of ``encode``.
         """
-        chunks = reading.row_chunks(X, len(self.b1))
-        codes = [_as_csr(self.encode(X[rows])) for rows in chunks]
-        return sparse.vstack(codes, format="csr")
+        shape = X.shape[0], len(self.b1)
+        codes = CsrRows(shape, np.result_type(X.dtype, self.W1.dtype))
+        for rows in reading.row_chunks(X, len(self.b1)):
+            codes.append(self.encode(X[rows]))
+        return codes.finished()
 
     def decode(self, codes: Rows) -> np.ndarray:
         """Return the reconstruction from codes, (n_rows, n_features)."""
@@ -97,19 +100,6 @@ class Parameters(NamedTuple):
         """Return the reconstruction of ``X``, holding one chunk of codes at a time."""
         layers = self.encoder, self.decoder
         return _through_layers(X, *layers, out=out, means=self.means)
-
-
-def _as_csr(codes: np.ndarray) -> Any:
-    """Return codes as CSR rows.
-
-    SciPy's own conversion takes as long as the product of 64 features with 4096 units,
-    this one a tenth of that where 32 units are on.
-    """
-    n_rows, n_units = codes.shape
-    places = np.flatnonzero(codes != 0)
-    ends = np.searchsorted(places, n_units * np.arange(n_rows + 1))
-    units = (places % n_units).astype(np.int32)
-    return sparse.csr_matrix((codes.ravel()[places], units, ends), shape=codes.shape)
 
 
 def _through_layers(

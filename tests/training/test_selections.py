@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine.minibatch import MiniBatchEngine
 from sksparse_ae._network import thresholds
+from sksparse_ae._network.csr import CsrRows
 from sksparse_ae._objective.selections import SELECTIONS, largest
 from sksparse_ae._training.plan import make_plan
 from sksparse_ae._training.revival import Reviver
@@ -516,6 +517,23 @@ def test_sparse_codes_are_the_dense_ones(sparse_codes, digits, monkeypatch):
     assert_allclose(
         sparse_codes.inverse_transform(codes), sparse_codes.reconstruct(digits)
     )
+
+
+def test_sparse_rows_grow_to_what_they_hold():
+    rng = np.random.default_rng(0)
+    # The later rows hold more than the first ones lead to expect, the last ones less.
+    shares = np.repeat([0.0, 0.01, 0.5, 0.1], 25)[:, None]
+    rows = np.where(rng.random((100, 40)) < shares, rng.normal(size=(100, 40)), 0)
+    grown = CsrRows(rows.shape, np.float32)
+    for start in range(0, 100, 7):
+        grown.append(rows[start : start + 7].astype(np.float32))
+    grown = grown.finished()
+    expected = sparse.csr_matrix(rows.astype(np.float32))
+    assert grown.has_canonical_format
+    for name in ("data", "indices", "indptr"):
+        array = getattr(grown, name)
+        assert array.dtype == getattr(expected, name).dtype
+        assert_array_equal(array, getattr(expected, name))
 
 
 def test_sparse_codes_go_through_a_pipeline(sparse_codes, digits):
