@@ -1,10 +1,12 @@
 """Compare sparse codes with each other, with classical ones and with random ones.
 
 Run ``python benchmarks/bench_codes.py [--only WORK ...] [--codes NAME ...] [--seeds N]
-[--json FILE] [--figure FILE]``. What is measured, and how, stands in README.md.
+[--rows N] [--epochs N] [--json FILE] [--figure FILE] [--tables FOLDER]``. What is
+measured, and how, stands in README.md.
 """
 
 import argparse
+import csv
 import functools
 import json
 import statistics
@@ -46,7 +48,7 @@ from sksparse_ae.inspection import CodeTradeoffDisplay
 from sksparse_ae.metrics import random_baseline, recovery_score, stability
 
 # The numbers of active codes in a row that are asked for. The middle one is fitted with
-# several seeds.
+# several seeds, and classes are told from its codes.
 ACTIVE = (5, 10, 20)
 
 # What is asked of the units of "kl", whose codes are no zeros, for about as many.
@@ -65,6 +67,12 @@ class Work(NamedTuple):
     y: np.ndarray | None = None
     y_test: np.ndarray | None = None
     dictionary: np.ndarray | None = None
+    n_epochs: int = 200  # the most, of autoencoders and of dictionary learning
+
+    def shortened(self, n_rows, n_epochs):
+        """Return the work with at most so many rows to fit."""
+        y = self.y if self.y is None else self.y[:n_rows]
+        return self._replace(X=self.X[:n_rows], y=y, n_epochs=n_epochs)
 
 
 def digits(_):
@@ -116,7 +124,11 @@ def autoencoder(sparsity, level, work, seed):
     """Return an autoencoder; its defaults but for width, sparsity and seed."""
     rho = RHO_OF_KL[level] if sparsity == "kl" else ACTIVE[level] / work.n_units
     return SparseAutoencoderTransformer(
-        work.n_units, sparsity=sparsity, rho=rho, random_state=seed
+        work.n_units,
+        sparsity=sparsity,
+        rho=rho,
+        max_iter=work.n_epochs,
+        random_state=seed,
     )
 
 
@@ -139,7 +151,7 @@ def fit_random_decoder(level, work, seed):
 
 def fit_dictionary(level, work, seed):
     learner = MiniBatchDictionaryLearning(
-        work.n_units, random_state=seed, **pursuit(level)
+        work.n_units, max_iter=work.n_epochs, random_state=seed, **pursuit(level)
     )
     return make_pipeline(centred_and_scaled(work), learner).fit(work.X)
 
@@ -181,11 +193,22 @@ def fit_nmf(level, work, seed):
     return nmf.fit(work.X)
 
 
+def itself(estimator):
+    """Return an estimator, whose directions `metrics` finds."""
+    return estimator
+
+
+def dictionary_of(pipeline):
+    """Return the directions of a SparseCoder, which is not fitted."""
+    return pipeline[-1].dictionary
+
+
 class Code(NamedTuple):
-    """How a code is fitted, and whether its directions have a sign."""
+    """How a code is fitted, whether its directions have a sign, and what has them."""
 
     fit: object
     signed: bool = True
+    with_directions: object = itself
 
 
 OURS = ("kl", "topk", "batchtopk", "lifetime")
@@ -198,7 +221,7 @@ CODES = {
     "NMF": Code(fit_nmf),
     "random encoder, kl": Code(functools.partial(fit_random_encoder, "kl")),
     "random encoder, topk": Code(functools.partial(fit_random_encoder, "topk")),
-    "random decoder, OMP": Code(fit_random_decoder, signed=False),
+    "random decoder, OMP": Code(fit_random_decoder, False, dictionary_of),
 }
 
 
@@ -226,9 +249,6 @@ def measure(code, level, work):
         "hoyer": hoyer(codes),
         "never_active": float((np.abs(codes).max(axis=0) <= 0.1).mean()),
     }
-    if work.y is not None:
-        train = dense(estimator.transform(work.X))
-        found |= accuracies(train, work.y, codes, work.y_test)
     return found, estimator
 
 
@@ -283,11 +303,17 @@ def measure_levels(code, work, n_seeds):
         if work.dictionary is not None:
             for key, threshold in (("recovery", None), ("recovered", 0.9)):
                 results[level][key] = recovery_score(
-                    estimator, work.dictionary, threshold=threshold, signed=code.signed
+                    code.with_directions(estimator),
+                    work.dictionary,
+                    threshold=threshold,
+                    signed=code.signed,
                 )
+        if level == middle and work.y is not None:
+            codes = [dense(estimator.transform(X)) for X in (work.X, work.X_test)]
+            results[level] |= accuracies(codes[0], work.y, codes[1], work.y_test)
         if level == middle and n_seeds > 1:
             others = (code.fit(level, work, seed) for seed in range(1, n_seeds))
-            fits = [estimator, *others]
+            fits = [code.with_directions(fit) for fit in (estimator, *others)]
             for key, threshold in (("stability", 0.7), ("mean_cosine", None)):
                 results[level][key] = stability(
                     fits, threshold=threshold, signed=code.signed
@@ -337,6 +363,74 @@ def print_work(work_name, results):
     print_table(title, [{key: row[key] for key in used} for row in rows])
 
 
+def write_tables(results, folder):
+    """Write tables of results as CSV files, for the documentation.
+
+    Each work has its codes at all levels, and its classes. The others have the works
+    side by side, at the level in the middle.
+    """
+    works = [name for name in results if name != "versions"]
+    middle = {
+        work: {
+            name: levels[len(ACTIVE) // 2]
+            for name, levels in results[work].items()
+            if isinstance(levels, list)
+        }
+        for work in works
+    }
+    for work in works:
+        rows = [("code", "active", "explained", "by the active", "Hoyer")]
+        for name, levels in results[work].items():
+            for i, row in enumerate([levels] if isinstance(levels, dict) else levels):
+                rows.append(
+                    (
+                        "" if i else name,
+                        shown(row, "active_codes", ".1f"),
+                        shown(row, "explained", ".3f"),
+                        shown(row, "explained_by_active", ".3f"),
+                        shown(row, "hoyer", ".2f"),
+                    )
+                )
+        write_csv(folder / f"{work}.csv", rows)
+        if "accuracy" in results[work]["the data"]:
+            keys = "accuracy", *(f"{k} units" for k in PROBES)
+            head = "code", *(key.replace("1 units", "1 unit") for key in keys)
+            of_codes = {"the data": results[work]["the data"], **middle[work]}
+            rows = [
+                (name, *(shown(row, key, ".3f") for key in keys))
+                for name, row in of_codes.items()
+            ]
+            write_csv(folder / f"{work}_classes.csv", [head, *rows])
+    names = [name for name in CODES if any(name in found for found in middle.values())]
+
+    def side_by_side(file, columns):
+        """Write columns, each of a title, a work, a figure and its format."""
+        rows = [("code", *(title for title, *_ in columns))]
+        for name in names:
+            cells = (shown(middle[w].get(name, {}), *how) for _, w, *how in columns)
+            rows.append((name, *cells))
+        write_csv(folder / file, rows)
+
+    def of_works(key, style):
+        return [(work, work, key, style) for work in works]
+
+    side_by_side("explained.csv", of_works("explained_by_active", ".2f"))
+    side_by_side("active.csv", of_works("active_codes", ".1f"))
+    side_by_side("stability.csv", of_works("stability", ".2f"))
+    side_by_side("fit.csv", of_works("fit_seconds", ".1f"))
+    side_by_side("rows.csv", of_works("rows_per_second", ".0f"))
+    if "synthetic" in works:
+        cosine = "cosine", "synthetic", "recovery", ".2f"
+        side_by_side(
+            "recovery.csv", [cosine, ("found", "synthetic", "recovered", ".0%")]
+        )
+
+
+def write_csv(file, rows):
+    with file.open("w", newline="") as opened:
+        csv.writer(opened, lineterminator="\n").writerows(rows)
+
+
 # Colours and markers of the figure: ours in colour, the others in grey.
 STYLES = {
     "kl": ("C0", "o", "-"),
@@ -360,10 +454,16 @@ def draw(results, file):
     import matplotlib.pyplot as plt
 
     works = [name for name in results if name != "versions"]
+    n_columns = min(len(works), 2)
+    n_lines = -(-len(works) // n_columns)
     figure, axes = plt.subplots(
-        1, len(works), figsize=(1.6 + 3.4 * len(works), 4.6), layout="constrained"
+        n_lines,
+        n_columns,
+        figsize=(1.6 + 3.4 * n_columns, 1.6 + 3.0 * n_lines),
+        layout="constrained",
     )
-    for ax, work_name in zip(np.atleast_1d(axes), works, strict=True):
+    axes = np.ravel(axes)
+    for ax, work_name in zip(axes, works, strict=False):
         points = [
             (name, row["active_codes"], row["explained_by_active"])
             for name, levels in results[work_name].items()
@@ -378,8 +478,19 @@ def draw(results, file):
         ax.set_title(work_name)
         ax.set_ylim(0, 1)
         ax.grid(alpha=0.3)
-    handles_and_labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
-    figure.legend(*handles_and_labels, loc="outside lower center", ncols=1 + len(works))
+    for ax in axes[len(works) :]:
+        ax.set_axis_off()
+    labels = {
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        [labels[name] for name in STYLES if name in labels],
+        [name for name in STYLES if name in labels],
+        loc="outside lower center",
+        ncols=1 + n_columns,
+    )
     figure.savefig(file, dpi=100)
     plt.close(figure)
 
@@ -389,6 +500,8 @@ def parsed_arguments():
     parser.add_argument("--only", nargs="+", metavar="WORK", choices=WORKS)
     parser.add_argument("--codes", nargs="+", metavar="NAME", choices=CODES)
     parser.add_argument("--seeds", type=int, default=5, help="default: 5")
+    parser.add_argument("--rows", type=int, help="the most to fit; default: all")
+    parser.add_argument("--epochs", type=int, default=200, help="default: 200")
     parser.add_argument(
         "--fashion-mnist", metavar="DIR", type=Path, default=FASHION_MNIST
     )
@@ -396,6 +509,7 @@ def parsed_arguments():
         "--json", type=Path, help="file of every figure; those it has are kept"
     )
     parser.add_argument("--figure", type=Path, help="where to draw the trade-off")
+    parser.add_argument("--tables", type=Path, help="folder for tables, as CSV files")
     return parser.parse_args()
 
 
@@ -410,6 +524,7 @@ def main():
     print_versions(results["versions"])
     for work_name in arguments.only or WORKS:
         work = WORKS[work_name](arguments.fashion_mnist)
+        work = work.shortened(arguments.rows, arguments.epochs)
         found = results.setdefault(work_name, {})
         found["the data"] = measure_data(work)
         for name in arguments.codes or CODES:
@@ -422,6 +537,8 @@ def main():
         print_work(work_name, found)
     if arguments.figure is not None:
         draw(results, arguments.figure)
+    if arguments.tables is not None:
+        write_tables(results, arguments.tables)
 
 
 if __name__ == "__main__":
