@@ -144,13 +144,14 @@ class SparseAutoencoderTransformer(
         - "batchtopk": in training, as many on average over the rows of a mini-batch, so
           that a row may have more than another.
         - "lifetime": in training, each unit is kept for the share `rho` of the rows of
-          a mini-batch on which it is strongest, and for at least one.
+          a mini-batch on which it is strongest, and for at least one; so mini-batches
+          need 1 / `rho` rows or more.
 
         The last three, selections, need relu units, a linear output and mini-batches.
         The rows of the decoder have norm one in the units of the training. The encoder
         starts along the transpose of the decoder. So that the code of a row does not
-        depend on other rows, `threshold_` takes the place of the last two after the
-        training. See the :ref:`user guide <selections>`.
+        depend on other rows, `threshold_` takes the place of "batchtopk" and "lifetime"
+        after the training. See the :ref:`user guide <selections>`.
 
     rho : float, default=0.05
         Mean activation that the penalty asks of each unit, in (0, 1). Smaller values

@@ -58,9 +58,9 @@ def random_baseline(estimator, X, *, random_state=None):
     -------
     baseline : SparseAutoencoderTransformer
         Fitted, and good for all that a fitted one is good for. The encoder has random
-        directions, with biases for which the mean activations are `rho`, or with a
-        `threshold_` that leaves the share `rho` of the codes. The decoder is the
-        least-squares solution for its codes of `X`.
+        directions. With the penalty its biases give mean activations of `rho`; with a
+        selection the data are centred, and the share `rho` of the codes stays. The
+        decoder is the least-squares solution for its codes of `X`.
 
     Raises
     ------
