@@ -59,7 +59,7 @@ for ax, (name, pipeline) in zip(
     axes, (("layer by layer", stack), ("fine-tuned", tuned)), strict=True
 ):
     codes = pipeline[:3].transform(X_test)
-    points = TSNE(init="pca", random_state=0).fit_transform(codes)
+    points = TSNE(init="pca", max_iter=400, random_state=0).fit_transform(codes)
     ax.scatter(*points.T, c=y_test, cmap="tab10", s=8)
     for digit in range(10):
         ax.text(

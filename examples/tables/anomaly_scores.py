@@ -30,7 +30,7 @@ X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 detectors = {
     "sparse autoencoder": SparseAutoencoderTransformer(
-        n_components=100, tol=0.05, random_state=0
+        n_components=100, tol=0.1, random_state=0
     ),
     "PCA, 20 components": PCA(20),
     "isolation forest": IsolationForest(random_state=0),

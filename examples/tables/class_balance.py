@@ -25,7 +25,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from sksparse_ae import SparseAutoencoderTransformer
 
-RARE, N_RARE, SEEDS = 8, 15, range(5)
+RARE, N_RARE, SEEDS = 8, 15, range(3)
 
 X, y = load_digits(return_X_y=True)
 
@@ -63,7 +63,7 @@ def make_classifier(seed, *, features, classifier):
 # %%
 # What they change
 # ----------------
-# Four ways to use the weights, each for five seeds.
+# Four ways to use the weights, each for three seeds.
 
 
 def measure(seed, features, classifier):

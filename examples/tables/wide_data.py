@@ -51,7 +51,7 @@ found = {"train_explained": [], "test_explained": [], "test_accuracy": []}
 print("weight_decay  explained  of new rows  accuracy")
 for decay in decays:
     autoencoder = SparseAutoencoderTransformer(
-        n_components=20, weight_decay=decay, tol=0.003, random_state=0
+        n_components=20, weight_decay=decay, tol=0.01, random_state=0
     )
     scores = cross_validate(
         classifier(autoencoder),
