@@ -105,8 +105,11 @@ def signature_of_init(app, what, name, obj, options, signature, returns):
     if what != "class":
         return None
     init = inspect.signature(obj.__init__)
-    parameters = list(init.parameters.values())[1:]
-    return str(init.replace(parameters=parameters)), returns
+    _, *parameters = init.parameters.values()
+    # Types stand in the docstrings.
+    parameters = [p.replace(annotation=p.empty) for p in parameters]
+    init = init.replace(parameters=parameters, return_annotation=init.empty)
+    return str(init), returns
 
 
 # What Keras and skl2onnx call, not users.
