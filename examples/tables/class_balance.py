@@ -13,8 +13,6 @@ pipeline to the steps that ask for them.
 # ------------
 # Half of the images are kept to test on, with all of their eights.
 
-import tempfile
-
 import matplotlib.pyplot as plt
 import numpy as np
 import sklearn
@@ -48,7 +46,6 @@ def rare_digit(seed):
 # What `fit` of the pipeline is given reaches the steps whose `set_fit_request` says so.
 
 sklearn.set_config(enable_metadata_routing=True)
-memory = tempfile.TemporaryDirectory()
 
 
 def make_classifier(seed, *, features, classifier):
@@ -60,15 +57,13 @@ def make_classifier(seed, *, features, classifier):
         autoencoder.set_fit_request(sample_weight=features),
         StandardScaler().set_fit_request(sample_weight=features),
         LogisticRegression(max_iter=1000).set_fit_request(sample_weight=classifier),
-        memory=memory.name,
     )
 
 
 # %%
 # What they change
 # ----------------
-# Four ways to use the weights, each for five seeds. The pipelines share a `memory`:
-# features that two of them have in common are trained once.
+# Four ways to use the weights, each for five seeds.
 
 
 def measure(seed, features, classifier):
@@ -97,7 +92,6 @@ found = {
     for name, asking in ways.items()
 }
 sklearn.set_config(enable_metadata_routing=False)
-memory.cleanup()
 
 print("                  squared error       accuracy")
 print("weights in        eights  others   eights  others")
