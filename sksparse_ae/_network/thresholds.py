@@ -30,6 +30,8 @@ def on_rows(
     If its codes need thresholds, these are those of about so many of the rows.
     """
     parameters, (architecture, coefficients, _) = problem.folded(weights), problem
+    if not _lacks_threshold(parameters, architecture.sparsity):
+        return parameters
     sample = evenly_spaced(X, n_rows)
     with np.errstate(all="ignore"):
         return completed(parameters, sample, architecture.sparsity, coefficients.rho)
@@ -37,10 +39,14 @@ def on_rows(
 
 def completed(parameters: Parameters, X: Rows, sparsity: str, rho: float) -> Parameters:
     """Return the network with the thresholds of rows, if it needs some and has none."""
-    if parameters.kept is not None or sparsity not in SELECTIONS:
+    if not _lacks_threshold(parameters, sparsity):
         return parameters
     found = thresholds(X, parameters, sparsity, rho)
     return parameters._replace(kept=Threshold(found))
+
+
+def _lacks_threshold(parameters: Parameters, sparsity: str) -> bool:
+    return sparsity in SELECTIONS and parameters.kept is None
 
 
 def thresholds(

@@ -80,6 +80,7 @@ def undisturbed(client):
         return DaskSparseAutoencoderTransformer(**SETTINGS).fit(made_anew())
 
 
+@pytest.mark.slow  # a minute each: the cluster first has to give a worker up
 @pytest.mark.parametrize("is_held", [True, False])
 @pytest.mark.parametrize("n_killed", [1, 2])
 def test_killed_workers_change_no_bit(

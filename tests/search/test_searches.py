@@ -45,6 +45,7 @@ def assert_same_search(together, alone, rtol=1e-4):
     assert_allclose(*weights, rtol=1e-3, atol=1e-4 * np.abs(weights[1]).max())
 
 
+@pytest.mark.slow
 def test_a_search_within_folds_finds_the_same(X):
     search = GridSearchCV(few(), GRID, cv=2)
     settings = {"cv": 2, "return_estimator": True}
@@ -56,6 +57,7 @@ def test_a_search_within_folds_finds_the_same(X):
         assert_same_search(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{"resource": "max_iter", "max_resources": 8}, {"min_resources": 60}],
