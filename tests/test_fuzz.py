@@ -237,6 +237,10 @@ NETWORKS = [
     ("sigmoid", "tanh", np.float32, {"solver": "lbfgs"}),
     ("sigmoid", "exponential", np.float32, {"loss": "poisson"}),
     ("tanh", "linear", np.float64, {"loss": "huber"}),
+    ("relu", "linear", np.float64, {"sparsity": "topk", "rho": 0.6}),
+    ("relu", "linear", np.float32, {"sparsity": "topk", "sparse_output": True}),
+    ("relu", "linear", np.float32, {"sparsity": "batchtopk", "rho": 0.5}),
+    ("relu", "linear", np.float64, {"sparsity": "lifetime", "rho": 0.3}),
 ]
 
 
@@ -277,6 +281,26 @@ def layer(X, W, b, activation):
         return ACTIVATIONS[activation](X @ W + b), size
 
 
+def dense(result):
+    """Return codes, which may be CSR, as an array."""
+    return result.toarray() if sparse.issparse(result) else result
+
+
+def assert_selected(codes, activations, estimator, tolerance):
+    """Assert that codes are the activations that the selection of a network keeps."""
+    if estimator.sparsity == "topk":
+        n_kept = max(round(estimator.rho * N_UNITS), 1)
+        least = np.sort(activations, axis=1)[:, -n_kept, None]
+    else:
+        least = estimator.threshold_
+    difference = np.abs(codes - activations)
+    stays = difference <= tolerance + 1e-5 * np.abs(activations)
+    slack = tolerance + 1e-5 * np.abs(least)
+    assert (stays | (codes == 0)).all()
+    assert (stays | (activations <= least + slack)).all()
+    assert ((codes == 0) | (activations >= least - slack)).all()
+
+
 # --------------------------------------------------------------------------- the tests
 
 
@@ -287,6 +311,7 @@ def test_codes_are_right_or_refused(estimator, given_data):
     if isinstance(codes, Exception):
         assert not is_moderate(values, N_FEATURES, n_rows=1), codes
         return
+    codes = dense(codes)
     assert_finite(codes)
     assert codes.dtype in (np.float64, np.float32)
     if values is None:
@@ -297,6 +322,9 @@ def test_codes_are_right_or_refused(estimator, given_data):
     )
     # A sum is known to the last digits of its largest term.
     tolerance = float(100 * np.finfo(codes.dtype).eps * max(size, 1))
+    if estimator.sparsity != "kl":
+        assert_selected(codes, expected, estimator, tolerance)
+        return
     assert_allclose(codes, expected.astype(codes.dtype), rtol=1e-5, atol=tolerance)
 
 
@@ -379,7 +407,7 @@ def test_the_arrangement_of_the_data_changes_nothing(layout, container, estimato
         elif method == "evaluate_objective":
             assert_allclose(list(result.values()), list(expected.values()))
         else:
-            assert_allclose(result, expected, rtol=1e-10, atol=1e-12)
+            assert_allclose(dense(result), dense(expected), rtol=1e-10, atol=1e-12)
 
 
 ODD = [
@@ -419,7 +447,7 @@ PARAMETERS = {
     "rho": ends(*UNIT_INTERVAL),
     "beta": ends(*NOT_NEGATIVE),
     "weight_decay": ends(*NOT_NEGATIVE),
-    "activation": st.sampled_from(["sigmoid", "tanh", "relu"]),
+    "activation": st.sampled_from(["auto", "sigmoid", "tanh", "relu"]),
     "output_activation": st.sampled_from(
         ["linear", "sigmoid", "tanh", "relu", "exponential"]
     ),
@@ -435,19 +463,28 @@ PARAMETERS = {
     "rho_hat": st.sampled_from(["running", "batch"]),
     "init": st.sampled_from(["auto", "uniform"]),
     "scale": st.sampled_from(["auto", "whiten", False, np.False_, np.str_("auto")]),
-    "revive": st.booleans(),
+    "revive": st.sampled_from([False, True, "auto"]),
+    "sparse_output": st.booleans(),
     "warm_start": st.booleans(),
     "random_state": ends(0, 2**32 - 1, 2**32, np.int64(3)),
 }
 
 
 def settings_of_estimators():
-    """A few parameters away from their defaults, in trainings of few iterations."""
+    """A sparsity and a few parameters that are not defaults, for few iterations."""
     changed = st.lists(
         st.sampled_from(sorted(PARAMETERS)), max_size=5, unique=True
     ).flatmap(lambda names: st.fixed_dictionaries({n: PARAMETERS[n] for n in names}))
-    return st.tuples(st.integers(1, 3), changed).map(
-        lambda drawn: {"n_components": 2, "max_iter": drawn[0], **drawn[1]}
+    sparsity = st.sampled_from(["kl"] * 3 + ["topk", "batchtopk", "lifetime"])
+    # With more than ten epochs a selection looks for dead units.
+    max_iter = st.sampled_from([1, 2, 3, 16])
+    return st.tuples(max_iter, sparsity, changed).map(
+        lambda drawn: {
+            "n_components": 2,
+            "max_iter": drawn[0],
+            "sparsity": drawn[1],
+            **drawn[2],
+        }
     )
 
 
@@ -465,7 +502,7 @@ def fitted_arrays(estimator):
     ]
 
 
-@inputs(80, settings_of_estimators(), data(N_FEATURES, dtypes=NUMBERS), st.data())
+@inputs(120, settings_of_estimators(), data(N_FEATURES, dtypes=NUMBERS), st.data())
 def test_a_training_gives_finite_weights_or_is_refused(parameters, given_data, more):
     X, values = given_data
     estimator = SparseAutoencoderTransformer(**parameters)
@@ -489,7 +526,7 @@ def test_a_training_gives_finite_weights_or_is_refused(parameters, given_data, m
     else:
         assert_finite(codes)
         if method == "fit_transform":
-            assert_allclose(result, codes, rtol=1e-5, atol=1e-6)
+            assert_allclose(dense(result), dense(codes), rtol=1e-5, atol=1e-6)
 
 
 @inputs(
@@ -541,6 +578,9 @@ TRAININGS = [
     {"solver": "adam", "corruption": 0.3, "corruption_kind": "swap"},
     {"solver": "adam", "scale": "whiten"},
     {"solver": "sgd", "revive": True, "batch_size": 2},
+    {"solver": "adam", "sparsity": "topk"},
+    {"solver": "adam", "sparsity": "batchtopk", "sparse_output": True},
+    {"solver": "adam", "sparsity": "lifetime", "rho": 0.3},
 ]
 
 
@@ -574,7 +614,7 @@ def is_refused(X, weights, *, whitens):
 
 
 @inputs(
-    25,
+    40,
     tables(),
     st.sampled_from(TRAININGS),
     st.sampled_from([np.array, sparse.csr_matrix, lambda X: [X[:2], X[2:]]]),

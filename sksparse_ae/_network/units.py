@@ -73,7 +73,9 @@ class UnitStatistics:
     def std(self) -> np.ndarray:
         """Standard deviation over the samples."""
         mean, mean_square = self.table[1:3] / self.n_samples
-        variance = mean_square - mean**2
+        least, largest = self.table[3:]
+        # Of a constant the difference is rounding alone, whose root is not small.
+        variance = np.where(least == largest, 0, mean_square - mean**2)
         return np.sqrt(np.maximum(variance, 0))
 
     @property
