@@ -411,14 +411,7 @@ def write_tables(results, folder):
             rows.append((name, *cells))
         write_csv(folder / file, rows)
 
-    def of_works(key, style):
-        return [(work, work, key, style) for work in works]
-
-    side_by_side("explained.csv", of_works("explained_by_active", ".2f"))
-    side_by_side("active.csv", of_works("active_codes", ".1f"))
-    side_by_side("stability.csv", of_works("stability", ".2f"))
-    side_by_side("fit.csv", of_works("fit_seconds", ".1f"))
-    side_by_side("rows.csv", of_works("rows_per_second", ".0f"))
+    side_by_side("stability.csv", [(w, w, "stability", ".2f") for w in works])
     if "synthetic" in works:
         cosine = "cosine", "synthetic", "recovery", ".2f"
         side_by_side(
