@@ -55,8 +55,8 @@ print(caught[0].message)
 # The cure
 # --------
 # The warning names the parameter, values to try, and a limit: with more weight decay
-# than that, a unit that has become constant cannot come back. The exercise's own value
-# is near the upper end of those to try.
+# than that, a unit that has become constant cannot come back. The exercise's own value,
+# 1e-4, is above the values to try and below the limit.
 
 cured = SparseAutoencoderTransformer(**autoencoder.get_params())
 cured.set_params(weight_decay=1e-4).fit(patches)
@@ -106,4 +106,4 @@ plt.show()
 # and take the warning seriously. `weight_decay="auto"`, the default, stays below the
 # limit for data of any scale, and the sparseness has a maximum not far below the limit.
 #
-# :ref:`sparse_features` derives the limit and names the other causes.
+# :ref:`collapse` derives the limit and names the other causes.

@@ -85,6 +85,6 @@ print("saved edge_detectors.png")
 # of edges or stripes of one direction. Without it the network explains more of the
 # variance, but no single unit means anything.
 #
-# The objective is derived in the :ref:`user guide <user_guide>`. How the activations of
-# the units are judged is told in :ref:`sparse_features`. The same exercise on colours
+# :ref:`objective` derives the objective, and :ref:`sparse_features` tells how the
+# activations of the units are judged. The same exercise on colours
 # is :ref:`sphx_glr_auto_examples_features_color_patches.py`.

@@ -124,5 +124,5 @@ with tempfile.TemporaryDirectory() as folder:
 # Standardise numbers, encode categories, leave gaps. With data frames the names of the
 # columns are in `feature_names_in_`, in the report and in what you draw.
 #
-# :ref:`tables` has more on gaps, weights and counts, and :ref:`report` describes the
-# page.
+# :ref:`tables` has more on scalers and counts, :ref:`missing_values` on gaps, and
+# :ref:`report` describes the page.
