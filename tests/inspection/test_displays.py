@@ -920,14 +920,12 @@ def test_tradeoffs_are_those_of_the_active_codes_alone(fitted, digits):
     centred = digits - digits.mean(axis=0)
     pcas = [PCA(n).fit(digits) for n in (3, 9)]
     nmf = NMF(6, init="nndsvd", max_iter=1000, random_state=0).fit(digits)
-    ica = FastICA(5, max_iter=1000, tol=0.01, random_state=0).fit(digits)
     learner = MiniBatchDictionaryLearning(
         10, max_iter=5, transform_algorithm="omp", transform_n_nonzero_coefs=4
     )
     learned = make_pipeline(StandardScaler(with_std=False), learner).fit(digits)
     display = CodeTradeoffDisplay.from_estimators(
-        {"ours": fitted, "PCA": pcas, "NMF": nmf, "ICA": ica, "dictionary": learned},
-        digits,
+        {"ours": fitted, "PCA": pcas, "NMF": nmf, "dictionary": learned}, digits
     )
     codes = fitted.transform(digits)
     kept = np.where(codes > 0.1, codes, 0)
@@ -940,7 +938,6 @@ def test_tradeoffs_are_those_of_the_active_codes_alone(fitted, digits):
             3,
             9,
             np.count_nonzero(weights) / len(digits),
-            5,
             np.count_nonzero(coded) / len(digits),
         ],
     )
@@ -951,16 +948,24 @@ def test_tradeoffs_are_those_of_the_active_codes_alone(fitted, digits):
             pcas[0].explained_variance_ratio_.sum(),
             pcas[1].explained_variance_ratio_.sum(),
             share_explained(digits, weights @ nmf.components_),
-            pcas[0].explained_variance_ratio_.sum()
-            + PCA(5).fit(digits).explained_variance_ratio_[3:].sum(),
             share_explained(centred, coded @ learner.components_),
         ],
         rtol=1e-6,
     )
     frame = display.frame()
-    assert list(frame["name"]) == ["ours", "PCA", "PCA", "NMF", "ICA", "dictionary"]
+    assert list(frame["name"]) == ["ours", "PCA", "PCA", "NMF", "dictionary"]
     assert_array_equal(frame["active_codes"], display.active_codes)
     assert_array_equal(frame["variance_explained"], display.variance_explained)
+
+
+def test_the_tradeoff_of_ica_is_that_of_pca(digits):
+    # FastICA of scikit-learn 1.6 loses its way among pixels that never vary.
+    varied = digits[:, np.ptp(digits, axis=0) > 0]
+    ica = FastICA(5, max_iter=1000, tol=0.01, random_state=0).fit(varied)
+    display = CodeTradeoffDisplay.from_estimators({"ICA": ica}, varied)
+    expected = PCA(5).fit(varied).explained_variance_ratio_.sum()
+    assert_allclose(display.variance_explained, [expected], rtol=1e-6)
+    assert_array_equal(display.active_codes, [5])
 
 
 def test_inactive_tanh_units_are_set_to_what_they_are_at_rest(digits):
