@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.browser
+# More than a hundred pages: several minutes where a machine is busy.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 SITE = Path(os.environ.get("SITE", Path(__file__).parents[1] / "docs/_build/html"))
 WIDTH = 390  # px, of a common phone
