@@ -74,8 +74,10 @@ class UnitStatistics:
         """Standard deviation over the samples."""
         mean, mean_square = self.table[1:3] / self.n_samples
         least, largest = self.table[3:]
-        # Of a constant the difference is rounding alone, whose root is not small.
-        variance = np.where(least == largest, 0, mean_square - mean**2)
+        variance = mean_square - mean**2
+        # Of a constant the difference is rounding alone, whose root is not small. What
+        # has overflowed stays so, and is told of.
+        variance[(least == largest) & np.isfinite(variance)] = 0
         return np.sqrt(np.maximum(variance, 0))
 
     @property
