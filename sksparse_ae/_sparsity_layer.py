@@ -1,7 +1,6 @@
 """The base of the Keras layers that make codes sparse, behind the units."""
 
-import keras
-from keras import ops
+from ._keras import keras, ops
 
 
 class SparsityLayer(keras.layers.Layer):

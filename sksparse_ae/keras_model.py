@@ -5,15 +5,7 @@ import math
 
 import numpy as np
 
-from ._engine.startup import check_installed
-
-try:
-    import keras
-    from keras import ops
-except ImportError:
-    check_installed()  # says what to install
-    raise
-
+from ._keras import keras, ops
 from ._network.problem import USUAL_WEIGHT_DECAY
 from ._objective.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from ._objective.losses import LOSSES, TINY

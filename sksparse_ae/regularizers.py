@@ -4,15 +4,7 @@ import math
 import warnings
 from numbers import Integral
 
-from ._engine.startup import check_installed
-
-try:
-    import keras
-    from keras import ops
-except ImportError:
-    check_installed()  # says what to install
-    raise
-
+from ._keras import keras, ops
 from ._objective.activations import mean_to_rho_hat
 from ._objective.penalties import KL_MARGIN, sparsity_penalty, straight_through
 from ._sparsity_layer import SparsityLayer

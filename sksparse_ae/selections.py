@@ -4,15 +4,7 @@ They are what `sparsity="topk"`, `"batchtopk"` and `"lifetime"` of
 :class:`~sksparse_ae.SparseAutoencoderTransformer` mean, on every version of Keras 3.
 """
 
-from ._engine.startup import check_installed
-
-try:
-    import keras
-    from keras import ops
-except ImportError:
-    check_installed()  # says what to install
-    raise
-
+from ._keras import keras, ops
 from ._objective.selections import SELECTIONS, kept_in_row, largest
 from ._sparsity_layer import SparsityLayer
 from ._utils.options import number

@@ -21,8 +21,8 @@ ROOMS = (
     "_search",
 )
 
-# Public modules that are classes of Keras, and what is built of them.
-OF_KERAS = ("_sparsity_layer.py", "keras_model.py", "regularizers.py", "selections.py")
+# What the public modules that are classes of Keras import it from.
+OF_KERAS = ("_keras.py",)
 
 
 def imports_of(path):
@@ -51,6 +51,17 @@ def test_only_the_engine_imports_tensorflow_and_keras():
         if name.split(".")[0] in ("tensorflow", "keras")
     }
     assert importing == {"_engine", *OF_KERAS}
+
+
+def test_only_classes_of_keras_import_it_from_there():
+    importing = {
+        str(path.relative_to(ROOT))
+        for path in files()
+        for name in imports_of(path)
+        if name.startswith("sksparse_ae._keras.")
+    }
+    classes = "keras_model", "regularizers", "selections", "_sparsity_layer"
+    assert importing == {f"{name}.py" for name in classes}
 
 
 @pytest.mark.parametrize("room", ROOMS)
