@@ -358,8 +358,8 @@ class Mlp(Peer):
 
     def __init__(self, problem):
         super().__init__(problem)
-        # Imported here so that the import is not timed.
-        import sklearn.neural_network  # noqa: F401
+        # What is imported here is not timed.
+        importlib.import_module("sklearn.neural_network")
 
     def fit(self, n_epochs, *, shuffle=True):
         """Fit a new estimator."""

@@ -871,7 +871,7 @@ class SparseAutoencoderTransformer(
         return X
 
     # Not metadata that a meta-estimator could route; scikit-learn reads this name.
-    __metadata_request__transform = {"out": UNUSED}  # noqa: RUF012
+    __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}
 
     def transform(self, X, out=None):
         """Return the activations of the hidden units.

@@ -15,9 +15,9 @@ from ._utils.extras import import_extra
 for _module in ("dask.array", "distributed"):
     import_extra(_module, extra="dask", needed_by="sksparse_ae.dask")
 
-from ._dask.blocks import DaskBlocks  # noqa: E402
-from ._dask.clients import asking, client_of  # noqa: E402
-from ._dask.collections import (  # noqa: E402
+from ._dask.blocks import DaskBlocks
+from ._dask.clients import asking, client_of
+from ._dask.collections import (
     head_of,
     is_collection,
     of_each_block,
@@ -91,7 +91,7 @@ def _documentation():
     return _INTRODUCTION + parameters + _CLIENT + attributes + _END
 
 
-class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D101
+class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D101, it is made
     __doc__ = _documentation()
 
     _parameter_constraints: ClassVar[dict] = {

@@ -445,7 +445,7 @@ def global_state():
         "floatx": keras.config.floatx(),
         "dtype policy": keras.config.dtype_policy().name,
         "random": random.getstate(),
-        "numpy.random": repr(np.random.get_state()),  # noqa: NPY002
+        "numpy.random": repr(np.random.get_state()),  # noqa: NPY002, the global state is meant
         "tensorflow": tf.random.get_global_generator().state.numpy().tolist(),
     }
 

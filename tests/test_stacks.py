@@ -389,7 +389,7 @@ def test_global_state_is_left_as_it_was(stack, data):
     def state():
         return (
             random.getstate(),
-            repr(np.random.get_state()),  # noqa: NPY002
+            repr(np.random.get_state()),  # noqa: NPY002, the global state is meant
             tf.random.get_global_generator().state.numpy().tolist(),
             keras.config.floatx(),
             keras.config.dtype_policy().name,

@@ -87,7 +87,8 @@ class RemoteBlocks(abc.ABC):
             What the function returns for each of these blocks, in their order.
         """
 
-    def hold(self, n_bytes: int) -> None:  # noqa: B027, there may be nothing to do
+    # Not abstract: rows that have nothing to hold do nothing.
+    def hold(self, n_bytes: int) -> None:  # noqa: B027
         """Take note that all blocks will be read many times.
 
         Parameters

@@ -103,9 +103,11 @@ class Reviver:
 
         ``error`` is the sum of squares that the network leaves of the sample.
         """
+        activations = network._replace(kept=None).encode(self._sample)
+        least = np.broadcast_to(kept.least(activations), activations.shape)
         units = np.flatnonzero(revived)
         while len(units):
-            started = self._started(network, kept, units, direction[: len(units)])
+            started = self._started(network, least, units, direction[: len(units)])
             left = self._sample + self._offset - started.reconstruct(self._sample)
             if np.square(left).sum() <= MOST_HARM * error:
                 break
@@ -115,14 +117,19 @@ class Reviver:
         return list(started.arrays if len(units) else network.arrays), revived
 
     def _started(
-        self, network: Parameters, kept: Kept, units: np.ndarray, direction: np.ndarray
+        self,
+        network: Parameters,
+        least: np.ndarray,
+        units: np.ndarray,
+        direction: np.ndarray,
     ) -> Parameters:
-        """Return the network with units that start along directions of norm one."""
+        """Return the network with units that start along directions of norm one.
+
+        ``least`` has the least activation of each row and unit that stays.
+        """
         W1, b1, W2, _ = (array.copy() for array in network.arrays)
-        activations = network._replace(kept=None).encode(self._sample)
         W1[:, units], W2[units] = direction.T, direction
         inputs = self._sample @ direction.T
         # On for the share rho of the rows, at what is the least there that stays.
-        least = np.broadcast_to(kept.least(activations), activations.shape)
         b1[units] = np.quantile(least[:, units] - inputs, self.rho, axis=0)
         return network._replace(W1=W1, b1=b1, W2=W2)

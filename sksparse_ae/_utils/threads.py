@@ -48,6 +48,6 @@ def single_blas_thread() -> Iterator[None]:
 def interrupt(thread: threading.Thread) -> None:
     """Raise KeyboardInterrupt in a running thread when it next executes Python."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident),  # type: ignore[arg-type]
+        ctypes.c_ulong(thread.ident or 0),  # 0, of none, if it has not started
         ctypes.py_object(KeyboardInterrupt),
     )

@@ -23,7 +23,7 @@ dd = pytest.importorskip("dask.dataframe")
 distributed = pytest.importorskip("distributed")
 pd = pytest.importorskip("pandas")
 
-from sksparse_ae.dask import DaskSparseAutoencoderTransformer  # noqa: E402
+from sksparse_ae.dask import DaskSparseAutoencoderTransformer
 
 pytestmark = pytest.mark.usefixtures("no_convergence_warning")
 

@@ -13,9 +13,9 @@ dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 
-from sksparse_ae._dask import blocks, clients  # noqa: E402
-from sksparse_ae._dask.clients import ClusterLost  # noqa: E402
-from sksparse_ae.dask import DaskSparseAutoencoderTransformer  # noqa: E402
+from sksparse_ae._dask import blocks, clients
+from sksparse_ae._dask.clients import ClusterLost
+from sksparse_ae.dask import DaskSparseAutoencoderTransformer
 
 pytestmark = pytest.mark.usefixtures("no_convergence_warning")
 

@@ -17,7 +17,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401, it enables
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -259,10 +259,10 @@ def test_what_goes_on_or_shares_its_random_state_is_trained_alone(
     digits, sizes, settings
 ):
     transformers = [few(**settings, rho=rho) for rho in (0.05, 0.2)]
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002, the global state is meant
     together = fitted_together(transformers, digits)
     assert sizes == []
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002, the global state is meant
     for one, transformer in zip(together, transformers, strict=True):
         alone = clone(transformer).fit(digits)
         assert_array_equal(one.coefs_[0], alone.coefs_[0])

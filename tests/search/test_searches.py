@@ -6,7 +6,7 @@ import pytest
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401, it enables
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,

@@ -234,7 +234,7 @@ def test_threads_stay_where_tensorflow_has_been_imported(digits, monkeypatch):
 
 def global_state():
     """What a fit has to leave as it is."""
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002, the global state is meant
     return {
         "numpy": numpy_state["state"]["key"].tolist(),
         "python": random.getstate(),
