@@ -1,4 +1,4 @@
-"""Every page of the built documentation fits a phone, in light and in dark.
+"""Every page of the built documentation fits a phone, and every snippet a laptop.
 
 It needs a browser, as the tests of the report do, and the pages, which it looks for in
 ``docs/_build/html`` or where the environment's SITE says::
@@ -9,6 +9,7 @@ It needs a browser, as the tests of the report do, and the pages, which it looks
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,7 +17,7 @@ import pytest
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 SITE = Path(os.environ.get("SITE", Path(__file__).parents[1] / "docs/_build/html"))
-WIDTH = 390  # px, of a common phone
+PHONE, LAPTOP = 390, 1280  # px, the widths of common ones
 
 # What reaches beyond the right edge, unless it is in a box that scrolls or that cuts it
 # off, such as a table, a snippet or a closed menu.
@@ -44,13 +45,32 @@ return found;
 """
 
 
+# The widest line of each snippet that has to be scrolled to be read.
+CUT_OFF = """
+const longest = text => text.split("\\n").sort((a, b) => b.length - a.length)[0];
+return [...document.querySelectorAll("pre")]
+  .filter(snippet => snippet.scrollWidth > snippet.clientWidth + 1)
+  .map(snippet => longest(snippet.innerText));
+"""
+
+
+def resize(browser, width):
+    """Give the browser the window of a device of this width."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {
+            "width": width,
+            "height": 844,
+            "deviceScaleFactor": 1,
+            "mobile": width == PHONE,
+        },
+    )
+
+
 @pytest.fixture(scope="module")
 def phone(chromium):
     """The browser with the window of a phone."""
-    chromium.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": WIDTH, "height": 844, "deviceScaleFactor": 1, "mobile": True},
-    )
+    resize(chromium, PHONE)
     yield chromium
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -74,27 +94,43 @@ def sticking_out(phone, page):
     return found
 
 
+class Page(NamedTuple):
+    """What a page has that it should not have."""
+
+    wide: dict  # what sticks out on a phone, for each scheme
+    cut_off: list  # lines of snippets that are cut off on a laptop
+    asked_for: list  # of the network
+
+
 @pytest.fixture(scope="module")
 def read(phone):
-    """For each page, what sticks out of it and what it asks of the network."""
+    """All pages, read on a phone and on a laptop."""
     assert pages(), f"{SITE} has no pages: build the documentation first, or set SITE"
     found = {}
     for page in pages():
         wide = sticking_out(phone, page)
+        resize(phone, LAPTOP)
+        cut_off = phone.execute_script(CUT_OFF)
+        resize(phone, PHONE)
         resources = phone.execute_script(
             "return performance.getEntriesByType('resource').map(entry => entry.name)"
         )
         asked_for = [name for name in resources if name.startswith("http")]
-        found[str(page.relative_to(SITE))] = wide, asked_for
+        found[str(page.relative_to(SITE))] = Page(wide, cut_off, asked_for)
     return found
 
 
 def test_no_page_is_wider_than_a_phone(read):
-    assert {page: wide for page, (wide, _) in read.items() if wide} == {}
+    assert {name: page.wide for name, page in read.items() if page.wide} == {}
+
+
+def test_no_snippet_is_scrolled_on_a_laptop(read):
+    assert {name: page.cut_off for name, page in read.items() if page.cut_off} == {}
 
 
 def test_no_page_asks_the_network_for_anything(read):
-    assert {page: names for page, (_, names) in read.items() if names} == {}
+    asked = {name: page.asked_for for name, page in read.items() if page.asked_for}
+    assert asked == {}
 
 
 @pytest.mark.parametrize(
