@@ -186,9 +186,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
         Mean activation that is asked of each unit, in (0, 1).
 
     beta : float, default=3.0
-        Weight of the penalty, 0 or larger. It belongs to a loss that is summed over
-        the features: with `loss="mse"`, which is the mean over D features and has no
-        factor 1/2, Ng's beta is 2 beta / D.
+        Weight of the penalty, 0 or larger. It is Ng's beta beside a loss that is half
+        the squared error, summed over the features. `loss="mse"` is the mean over D
+        features, without the factor 1/2: beside it pass 2 / D times Ng's beta.
 
     activation_range : tuple of two floats, default=None
         Interval on which mean activations are measured; (-1, 1) for tanh units, whose

@@ -29,7 +29,8 @@ patches = load_natural_image_patches(
 # ---
 # The output is linear, which is the default and fits data of any range. The whitened
 # data have a mean variance of 1. The exercise leaves them a variance of about 1/25, so
-# its weight decay of 3e-3 is 0.075 here.
+# its weight decay of 3e-3 is 0.075 here, and its beta of 5 would be 125. This network
+# is smaller, of 64 units instead of 400, and takes 30.
 
 autoencoder = SparseAutoencoderTransformer(
     n_components=64,

@@ -162,10 +162,11 @@ axes[0].legend(frameon=False)
 plt.show()
 
 # %%
-# The bare penalty is right or wrong by the factor of the batch size. What is left with
-# ``KLDivergenceRegularizer`` is on the right: once the means are as they should be, the
-# mean of a small batch still strays from rho, and the penalty of stray means is larger
-# than that of their mean, as KL is convex. It pulls at the very units that vary.
+# The bare penalty is right or wrong by the factor of the batch size. The right picture
+# shows what is left with ``KLDivergenceRegularizer``. The mean of a small batch strays
+# from rho, even if the mean of all rows is rho. KL is convex. So the penalty, averaged
+# over the batches, is larger than that of the mean of all rows. It pulls at the very
+# units that vary.
 # ``KLSparsity(momentum=...)`` and the estimator train with a running mean instead, and
 # the model of ``to_keras()`` evaluates to Ng's cost at any batch size.
 
