@@ -106,9 +106,12 @@ class _Found(NamedTuple):
         values, weights, units = (
             np.concatenate(arrays) for arrays in zip(*self.parts, strict=True)
         )
+        above = np.atleast_1d(self.above)
+        if len(above) == 1:
+            matter = _largest(values, weights, wanted)
+            values, weights, units = values[matter], weights[matter], units[matter]
         order = np.lexsort((-values, units))
         values, weights, units = values[order], weights[order], units[order]
-        above = np.atleast_1d(self.above)
         lows = np.broadcast_to(low, above.shape)
         ends = np.searchsorted(units, np.arange(len(above) + 1))
         result, enough = np.zeros(len(above)), np.zeros(len(above), bool)
@@ -128,6 +131,22 @@ class _Found(NamedTuple):
                 enough[number] = len(following) > 0 or lows[number] == 0
         shape = self.above.shape
         return result.reshape(shape), enough.reshape(shape)
+
+
+def _largest(values: np.ndarray, weights: np.ndarray, wanted: float) -> np.ndarray:
+    """Return the places of the largest values of so much weight, and of the next.
+
+    To sort a tenth of the activations takes a tenth of the time: all of 2000 rows and
+    4096 units took five seconds.
+    """
+    least = weights.min(initial=np.inf)
+    if not wanted < least * (len(values) - 2):
+        return np.arange(len(values))
+    place = len(values) - 2 - int(wanted / least)
+    last = np.partition(values, place)[place]
+    matters = values >= last
+    following = np.max(values, where=~matters, initial=-np.inf)
+    return np.flatnonzero(matters | (values == following))
 
 
 def _find(
