@@ -1010,7 +1010,7 @@ class SparseAutoencoderTransformer(
         scores : ndarray of shape (n_samples,)
             Minus the squared reconstruction error of each row, whatever the loss. Rows
             trained on score higher than new ones: thresholds need rows held out, see
-            the :ref:`user guide <scorers>`.
+            the :ref:`user guide <anomalies>`.
         """
         errors = self.reconstruction_error(X)
         return np.negative(errors, out=errors)

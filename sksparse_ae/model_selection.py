@@ -58,11 +58,11 @@ def train_together(n_fits=100):
     >>> from sksparse_ae.model_selection import train_together
     >>> X, _ = load_digits(return_X_y=True)
     >>> autoencoder = SparseAutoencoderTransformer(10, tol=0.1, random_state=0)
-    >>> grid = {"rho": [0.05, 0.1, 0.2], "beta": [0.3, 1.0, 3.0]}
+    >>> grid = {"rho": [0.05, 0.1, 0.2], "weight_decay": [0.001, 0.01, 0.1]}
     >>> with train_together():
     ...     search = GridSearchCV(autoencoder, grid, cv=3).fit(X[:300])
     >>> search.best_params_
-    {'beta': 0.3, 'rho': 0.2}
+    {'rho': 0.2, 'weight_decay': 0.01}
     """
     if not isinstance(n_fits, Integral) or n_fits < 4:
         raise ValueError(f"n_fits must be an integer from 4 on; got {n_fits!r}.")
