@@ -29,8 +29,8 @@ from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
 from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
 
 # A stream may be one set of rows, again and again: batches grow with the rows that have
-# come over so many passes. With 4, eight passes over 10 000 patches ended 4 to 5 % above
-# a fit of eight epochs, by batches of 256 rows; with 8 it is 2 to 3 %.
+# come over so many passes. With 4, eight passes over 10 000 patches ended 4 to 5 %
+# above a fit of eight epochs, by batches of 256 rows; with 8 it is 2 to 3 %.
 STREAMED_PASSES = 8
 
 # A batch of a stream may be as large as the power of two above all rows that have come,
