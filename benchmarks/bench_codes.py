@@ -343,8 +343,8 @@ def measure_data(work):
 # -------------------------------------------------------------------------- results
 
 
-def shown(row, key, style):
-    return format(row[key], style) if key in row else ""
+def shown(row, key, style, unit=1):
+    return format(row[key] / unit, style) if key in row else ""
 
 
 def print_work(work_name, results):
@@ -415,7 +415,7 @@ def write_tables(results, folder):
     names = [name for name in CODES if any(name in found for found in middle.values())]
 
     def side_by_side(file, columns):
-        """Write columns, each of a title, a work, a figure and its format."""
+        """Write columns, each of a title, a work, a figure, its format and its unit."""
         rows = [("code", *(title for title, *_ in columns))]
         for name in names:
             cells = (shown(middle[w].get(name, {}), *how) for _, w, *how in columns)
@@ -423,6 +423,14 @@ def write_tables(results, folder):
         write_csv(folder / file, rows)
 
     side_by_side("stability.csv", [(w, w, "stability", ".2f") for w in works])
+    costs = (
+        ("fit, s", "fit_seconds", ".1f"),
+        ("1000 rows/s", "rows_per_second", ".1f", 1000),
+    )
+    timed = [w for w in works if w in ("digits", "fashion")]
+    side_by_side(
+        "cost.csv", [(f"{w}: {title}", w, *how) for w in timed for title, *how in costs]
+    )
     if "synthetic" in works:
         rows = [("code", *(f"{k} active" for k in ACTIVE))]
         for name, levels in results["synthetic"].items():

@@ -226,9 +226,9 @@ class SparseAutoencoderTransformer(
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a
         power of two, but at least 32 and at most 256; in `partial_fit` it grows with
-        the samples seen. An epoch is split evenly: its batches differ by one sample at
-        most, and each sample has the same say. A number larger than that of the samples
-        makes one batch of them all. Not used by "lbfgs".
+        the samples seen, to 128. An epoch is split evenly: its batches differ by one
+        sample at most, and each sample has the same say. A number larger than that of
+        the samples makes one batch of them all. Not used by "lbfgs".
 
     max_iter : int, default=200
         Largest number of epochs, or of iterations of "lbfgs". It is a limit only:

@@ -20,6 +20,9 @@ from .._objective.selections import SELECTIONS
 # of a few matrices.
 MOST_WHITENED = 4096
 
+# The most rows of a batch that is chosen.
+LARGEST_BATCH = 256
+
 # What a training that continues another one has to have in common with it.
 CONTINUED = (
     "n_components",
@@ -269,13 +272,15 @@ def n_held_out(validation_fraction: float, n_samples: int) -> int:
     return math.ceil(validation_fraction * n_samples)
 
 
-def rows_of_a_batch(batch_size: int | str, n_samples: int) -> int:
+def rows_of_a_batch(
+    batch_size: int | str, n_samples: int, largest: int = LARGEST_BATCH
+) -> int:
     """Return how many rows a batch has.
 
-    If "auto", a fortieth of all, down to a power of two, from 32 to 256: few values, as
-    each makes a program of its own.
+    If "auto", a fortieth of all, down to a power of two, from 32 to the largest: few
+    values, as each makes a program of its own.
     """
     if batch_size == "auto":
-        n_rows = min(max(n_samples // 40, 32), 256)
+        n_rows = min(max(n_samples // 40, 32), largest)
         batch_size = 1 << (n_rows.bit_length() - 1)
     return int(batch_size)
