@@ -233,7 +233,7 @@ class SparseAutoencoderTransformer(
     max_iter : int, default=200
         Largest number of epochs, or of iterations of "lbfgs". It is a limit only:
         with "adam" and "sgd" the weights after 50 epochs are the same whether the
-        limit is 50 or 200.
+        limit is 50 or 200, unless units start anew (`revive`).
 
     shuffle : bool, default=True
         Whether to shuffle the samples in each epoch. Not used by "lbfgs".
@@ -254,8 +254,8 @@ class SparseAutoencoderTransformer(
 
     early_stopping : bool, default=False
         Whether to hold out samples, stop when the objective on them stalls, and keep
-        the weights for which it was lowest. They are drawn at random, or, from a
-        memory map of more than 256 MB, are the last ones.
+        the weights for which it was lowest. They are drawn at random, or, from
+        files of more than 256 MiB, are the last ones.
 
     validation_fraction : float, default=0.1
         Share of the samples held out by `early_stopping`, in (0, 1).

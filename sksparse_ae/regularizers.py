@@ -177,8 +177,9 @@ class KLDivergenceRegularizer(keras.regularizers.Regularizer):
 
     Where :math:`\hat\rho_j` is closer than :math:`2^{-20}` to 0 or 1, or outside
     [0, 1], as the mean of a relu unit can be, the divergence continues along its
-    tangent. The slope of the tangent is about :math:`2^{20} \rho`, so that units that
-    leave `activation_range` make the loss very large.
+    tangent. Its slope is about :math:`2^{20} \rho` below 0, and above 1
+    :math:`2^{20} (1 - \rho)`, so that units that leave `activation_range` make the loss
+    very large.
 
     Parameters
     ----------

@@ -45,8 +45,9 @@ print(f"penalty in layer.losses         {float(layer.losses[0]):.3f}")
 # samples, plus lambda / 2 times the squared weights, plus beta times the divergences.
 # The loss "mse" is a mean over the features: it is the first term times 2 / D, so the
 # others have to be multiplied by 2 / D as well. Read the other way round, beta = 6
-# beside "mse" on 576 features is Ng's beta = 1728. Keras' ``L2(l)`` adds l times the
-# squared weights, so that l is lambda / D.
+# beside "mse" on 576 features is Ng's beta = 1728, if Keras does not divide it by the
+# size of a batch. Keras' ``L2(l)`` adds l times the squared weights, so that l is
+# lambda / D.
 
 
 def whole_cost(n_components, beta, weight_decay, regularizer, n_features=576):

@@ -36,9 +36,9 @@ print(f"{len(paths)} files, {paths[0].name} to {paths[-1].name}")
 # A list of files
 # ---------------
 # A block of rows is the path of a `.npy` file, an array, a memory map, or what an
-# object of your own reads from anywhere. One block is held at a time. Each epoch takes
-# the rows of all files in a new random order, and files of more than 256 MB in all are
-# streamed.
+# object of your own reads from anywhere. One block is held at a time. Up to 256 MiB,
+# each epoch takes the rows of all files in a new random order. More is streamed, in
+# runs of 256 MiB that are taken in random order and shuffled within.
 
 autoencoder = SparseAutoencoderTransformer(n_components=30, tol=0.01, random_state=0)
 autoencoder.fit(paths)

@@ -96,7 +96,8 @@ plt.show()
 # -----------------
 # With the weight decay that suits many rows, the network explains the rows it knows and
 # not others. A larger one closes the gap, and the codes then say more about new rows
-# than columns or principal components do. Choose it by cross-validation, in steps of
+# than columns or principal components do. Look for it by cross-validation, in steps of
 # three, and keep fewer units than rows.
 #
-# :ref:`wide_data` repeats this on a table of genes whose factors are known.
+# :ref:`wide_data` repeats this on a table of genes whose factors are known, and says
+# which of the decays to take.
