@@ -20,8 +20,8 @@ class FittedSummaryMixin:
         "{estimator_module}.{estimator_name}.html"
     )
 
-    # What mypy is to ignore: a mixin's own bases have no such methods. The estimator's
-    # other bases have them.
+    # Both methods are BaseEstimator's, which stands behind this mixin in the estimator.
+    # mypy looks for them in the mixin's own bases, of which there are none.
 
     def _repr_html_inner(self) -> str:
         return super()._repr_html_inner() + _summary(self)  # type: ignore[misc]

@@ -91,7 +91,7 @@ def _documentation():
     return _INTRODUCTION + parameters + _CLIENT + attributes + _END
 
 
-class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D101, it is made
+class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D101, __doc__ is computed
     __doc__ = _documentation()
 
     _parameter_constraints: ClassVar[dict] = {

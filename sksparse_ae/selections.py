@@ -189,7 +189,7 @@ class _ThresholdLayer(_SelectionLayer):
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
-class TopKSparsity(_SelectionLayer):  # noqa: D101, it is made
+class TopKSparsity(_SelectionLayer):  # noqa: D101, __doc__ is computed
     __doc__ = _DOCUMENTATION.format(
         name="TopKSparsity",
         kept="the largest activations of each sample",
@@ -205,7 +205,7 @@ class TopKSparsity(_SelectionLayer):  # noqa: D101, it is made
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
-class BatchTopKSparsity(_ThresholdLayer):  # noqa: D101, it is made
+class BatchTopKSparsity(_ThresholdLayer):  # noqa: D101, __doc__ is computed
     __doc__ = _DOCUMENTATION.format(
         name="BatchTopKSparsity",
         kept="the largest activations of a batch",
@@ -226,7 +226,7 @@ class BatchTopKSparsity(_ThresholdLayer):  # noqa: D101, it is made
 
 
 @keras.saving.register_keras_serializable(package="sksparse_ae")
-class LifetimeSparsity(_ThresholdLayer):  # noqa: D101, it is made
+class LifetimeSparsity(_ThresholdLayer):  # noqa: D101, __doc__ is computed
     __doc__ = _DOCUMENTATION.format(
         name="LifetimeSparsity",
         kept="the largest activations of each unit",

@@ -136,8 +136,8 @@ class _Found(NamedTuple):
 def _largest(values: np.ndarray, weights: np.ndarray, wanted: float) -> np.ndarray:
     """Return the places of the largest values of so much weight, and of the next.
 
-    To sort a tenth of the activations takes a tenth of the time: all of 2000 rows and
-    4096 units took five seconds.
+    These alone are sorted: all activations of 2000 rows and 4096 units took four
+    seconds instead of 0.2.
     """
     least = weights.min(initial=np.inf)
     if not wanted < least * (len(values) - 2):

@@ -8,7 +8,7 @@ from typing import Any
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn < 1.9: no set_callbacks, all else works
-    # mypy sees both branches, of which one is taken.
+    # Where the import fails, nothing has the name yet; mypy reads both branches.
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands for scikit-learn's mixin."""
 

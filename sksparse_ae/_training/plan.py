@@ -26,7 +26,13 @@ from .._objective.losses import LOSSES
 from .._objective.selections import SELECTIONS
 from .monitor import Weights
 from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
-from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
+from .settings import (
+    LARGEST_BATCH,
+    FittedSettings,
+    n_held_out,
+    revives,
+    rows_of_a_batch,
+)
 
 # A stream may be one set of rows, again and again: batches grow with the rows that have
 # come over so many passes, up to a size. With 256 rows, eight passes over 10 000
@@ -294,13 +300,11 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     else:
         given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
         rate = FixedRate(given)
-    most = X.shape[0]
-    batch_size = rows_of_a_batch(estimator.batch_size, most)
+    n_rows = most = X.shape[0]
+    largest = LARGEST_BATCH
     if partial:
         n_seen = math.ceil(plan.moments.n_samples)
-        batch_size = rows_of_a_batch(
-            estimator.batch_size, n_seen // STREAMED_PASSES, LARGEST_STREAMED_BATCH
-        )
+        n_rows, largest = n_seen // STREAMED_PASSES, LARGEST_STREAMED_BATCH
         # Rows of a stream count alike in pieces of any size, smaller ones, too.
         most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
     minibatches = MiniBatches(
@@ -308,7 +312,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         problem=problem,
         coordinates=coordinates,
         optimizer=optimizer,
-        batch_size=min(batch_size, most),
+        batch_size=min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most),
         follows=problem.architecture.objective.penalty.acts
         and estimator.rho_hat == "running",
         shuffle=estimator.shuffle,

@@ -20,12 +20,6 @@ from sksparse_ae._network.coordinates import Coordinates
 from sksparse_ae._network.problem import Architecture
 from sksparse_ae._objective.objective import Coefficients
 
-# Trainings that are short on purpose explain little.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning"
-)
-
-
 FEATURES = Coordinates.of_features("sigmoid")
 
 
@@ -72,6 +66,8 @@ def count_traces(monkeypatch, cached, method):
     return traces
 
 
+# Three epochs, so that an optimizer of one's own explains little.
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs", "optimizer"])
 def test_other_hyper_parameters_and_seven_percent_fewer_rows_compile_nothing(
     patches, compiling, monkeypatch, no_convergence_warning, solver
@@ -279,6 +275,8 @@ class _LikeAModule:
         raise AttributeError(name)
 
 
+# With such a tol L-BFGS ends at once, and explains little.
+@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_fit_passes_over_what_only_claims_to_be_a_module(solver, digits, monkeypatch):
     imposter = _LikeAModule()

@@ -18,12 +18,6 @@ from sksparse_ae._network.problem import Architecture, Problem
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._objective.objective import Coefficients
 
-# Trainings that are short on purpose explain little.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::sksparse_ae.exceptions.UninformativeUnitsWarning"
-)
-
-
 FEATURES = Coordinates.of_features("sigmoid")
 
 

@@ -190,6 +190,20 @@ def thresholds_rows(X, weights):
     return WeightedRows(X, weights.astype(float))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_threshold_lies_below_values_that_are_tied(seed):
+    rng = np.random.default_rng(seed)
+    values, counts = rng.integers(1, 6, 60) / 8, rng.integers(1, 4, 60)
+    wanted = int(rng.integers(1, counts.sum() + 1))
+    units = np.zeros(60, int)
+    found = thresholds._Found(np.zeros(()), [(values, counts.astype(float), units)])
+    result, enough = found.between(wanted, 0.0)
+    repeated = np.sort(np.repeat(values, counts))[::-1]
+    last = repeated[wanted - 1]
+    assert result == (last + repeated[repeated < last].max(initial=0)) / 2
+    assert enough
+
+
 def test_a_threshold_is_0_where_too_few_units_are_ever_on(digits):
     autoencoder = SparseAutoencoderTransformer(
         sparsity="batchtopk", **{**FEW, "rho": 0.99, "max_iter": 2}
