@@ -55,6 +55,8 @@ class Pace(NamedTuple):
     n_batches: Any  # batches taken before, in rows over the batch size
     share: Any  # of the running mean that a batch has at the start; 1 for its own
     spread: Any  # unit of each coordinate of the output, (n_features,), or None
+    # Share of a step that the encoder's weights take along each coordinate, or None.
+    encoder_share: Any
 
 
 class MiniBatches(NamedTuple):
@@ -239,6 +241,8 @@ class MiniBatchProgram(Program):
                 objective = terms.total + self.network.decay(coefficients, pace.spread)
                 scaled = self.optimizer.scale_loss(part * objective)
             gradients = tape.gradient(scaled, variables)
+            if pace.encoder_share is not None:
+                gradients[0] *= pace.encoder_share
             self._apply(gradients, pace.rate, falling)
             self.network.restrict(pace.spread)
             if self._follows:  # move the running mean to the new weights
@@ -401,8 +405,8 @@ class MiniBatchEngine(Engine):
         share = min(self._training.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
         if not self._training.follows:
             share = 1.0
-        spread = self._coordinates.spread
-        pace = Pace(rate, self._falls, self.n_batches, share, spread)
+        _, spread, *_, encoder_share = self._coordinates
+        pace = Pace(rate, self._falls, self.n_batches, share, spread, encoder_share)
         return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
 
     def epoch(

@@ -49,6 +49,9 @@ class Coordinates(NamedTuple):
     # output, like a sigmoid unit.
     low: float
     n_unreached: int = 0  # the data do not vary along so many of the first axes
+    # Share of a step that the encoder's weights take along each coordinate; None for
+    # whole steps.
+    encoder_share: np.ndarray | None = None
 
     @classmethod
     def of_features(cls, activation: str) -> Self:
@@ -112,6 +115,23 @@ class Coordinates(NamedTuple):
                 rows.T, mode="economic", overwrite_a=True, check_finite=False
             )
         return cls(axes, np.ones(len(rows)), 0.0), np.ascontiguousarray(triangle.T)
+
+    def for_gradients(self, rows: np.ndarray) -> Self:
+        """Return coordinates for steps that are as long as the gradient.
+
+        ``rows`` are some of the data, as the training sees them. A gradient is as long
+        as the rows reach far, and the curvature grows with the square of it: the
+        farthest direction would set the step for all. So steps are divided by the
+        variance, as if each coordinate were measured in a unit of its own.
+        """
+        rows = self.turned(rows)
+        share = 1 / np.maximum(np.square(rows).mean(axis=0), 1.0)
+        spread = None if self.axes is None else np.ones(self.axes.shape[1])
+        return self._replace(spread=spread, encoder_share=share)
+
+    def turned(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows, as the training sees them, in these coordinates."""
+        return rows if self.axes is None else rows @ self.axes
 
     def restricted(self, weights: list[np.ndarray]) -> list[np.ndarray]:
         """Return weights whose parts along unreached axes are 0.

@@ -46,6 +46,8 @@ class UnitActivation(Activation):
     # of bench_convergence.py, sigmoid and tanh units end within 1 % of each other with
     # 0.4 to 0.8. Units with relu die at more than 0.3.
     adam_step: float
+    # The rate of "sgd" at the start, times a bound of the curvature.
+    sgd_step: float
 
     def value_at(self, rho_hat: float) -> float:
         """Return the mean activation at which ``rho_hat`` is measured."""
@@ -76,6 +78,7 @@ _OF_UNITS = (
         starts=(0.01, 0.99),
         unit_range=(0.0, 1.0),
         adam_step=0.6,
+        sgd_step=1.0,
         onnx_operator="Sigmoid",
         source="""\
     # Where the exponential overflows, the activation is 0.
@@ -92,6 +95,7 @@ _OF_UNITS = (
         starts=(-0.99, 0.99),
         unit_range=(-1.0, 1.0),
         adam_step=0.6,
+        sgd_step=0.5,
         onnx_operator="Tanh",
         source="    return np.tanh(Z)\n",
     ),
@@ -104,6 +108,7 @@ _OF_UNITS = (
         starts=(0.01, np.inf),
         unit_range=(0.0, 1.0),
         adam_step=0.2,
+        sgd_step=0.5,
         onnx_operator="Relu",
         source="    return np.maximum(Z, 0)\n",
     ),

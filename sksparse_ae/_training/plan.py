@@ -25,7 +25,13 @@ from .._network.weighting import WeightedRows
 from .._objective.losses import LOSSES
 from .._objective.selections import SELECTIONS
 from .monitor import Weights
-from .rates import ADAM_FALLS, AutomaticRate, FixedRate, automatic_rate
+from .rates import (
+    ADAM_FALLS,
+    AutomaticRate,
+    FixedRate,
+    automatic_rate,
+    sampled_rows,
+)
 from .settings import (
     LARGEST_BATCH,
     FittedSettings,
@@ -78,11 +84,20 @@ class Continuation(NamedTuple):
     axes: np.ndarray | None = None
     spread: np.ndarray | None = None
     random_state: np.random.RandomState | None = None
+    encoder_share: np.ndarray | None = None
 
     def without_weights(self) -> "Continuation":
         """Return it without the state, for weights that come from elsewhere."""
         given: Any = self[: self._fields.index("weights")]
         return Continuation(*given)
+
+    def coordinates(self, activation: str) -> Coordinates | None:
+        """Return the coordinates of the state, if there is one."""
+        if self.weights is None:
+            return None
+        return Coordinates.of_features(activation)._replace(
+            axes=self.axes, spread=self.spread, encoder_share=self.encoder_share
+        )
 
 
 class EarlierFit(NamedTuple):
@@ -288,18 +303,6 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     past = plan.earlier and plan.earlier.continuation
     if past is not None and past.optimizer != repr(optimizer):
         past = None
-    coordinates = _coordinates(plan, estimator, past)
-    automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
-    is_sgd = estimator.solver == "sgd"
-    if automatic:
-        start = (past and past.rate) or automatic_rate(
-            X, problem, coordinates, is_sgd=is_sgd
-        )
-        lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
-        rate: FixedRate = AutomaticRate(start, lowest)
-    else:
-        given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
-        rate = FixedRate(given)
     n_rows = most = X.shape[0]
     largest = LARGEST_BATCH
     if partial:
@@ -307,19 +310,34 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         n_rows, largest = n_seen // STREAMED_PASSES, LARGEST_STREAMED_BATCH
         # Rows of a stream count alike in pieces of any size, smaller ones, too.
         most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
+    batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most)
+    automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
+    is_sgd = estimator.solver == "sgd"
+    by_gradient = automatic and is_sgd
+    left = past and past.coordinates(problem.architecture.activation)
+    coordinates = _coordinates(plan, estimator, left, by_gradient=by_gradient)
+    if automatic:
+        start = (past and past.rate) or automatic_rate(
+            X, problem, coordinates, batch_size, is_sgd=is_sgd
+        )
+        lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
+        rate: FixedRate = AutomaticRate(start, lowest)
+    else:
+        given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
+        rate = FixedRate(given)
     minibatches = MiniBatches(
         X=X,
         problem=problem,
         coordinates=coordinates,
         optimizer=optimizer,
-        batch_size=min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most),
+        batch_size=batch_size,
         follows=problem.architecture.objective.penalty.acts
         and estimator.rho_hat == "running",
         shuffle=estimator.shuffle,
         falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
         rng=plan.rng,
         max_iter=plan.max_iter,
-        state=_starting_state(plan, coordinates, past, rho_hat),
+        state=_starting_state(plan, coordinates, past, left, rho_hat),
         corruption=_corruption(estimator),
     )
     return plan._replace(minibatches=minibatches, rate=rate)
@@ -333,24 +351,36 @@ def _corruption(estimator: Any) -> Any:
     return Corruption(float(estimator.corruption), estimator.corruption_kind)
 
 
-def _coordinates(plan: Plan, estimator: Any, past: Continuation | None) -> Coordinates:
-    """Return what the weights are moved in: for "adam", principal axes if they pay."""
+def _coordinates(
+    plan: Plan, estimator: Any, left: Coordinates | None, *, by_gradient: bool
+) -> Coordinates:
+    """Return what the weights are moved in: principal axes, if they pay.
+
+    They do for "adam", and for "sgd" with an automatic rate, which moves weights
+    ``by_gradient``. A rate that is given is that of plain gradient descent. A training
+    that is continued stays in the coordinates that it has ``left``, if they still do.
+    """
     X, (architecture, _, scaling) = plan.X, plan.problem
-    features = Coordinates.of_features(architecture.activation)
     # A rotation would spread over all axes what befalls single values.
-    if architecture.has_missing or estimator.corruption:
-        return features
-    if past is not None and past.weights is not None:
-        return features._replace(axes=past.axes, spread=past.spread)
-    if estimator.solver != "adam" or not _may_turn(plan.problem):
-        return features
+    is_alone = architecture.has_missing or bool(estimator.corruption)
+    if (
+        left
+        and by_gradient == (left.encoder_share is not None)
+        and not (is_alone and left.axes is not None)
+    ):
+        return left
+    coordinates = Coordinates.of_features(architecture.activation)
+    pays = estimator.solver == "adam" or by_gradient
     # Rows that are not held would be turned anew in each epoch.
-    if plan.max_iter > 1 and not _are_held(X):
-        return features
-    may_drop = not (plan.partial or estimator.warm_start)
-    return Coordinates.along_axes(
-        X, scaling, architecture.activation, may_drop=may_drop
-    )
+    is_cheap = plan.max_iter == 1 or _are_held(X)
+    if pays and is_cheap and not is_alone and _may_turn(plan.problem):
+        may_drop = not (plan.partial or estimator.warm_start)
+        coordinates = Coordinates.along_axes(
+            X, scaling, architecture.activation, may_drop=may_drop
+        )
+    if by_gradient:
+        return coordinates.for_gradients(sampled_rows(X, plan.problem))
+    return coordinates
 
 
 def _may_turn(problem: Problem) -> bool:
@@ -365,25 +395,26 @@ def _are_held(X: Rows) -> bool:
 
 
 def _starting_state(
-    plan: Plan, coordinates: Coordinates, past: Continuation | None, rho_hat: np.ndarray
+    plan: Plan,
+    coordinates: Coordinates,
+    past: Continuation | None,
+    left: Coordinates | None,
+    rho_hat: np.ndarray,
 ) -> State:
     """Return the state to begin or to continue with."""
     earlier, weights = plan.earlier, plan.weights
     if earlier is None:
         weights = coordinates.restricted(weights)
-    if earlier is None or past is None or past.weights is None:
+    if earlier is None or past is None or left is None:
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
     state = State(*(getattr(past, name) for name in State._fields))
     before, scaling = earlier.problem.scaling, plan.problem.scaling
-    is_along_axes = past.axes is not None
-    stays = is_along_axes == (coordinates.axes is not None)
-    if not stays:
+    if coordinates is not left:
         # What the optimizer keeps is of other coordinates.
         state = state._replace(optimizer_variables=None)
     elif scaling.is_same(before):
         return state
-    left = coordinates._replace(axes=past.axes, spread=past.spread)
 
     def restated(weights: Weights) -> Weights:
         weights = scaling.unfold(before.fold(left.leave(weights)))

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigvalsh
 
 from .._network.coordinates import Coordinates
 from .._network.initialization import SAMPLE_ROWS
@@ -11,12 +12,9 @@ from .._network.problem import Problem
 from .._network.reading import Rows, evenly_spaced
 from .._network.scaling import drawn_near
 from .._objective.activations import ACTIVATIONS
+from .._utils.threads import single_blas_thread
 from .checkpoint import Saved
 from .monitor import Monitor
-
-# The rate of "sgd" times a bound of the curvature. With 1 trainings end 2 to 6 %
-# higher; with 3 some of those on colour patches do not settle.
-SGD_STEP = 2.0
 
 # An automatic rate of "adam" has fallen to 1 / sqrt(2) of its start after so many
 # batches. SGD's stays: it is as large as the curvature lets it be, and its noise
@@ -135,7 +133,12 @@ class AnnealedRate(FixedRate):
 
 
 def automatic_rate(
-    X: Rows, problem: Problem, coordinates: Coordinates, *, is_sgd: bool
+    X: Rows,
+    problem: Problem,
+    coordinates: Coordinates,
+    batch_size: int,
+    *,
+    is_sgd: bool,
 ) -> float:
     """Return the rate that ``learning_rate="auto"`` starts at.
 
@@ -144,29 +147,51 @@ def automatic_rate(
     which the features add up most. It moves the output the farther, the larger the sum
     of the codes is, about n_components rho. Both moves are held to a share of one.
 
-    The curvature that a step of SGD meets grows with the squared norms of the rows,
-    weighed by themselves: a few long rows set its limit.
+    The curvature that a step of SGD meets grows with the square of how far the rows
+    reach along one direction. In a batch of few rows that is more: each row reaches as
+    far as it is long, and long rows count by their squares.
     """
-    architecture, coefficients, scaling = problem
-    rows = scaling.seen(evenly_spaced(X, SAMPLE_ROWS))
-    if architecture.objective.loss.is_robust:
-        rows = drawn_near(rows)
+    architecture, coefficients, _ = problem
+    rows = coordinates.turned(sampled_rows(X, problem))
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
     of_bias, objective = 1.0, architecture.objective
     if objective.penalty.acts and not objective.activation.is_bounded:
         of_bias = objective.penalty.curvature(coefficients.rho)
+    activation = ACTIVATIONS[architecture.activation]
     if is_sgd:
+        if coordinates.encoder_share is not None:
+            rows = rows * np.sqrt(coordinates.encoder_share)
         squares = np.square(rows).sum(axis=1)
         total = squares.sum()
         norm = np.square(squares).sum() / total if total > 0 else 0.0
+        reach = math.sqrt(_largest_variance(rows)) + math.sqrt(norm / batch_size)
         codes = architecture.n_components * coefficients.rho**2
-        return SGD_STEP / (4 + norm + codes + coefficients.beta * of_bias)
-    if coordinates.axes is not None:
-        rows = rows @ coordinates.axes
+        return activation.sgd_step / (
+            4 + reach**2 + codes + coefficients.beta * of_bias
+        )
     codes = architecture.n_components * coefficients.rho
     moves = of_bias + _largest_move(rows) + codes**2
-    return ACTIVATIONS[architecture.activation].adam_step / math.sqrt(moves)
+    return activation.adam_step / math.sqrt(moves)
+
+
+def sampled_rows(X: Rows, problem: Problem) -> np.ndarray:
+    """Return some rows as the training sees them, for what is chosen by them."""
+    rows = problem.scaling.seen(evenly_spaced(X, SAMPLE_ROWS))
+    is_robust = problem.architecture.objective.loss.is_robust
+    return drawn_near(rows) if is_robust else rows
+
+
+def _largest_variance(rows: np.ndarray) -> float:
+    """Return the mean square of rows along the direction in which it is largest."""
+    n_rows, n_features = rows.shape
+    products = (rows.T @ rows if n_features <= n_rows else rows @ rows.T) / n_rows
+    if not np.isfinite(products).all():
+        return math.inf
+    last = len(products) - 1
+    with single_blas_thread():
+        (largest,) = eigvalsh(products, subset_by_index=[last, last])
+    return max(float(largest), 0.0)
 
 
 def _largest_move(rows: np.ndarray) -> float:

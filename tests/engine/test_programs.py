@@ -130,7 +130,7 @@ def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     adam, _ = optimizers.OptimizerSpec.from_solver("adam")
     program = minibatch.MiniBatchProgram(architecture, adam, 8, True)
     spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
-    pace = minibatch.Pace(*[spec([])] * 4, spread=spec([3]))
+    pace = minibatch.Pace(*[spec([])] * 4, *[spec([3])] * 2)
     coefficients = Coefficients(*[spec([])] * 3)
     signature = spec([16, 3]), tf.TensorSpec([], tf.int32), None, None, spec([3])
     program.graph(program.epoch, *signature, coefficients, pace)

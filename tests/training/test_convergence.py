@@ -21,6 +21,8 @@ from sksparse_ae._network.coordinates import Coordinates, in_kernel_layout
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._objective.objective import Losses
 from sksparse_ae._training.monitor import Monitor
+from sksparse_ae._training.plan import make_plan
+from sksparse_ae._training.settings import with_python_parameters
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 pytestmark = pytest.mark.slow
@@ -62,15 +64,25 @@ def test_the_defaults_end_within_a_twentieth_of_lbfgs(name, settings, reached):
     assert ours.objective_.total < 1.05 * reached
 
 
-def test_a_common_factor_does_not_make_the_training_swing():
+def thermometers_of_a_room():
     rng = np.random.default_rng(0)
     room = np.cumsum(rng.normal(size=1000))[:, np.newaxis]
-    X = 20 + 0.1 * room + 0.1 * rng.normal(size=(1000, 50))
+    return 20 + 0.1 * room + 0.1 * rng.normal(size=(1000, 50))
+
+
+def test_a_common_factor_does_not_make_the_training_swing():
+    X = thermometers_of_a_room()
     ours = SparseAutoencoderTransformer(100, random_state=0).fit(X)
     curve = np.array(ours.loss_curve_)
     assert curve[-5:].mean() < 1.2 * curve.min()
     assert ours.objective_.total < 1.0  # 21.6 without following the weights
     assert ours.score(X) > 0.95
+
+
+def test_one_direction_that_dominates_does_not_set_the_steps_of_sgd():
+    X = thermometers_of_a_room()
+    adam, sgd = (objective(X, n_components=100, solver=s) for s in ("adam", "sgd"))
+    assert sgd < 1.2 * adam  # 46 times it, if all directions take the same steps
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
@@ -136,6 +148,52 @@ def test_coordinates_change_neither_the_network_nor_its_weight_decay(activation)
     output = ((codes - coordinates.low) @ V2 + b2) * coordinates.spread
     expected = codes @ weights[2] + weights[3]
     assert_allclose(output @ coordinates.axes.T, expected, atol=1e-12)
+
+
+def test_steps_by_the_gradient_are_divided_by_the_variance():
+    X = load_digits().data
+    scaling, along_axes = coordinates_of(X, may_drop=False)
+    rows = scaling.standardize(X)
+    for coordinates in (along_axes, Coordinates.of_features("sigmoid")):
+        own = coordinates.for_gradients(rows)
+        variances = np.square(coordinates.turned(rows)).mean(axis=0)
+        assert variances.max() > 1 > variances.min()
+        assert_allclose(own.encoder_share, 1 / np.maximum(variances, 1.0))
+        # As if the columns were divided by the root of the share, and weights not.
+        W1, *_ = own.enter([np.eye(64), np.zeros(64), np.eye(64), np.zeros(64)])
+        expected = np.eye(64) if own.axes is None else own.axes
+        assert_allclose(W1, expected, atol=1e-12)
+
+
+def test_a_rate_that_is_given_to_sgd_is_that_of_plain_gradient_descent():
+    X = load_digits().data[:200]
+    given, automatic = (
+        make_plan(
+            with_python_parameters(
+                SparseAutoencoderTransformer(solver="sgd", learning_rate=rate)
+            ),
+            X,
+            None,
+            partial=False,
+        ).minibatches.coordinates
+        for rate in (0.01, "auto")
+    )
+    assert given == Coordinates.of_features("sigmoid")
+    assert automatic.axes is not None
+    assert automatic.encoder_share.min() < 1
+
+
+def test_a_stream_by_sgd_goes_on_at_a_rate_of_another_kind():
+    X = load_digits().data
+    stream = SparseAutoencoderTransformer(25, solver="sgd", random_state=0)
+    reached = []
+    for rate in ("auto", 1e-3, "auto"):
+        stream.set_params(learning_rate=rate)
+        for _ in range(4):
+            stream.partial_fit(X)
+        reached.append(stream.evaluate_objective(X).total)
+    first, second, third = reached
+    assert third < second < first
 
 
 def test_axes_that_no_row_reaches_are_left_out():
