@@ -93,7 +93,7 @@ def test_backends_of_joblib_give_the_same_on_their_share_of_cores(digits, backen
         threading = sys.modules["tensorflow"].config.threading
         threads = threading.get_intra_op_parallelism_threads()
         if threads == 0:  # where the variable says it
-            threads = int(os.environ["TF_NUM_INTRAOP_THREADS"])
+            threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
         return found, os.environ.get("OMP_NUM_THREADS"), threads
 
     expected = [codes(task, digits) for task in MIXED[:2]]
