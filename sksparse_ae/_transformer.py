@@ -218,10 +218,12 @@ class SparseAutoencoderTransformer(
         With "adam" it then falls with the square root of the steps taken, and never
         needs to know how many will come; with "sgd" it stays. Should it prove too
         large for the data, it is lowered and the training goes back to where it was
-        sound. A number is used throughout. Either way the weights that are returned
-        are an average over about the last tenth of the steps, so that the noise of
-        single steps is not in them. Not used by "lbfgs" and by Keras optimizers, which
-        bring their own and are not averaged.
+        sound. A number is used throughout. With "sgd" it is the rate of plain gradient
+        descent; "auto" makes shorter steps along directions in which the data vary
+        more. Either way the weights that are returned are an average over about the
+        last tenth of the steps, so that the noise of single steps is not in them. Not
+        used by "lbfgs" and by Keras optimizers, which bring their own and are not
+        averaged.
 
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a
@@ -230,10 +232,10 @@ class SparseAutoencoderTransformer(
         sample at most, and each sample has the same say. A number larger than that of
         the samples makes one batch of them all. Not used by "lbfgs".
 
-    max_iter : int, default=200
+    max_iter : int, default=1000
         Largest number of epochs, or of iterations of "lbfgs". It is a limit only:
         with "adam" and "sgd" the weights after 50 epochs are the same whether the
-        limit is 50 or 200, unless units start anew (`revive`).
+        limit is 50 or 1000, unless units start anew (`revive`).
 
     shuffle : bool, default=True
         Whether to shuffle the samples in each epoch. Not used by "lbfgs".
@@ -302,10 +304,10 @@ class SparseAutoencoderTransformer(
 
     revive : "auto" or bool, default="auto"
         Whether mini-batch training starts inactive units anew: every ten epochs, in
-        the first 70 % of `max_iter`, units that `unit_report` would not call
-        active on up to 1000 rows are pointed at what is reconstructed badly. It
-        changes nothing where all units are active. "auto" does it with a selection,
-        whose units die otherwise. Not used by "lbfgs" and `partial_fit`.
+        the first 70 % of `max_iter` and 140 epochs at most, units that `unit_report`
+        would not call active on up to 1000 rows are pointed at what is reconstructed
+        badly. It changes nothing where all units are active. "auto" does it with a
+        selection, whose units die otherwise. Not used by "lbfgs" and `partial_fit`.
 
     sparse_output : bool, default=False
         Whether `transform` returns a CSR matrix, without a dense array of all codes.
@@ -528,7 +530,7 @@ class SparseAutoencoderTransformer(
         solver="adam",
         learning_rate="auto",
         batch_size="auto",
-        max_iter=200,
+        max_iter=1000,
         shuffle=True,
         tol=1e-4,
         n_iter_no_change=10,

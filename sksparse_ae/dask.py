@@ -113,7 +113,7 @@ class DaskSparseAutoencoderTransformer(SparseAutoencoderTransformer):  # noqa: D
         solver="adam",
         learning_rate="auto",
         batch_size="auto",
-        max_iter=200,
+        max_iter=1000,
         shuffle=True,
         tol=1e-4,
         n_iter_no_change=10,

@@ -14,8 +14,9 @@ from .monitor import Weights
 # Epochs between two looks. A unit needs some to learn before it is judged.
 INTERVAL = 10
 
-# The share of the epochs in which units are started anew: then they need time to learn.
-REVIVING_SHARE = 0.7
+# Units are started anew in this share of the epochs, then they need time to learn, and
+# in so many epochs at most: a unit that has not stayed alive by then never will.
+REVIVING_SHARE, REVIVING_EPOCHS = 0.7, 140
 
 # Length of a new unit's decoder weights, as a share of those of the active ones.
 DECODER_SHARE = 0.2
@@ -52,7 +53,8 @@ class Reviver:
 
     def is_due(self, n_epochs: int, max_iter: int) -> bool:
         """Say whether to look after so many epochs."""
-        return n_epochs % INTERVAL == 0 and n_epochs < REVIVING_SHARE * max_iter
+        end = min(REVIVING_SHARE * max_iter, REVIVING_EPOCHS)
+        return n_epochs % INTERVAL == 0 and n_epochs < end
 
     def revive(self, weights: Weights) -> tuple[Weights, np.ndarray]:
         """Start the inactive units anew; return the weights and the new units."""

@@ -689,6 +689,18 @@ def test_nothing_is_revived_after_the_last_epoch(digits):
     assert_array_equal(revived.coefs_[0], stalls.fit(digits).coefs_[0])
 
 
+@pytest.mark.parametrize(("max_iter", "last"), [(15, 10), (100, 60), (1000, 130)])
+def test_units_start_anew_early_enough_to_learn(digits, max_iter, last):
+    rng = np.random.RandomState(0)
+    X = digits[:50]
+    scaling = Scaling.from_moments(Moments.of(X), scale="auto", linear_output=True)
+    few = SparseAutoencoderTransformer(4, activation="sigmoid")
+    architecture = Architecture.of(FittedSettings.of(few), 64, X.dtype)
+    reviver = Reviver(X, Problem(architecture, Coefficients(0.1, 1, 0), scaling), rng)
+    due = [n for n in range(1, max_iter) if reviver.is_due(n, max_iter)]
+    assert due == [*range(10, last + 1, 10)]
+
+
 def test_revival_changes_nothing_where_all_units_are_active(
     digits, no_convergence_warning
 ):
