@@ -244,8 +244,10 @@ class SparseAutoencoderTransformer(
         With mini-batches, the share of the objective that an epoch has to lower it by.
         What is looked at is the objective of the averaged weights on up to 10 000
         samples (with `early_stopping`, on those held out; with a Keras optimizer, the
-        mean of the epoch). "lbfgs" stops when no component of the gradient exceeds
-        `tol`, or when a step lowers the objective by less than 2e-9 of it.
+        mean of the epoch). What falls slowly has far to fall: after more than 300
+        epochs of "adam" or "sgd" the share is smaller, 300 `tol` over their number.
+        "lbfgs" stops when no component of the gradient exceeds `tol`, or when a step
+        lowers the objective by less than 2e-9 of it.
 
     n_iter_no_change : int, default=10
         Epochs in a row without such an improvement that are still no stall. "adam"

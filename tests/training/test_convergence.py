@@ -374,6 +374,14 @@ def test_a_fall_is_no_stall_a_level_is_one_and_a_rise_is_told_apart():
     assert not rises.stalled
 
 
+def test_what_falls_slowly_for_long_is_no_stall():
+    # An epoch gains less than the hundredth that is asked for in the first 300 epochs.
+    n, slow = 200, 0.98
+    assert watched(slow ** np.arange(n // 3)).stalled
+    assert not watched(slow ** np.arange(3 * n)).stalled
+    assert watched(0.9999 ** np.arange(3 * n)).stalled
+
+
 def test_a_rise_is_never_called_converged():
     X = load_digits().data
     steep = SparseAutoencoderTransformer(
@@ -404,6 +412,13 @@ def test_the_warning_of_max_iter_says_how_far_it_was(digits, settings, distance)
         SparseAutoencoderTransformer(5, max_iter=4, random_state=0, **settings).fit(
             digits
         )
+
+
+def test_the_warning_after_many_epochs_says_what_is_asked_by_then():
+    few = SparseAutoencoderTransformer(random_state=0)
+    early, late = (watched(0.9 ** np.arange(n)).reason(few) for n in (2, 401))
+    assert "and tol is 0.01 %. Raise" in early
+    assert "and tol is 0.01 %, after 1201 epochs 0.0025 %. Raise" in late
 
 
 def test_the_change_in_the_warning_is_that_of_the_averaged_weights(digits):
