@@ -193,11 +193,11 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
     if n_inactive <= TOLERATED_SHARE * len(states):
         score = _score(estimator, X)
         # At its minimum an absurd beta leaves no divergence but that of rounding.
-        dominated = (
-            objective.sparsity > objective.reconstruction or estimator.beta_ > OUTWEIGHS
-        )
+        is_absurd = estimator.beta_ > OUTWEIGHS
+        dominated = is_absurd or objective.sparsity > objective.reconstruction
         share_of_units = min(len(states) / X.shape[1], 1.0)
-        least = LEAST_SCORE * share_of_units if converged else 0.0
+        # With an absurd beta it learns in thousands of epochs what it would in ten.
+        least = LEAST_SCORE * share_of_units if converged or is_absurd else 0.0
         if score > least or not (converged or dominated):
             return None
         changes = ["Raise n_components"]
