@@ -25,7 +25,7 @@ RISE = 0.002
 # A training that still gains something after this many epochs is slow. About as much as
 # an epoch gains times the epochs so far is then left to gain. So the share that an
 # epoch has to gain falls with their number: ``tol`` is that of so many epochs. Without
-# it, of 109 trainings of bench_convergence.py with a limit of 1000 epochs, 16 were
+# it, of 104 trainings of bench_convergence.py with a limit of 1000 epochs, 16 were
 # called converged more than 5 % above the lowest objective known.
 EPOCHS_OF_TOL = 300
 
