@@ -405,8 +405,9 @@ class MiniBatchEngine(Engine):
         share = min(self._training.batch_size / AVERAGING_WINDOW, LARGEST_SHARE)
         if not self._training.follows:
             share = 1.0
-        _, spread, *_, encoder_share = self._coordinates
-        pace = Pace(rate, self._falls, self.n_batches, share, spread, encoder_share)
+        coordinates = self._coordinates
+        units = coordinates.spread, coordinates.encoder_share
+        pace = Pace(rate, self._falls, self.n_batches, share, *units)
         return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
 
     def epoch(

@@ -240,14 +240,14 @@ def _continuation(
     )
     if not keeps_state:
         return continuation
-    # In the precision of the training.
-    coordinates: dict[str, Any] = {
-        name: None if array is None else array.astype(np.float32)
-        for name in ("axes", "spread", "encoder_share")
-        for array in [getattr(minibatches.coordinates, name)]
-    }
+    coordinates = minibatches.coordinates
+    axes, spread = (
+        None if array is None else array.astype(np.float32)
+        for array in (coordinates.axes, coordinates.spread)
+    )
+    state = engine.state()._asdict()
     return continuation._replace(
-        **engine.state()._asdict(), **coordinates, random_state=plan.rng
+        **state, axes=axes, spread=spread, random_state=plan.rng
     )
 
 

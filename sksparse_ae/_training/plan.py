@@ -84,20 +84,11 @@ class Continuation(NamedTuple):
     axes: np.ndarray | None = None
     spread: np.ndarray | None = None
     random_state: np.random.RandomState | None = None
-    encoder_share: np.ndarray | None = None
 
     def without_weights(self) -> "Continuation":
         """Return it without the state, for weights that come from elsewhere."""
         given: Any = self[: self._fields.index("weights")]
         return Continuation(*given)
-
-    def coordinates(self, activation: str) -> Coordinates | None:
-        """Return the coordinates of the state, if there is one."""
-        if self.weights is None:
-            return None
-        return Coordinates.of_features(activation)._replace(
-            axes=self.axes, spread=self.spread, encoder_share=self.encoder_share
-        )
 
 
 class EarlierFit(NamedTuple):
@@ -313,12 +304,17 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most)
     automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
     is_sgd = estimator.solver == "sgd"
-    by_gradient = automatic and is_sgd
-    left = past and past.coordinates(problem.architecture.activation)
-    coordinates = _coordinates(plan, estimator, left, by_gradient=by_gradient)
-    if automatic:
-        start = (past and past.rate) or automatic_rate(
-            X, problem, coordinates, batch_size, is_sgd=is_sgd
+    rows = sampled_rows(X, problem) if automatic else None
+    # Rows that may yet come can vary along directions in which these do not.
+    are_all = not (partial or estimator.warm_start)
+    of_gradient = rows if is_sgd and are_all else None
+    coordinates = _coordinates(plan, estimator, past, of_gradient)
+    if rows is not None:
+        start = past and past.rate
+        if is_sgd and past and past.weights is None:
+            start = None  # that of a fit, which knew its rows
+        start = start or automatic_rate(
+            rows, problem, coordinates, batch_size, is_sgd=is_sgd
         )
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
@@ -337,7 +333,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
         rng=plan.rng,
         max_iter=plan.max_iter,
-        state=_starting_state(plan, coordinates, past, left, rho_hat),
+        state=_starting_state(plan, coordinates, past, rho_hat),
         corruption=_corruption(estimator),
     )
     return plan._replace(minibatches=minibatches, rate=rate)
@@ -352,35 +348,33 @@ def _corruption(estimator: Any) -> Any:
 
 
 def _coordinates(
-    plan: Plan, estimator: Any, left: Coordinates | None, *, by_gradient: bool
+    plan: Plan,
+    estimator: Any,
+    past: Continuation | None,
+    of_gradient: np.ndarray | None,
 ) -> Coordinates:
     """Return what the weights are moved in: principal axes, if they pay.
 
-    They do for "adam", and for "sgd" with an automatic rate, which moves weights
-    ``by_gradient``. A rate that is given is that of plain gradient descent. A training
-    that is continued stays in the coordinates that it has ``left``, if they still do.
+    They do for "adam", and where weights are moved by the gradient at a rate that is
+    chosen for the rows ``of_gradient``.
     """
     X, (architecture, _, scaling) = plan.X, plan.problem
-    # A rotation would spread over all axes what befalls single values.
-    is_alone = architecture.has_missing or bool(estimator.corruption)
-    if (
-        left
-        and by_gradient == (left.encoder_share is not None)
-        and not (is_alone and left.axes is not None)
-    ):
-        return left
     coordinates = Coordinates.of_features(architecture.activation)
-    pays = estimator.solver == "adam" or by_gradient
+    # A rotation would spread over all axes what befalls single values.
+    may_turn = not (architecture.has_missing or estimator.corruption)
+    if may_turn and past is not None and past.weights is not None:
+        return coordinates._replace(axes=past.axes, spread=past.spread)
+    pays = estimator.solver == "adam" or of_gradient is not None
     # Rows that are not held would be turned anew in each epoch.
     is_cheap = plan.max_iter == 1 or _are_held(X)
-    if pays and is_cheap and not is_alone and _may_turn(plan.problem):
+    if may_turn and pays and is_cheap and _may_turn(plan.problem):
         may_drop = not (plan.partial or estimator.warm_start)
         coordinates = Coordinates.along_axes(
             X, scaling, architecture.activation, may_drop=may_drop
         )
-    if by_gradient:
-        return coordinates.for_gradients(sampled_rows(X, plan.problem))
-    return coordinates
+    if of_gradient is None:
+        return coordinates
+    return coordinates.for_gradients(of_gradient)
 
 
 def _may_turn(problem: Problem) -> bool:
@@ -395,26 +389,25 @@ def _are_held(X: Rows) -> bool:
 
 
 def _starting_state(
-    plan: Plan,
-    coordinates: Coordinates,
-    past: Continuation | None,
-    left: Coordinates | None,
-    rho_hat: np.ndarray,
+    plan: Plan, coordinates: Coordinates, past: Continuation | None, rho_hat: np.ndarray
 ) -> State:
     """Return the state to begin or to continue with."""
     earlier, weights = plan.earlier, plan.weights
     if earlier is None:
         weights = coordinates.restricted(weights)
-    if earlier is None or past is None or left is None:
+    if earlier is None or past is None or past.weights is None:
         n_batches = 0.0 if past is None else past.n_batches
         return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
     state = State(*(getattr(past, name) for name in State._fields))
     before, scaling = earlier.problem.scaling, plan.problem.scaling
-    if coordinates is not left:
+    is_along_axes = past.axes is not None
+    stays = is_along_axes == (coordinates.axes is not None)
+    if not stays:
         # What the optimizer keeps is of other coordinates.
         state = state._replace(optimizer_variables=None)
     elif scaling.is_same(before):
         return state
+    left = coordinates._replace(axes=past.axes, spread=past.spread)
 
     def restated(weights: Weights) -> Weights:
         weights = scaling.unfold(before.fold(left.leave(weights)))

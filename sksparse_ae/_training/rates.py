@@ -16,6 +16,11 @@ from .._utils.threads import single_blas_thread
 from .checkpoint import Saved
 from .monitor import Monitor
 
+# The rate of "sgd" for rows that others may follow, times an estimate of the curvature.
+# With 1 trainings end 2 to 6 % higher; with 3 some of those on colour patches do not
+# settle.
+SGD_STEP = 2.0
+
 # An automatic rate of "adam" has fallen to 1 / sqrt(2) of its start after so many
 # batches. SGD's stays: it is as large as the curvature lets it be, and its noise
 # averages out.
@@ -133,14 +138,14 @@ class AnnealedRate(FixedRate):
 
 
 def automatic_rate(
-    X: Rows,
+    rows: np.ndarray,
     problem: Problem,
     coordinates: Coordinates,
     batch_size: int,
     *,
     is_sgd: bool,
 ) -> float:
-    """Return the rate that ``learning_rate="auto"`` starts at.
+    """Return the rate that ``learning_rate="auto"`` starts at, from ``sampled_rows``.
 
     A step of Adam moves every weight by the rate, up or down. It moves the input of a
     unit farthest, in mean square over the rows, where the steps have the signs for
@@ -149,30 +154,30 @@ def automatic_rate(
 
     The curvature that a step of SGD meets grows with the square of how far the rows
     reach along one direction. In a batch of few rows that is more: each row reaches as
-    far as it is long, and long rows count by their squares.
+    far as it is long, and long rows count by their squares. Where rows may yet come
+    that reach elsewhere, the lengths of the rows are what counts.
     """
     architecture, coefficients, _ = problem
-    rows = coordinates.turned(sampled_rows(X, problem))
+    rows = coordinates.turned(rows)
     # The square of what a step of the bias moves a unit by, as KL sees it: of a unit
     # without an upper end, the curvature of KL, which the slope of other units lessens.
     of_bias, objective = 1.0, architecture.objective
     if objective.penalty.acts and not objective.activation.is_bounded:
         of_bias = objective.penalty.curvature(coefficients.rho)
     activation = ACTIVATIONS[architecture.activation]
-    if is_sgd:
-        if coordinates.encoder_share is not None:
-            rows = rows * np.sqrt(coordinates.encoder_share)
-        squares = np.square(rows).sum(axis=1)
-        total = squares.sum()
-        norm = np.square(squares).sum() / total if total > 0 else 0.0
-        reach = math.sqrt(_largest_variance(rows)) + math.sqrt(norm / batch_size)
-        codes = architecture.n_components * coefficients.rho**2
-        return activation.sgd_step / (
-            4 + reach**2 + codes + coefficients.beta * of_bias
-        )
-    codes = architecture.n_components * coefficients.rho
-    moves = of_bias + _largest_move(rows) + codes**2
-    return activation.adam_step / math.sqrt(moves)
+    if not is_sgd:
+        codes = architecture.n_components * coefficients.rho
+        moves = of_bias + _largest_move(rows) + codes**2
+        return activation.adam_step / math.sqrt(moves)
+    codes = architecture.n_components * coefficients.rho**2
+    others = 4 + codes + coefficients.beta * of_bias
+    share = coordinates.encoder_share
+    if share is None:
+        return SGD_STEP / (others + _mean_square_norm(rows))
+    rows = rows * np.sqrt(share)
+    reach = math.sqrt(_largest_variance(rows))
+    reach += math.sqrt(_mean_square_norm(rows) / batch_size)
+    return activation.sgd_step / (others + reach**2)
 
 
 def sampled_rows(X: Rows, problem: Problem) -> np.ndarray:
@@ -180,6 +185,13 @@ def sampled_rows(X: Rows, problem: Problem) -> np.ndarray:
     rows = problem.scaling.seen(evenly_spaced(X, SAMPLE_ROWS))
     is_robust = problem.architecture.objective.loss.is_robust
     return drawn_near(rows) if is_robust else rows
+
+
+def _mean_square_norm(rows: np.ndarray) -> float:
+    """Return the mean square norm of rows, each weighed by its own."""
+    squares = np.square(rows).sum(axis=1)
+    total = squares.sum()
+    return float(np.square(squares).sum() / total) if total > 0 else 0.0
 
 
 def _largest_variance(rows: np.ndarray) -> float:

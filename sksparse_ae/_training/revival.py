@@ -15,7 +15,7 @@ from .monitor import Weights
 INTERVAL = 10
 
 # Units are started anew in this share of the epochs, then they need time to learn, and
-# in so many epochs at most: a unit that has not stayed alive by then never will.
+# in so many epochs at most: each new start puts off the end of the training.
 REVIVING_SHARE, REVIVING_EPOCHS = 0.7, 140
 
 # Length of a new unit's decoder weights, as a share of those of the active ones.
