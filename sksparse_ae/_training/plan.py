@@ -294,28 +294,20 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     past = plan.earlier and plan.earlier.continuation
     if past is not None and past.optimizer != repr(optimizer):
         past = None
-    n_rows = most = X.shape[0]
-    largest = LARGEST_BATCH
-    if partial:
-        n_seen = math.ceil(plan.moments.n_samples)
-        n_rows, largest = n_seen // STREAMED_PASSES, LARGEST_STREAMED_BATCH
-        # Rows of a stream count alike in pieces of any size, smaller ones, too.
-        most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
-    batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most)
+    batch_size = _batch_size(plan, estimator)
     automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
     is_sgd = estimator.solver == "sgd"
-    rows = sampled_rows(X, problem) if automatic else None
+    start: Any = past and past.rate
+    if is_sgd and past and past.weights is None:
+        start = None  # that of a fit, which knew its rows
+    rows = sampled_rows(X, problem) if automatic and not start else None
     # Rows that may yet come can vary along directions in which these do not.
     are_all = not (partial or estimator.warm_start)
     of_gradient = rows if is_sgd and are_all else None
     coordinates = _coordinates(plan, estimator, past, of_gradient)
     if rows is not None:
-        start = past and past.rate
-        if is_sgd and past and past.weights is None:
-            start = None  # that of a fit, which knew its rows
-        start = start or automatic_rate(
-            rows, problem, coordinates, batch_size, is_sgd=is_sgd
-        )
+        start = automatic_rate(rows, problem, coordinates, batch_size, is_sgd=is_sgd)
+    if automatic:
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
     else:
@@ -337,6 +329,18 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         corruption=_corruption(estimator),
     )
     return plan._replace(minibatches=minibatches, rate=rate)
+
+
+def _batch_size(plan: Plan, estimator: Any) -> int:
+    """Return how many rows a batch has; in a stream, by the rows that have come."""
+    n_rows = most = plan.X.shape[0]
+    largest = LARGEST_BATCH
+    if plan.partial:
+        n_seen = math.ceil(plan.moments.n_samples)
+        n_rows, largest = n_seen // STREAMED_PASSES, LARGEST_STREAMED_BATCH
+        # Rows of a stream count alike in pieces of any size, smaller ones, too.
+        most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
+    return min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most)
 
 
 def _corruption(estimator: Any) -> Any:
