@@ -117,12 +117,13 @@ class Coordinates(NamedTuple):
         return cls(axes, np.ones(len(rows)), 0.0), np.ascontiguousarray(triangle.T)
 
     def for_gradients(self, rows: np.ndarray) -> Self:
-        """Return coordinates for steps that are as long as the gradient.
+        """Return coordinates for steps along the gradient.
 
-        ``rows`` are some of the data, as the training sees them. A gradient is as long
-        as the rows reach far, and the curvature grows with the square of it: the
-        farthest direction would set the step for all. So steps are divided by the
-        variance, as if each coordinate were measured in a unit of its own.
+        ``rows`` are some of the data, as the training sees them. Along a coordinate the
+        gradient of the encoder grows with the spread of the rows, and the curvature
+        with its square. So the coordinate in which they vary most would set the step
+        for all. Steps are therefore divided by the variance, as if each coordinate had
+        its standard deviation for a unit.
         """
         rows = self.turned(rows)
         share = 1 / np.maximum(np.square(rows).mean(axis=0), 1.0)
