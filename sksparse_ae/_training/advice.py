@@ -196,7 +196,7 @@ def _warning_about_units(estimator: Any, X: Rows, converged: bool) -> str | None
         is_absurd = estimator.beta_ > OUTWEIGHS
         dominated = is_absurd or objective.sparsity > objective.reconstruction
         share_of_units = min(len(states) / X.shape[1], 1.0)
-        # With an absurd beta it learns in thousands of epochs what it would in ten.
+        # What an absurd beta leaves to learn is little after any number of epochs.
         least = LEAST_SCORE * share_of_units if converged or is_absurd else 0.0
         if score > least or not (converged or dominated):
             return None

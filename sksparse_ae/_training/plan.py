@@ -365,13 +365,13 @@ def _coordinates(
     X, (architecture, _, scaling) = plan.X, plan.problem
     coordinates = Coordinates.of_features(architecture.activation)
     # A rotation would spread over all axes what befalls single values.
-    may_turn = not (architecture.has_missing or estimator.corruption)
-    if may_turn and past is not None and past.weights is not None:
+    is_complete = not (architecture.has_missing or estimator.corruption)
+    if is_complete and past is not None and past.weights is not None:
         return coordinates._replace(axes=past.axes, spread=past.spread)
     pays = estimator.solver == "adam" or of_gradient is not None
     # Rows that are not held would be turned anew in each epoch.
     is_cheap = plan.max_iter == 1 or _are_held(X)
-    if may_turn and pays and is_cheap and _may_turn(plan.problem):
+    if is_complete and pays and is_cheap and _may_turn(plan.problem):
         may_drop = not (plan.partial or estimator.warm_start)
         coordinates = Coordinates.along_axes(
             X, scaling, architecture.activation, may_drop=may_drop
