@@ -65,7 +65,7 @@ from ._training.fit import (
     training_curves,
 )
 from ._training.monitor import announce
-from ._training.plan import Continuation, EarlierFit, make_plan
+from ._training.plan import EarlierFit, make_plan
 from ._training.settings import (
     FittedSettings,
     as_python,
@@ -76,6 +76,7 @@ from ._training.settings import (
     warn_of_unused,
     with_python_parameters,
 )
+from ._training.stream import Continuation
 from ._utils.extras import import_extra
 from .exceptions import UninformativeUnitsWarning
 
@@ -667,7 +668,8 @@ class SparseAutoencoderTransformer(
         it need not be known how many calls will come. `offset_`, `scale_` and
         `whitening_` are those of all rows seen so far; the weights are restated in the
         new units, which changes nothing of what they compute. The principal axes that
-        "adam" trains along are those of the first call, so it should be a fair sample.
+        "adam" trains along are those of the first rows, four for each feature and 2000
+        at least, so these should be a fair sample.
 
         Parameters
         ----------

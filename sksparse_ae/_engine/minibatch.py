@@ -52,7 +52,11 @@ class Pace(NamedTuple):
     # The rate is divided by the root of one plus this for every batch taken; 0 if it
     # stays.
     falls: Any
-    n_batches: Any  # batches taken before, in rows over the batch size
+    # The rate is multiplied by the share of the batch size that a batch has, to this
+    # power; 0 if it is not.
+    shortening: Any
+    n_batches: Any  # batches taken before, in rows over the size that each had
+    n_averaged: Any  # the same rows over the size that batches have now
     share: Any  # of the running mean that a batch has at the start; 1 for its own
     spread: Any  # unit of each coordinate of the output, (n_features,), or None
     # Share of a step that the encoder's weights take along each coordinate, or None.
@@ -71,7 +75,9 @@ class MiniBatches(NamedTuple):
     # the mean of each batch.
     follows: bool
     shuffle: bool
-    falls: float  # how fast the learning rate falls: see ``Pace``
+    # How the learning rate falls, and how it is shortened for fewer rows: see ``Pace``.
+    falls: float
+    shortening: float
     rng: np.random.RandomState  # of the order of the rows
     max_iter: int
     state: State  # to begin or to continue with
@@ -202,7 +208,7 @@ class MiniBatchProgram(Program):
         n_taken = min(self.batch_size, data.shape[0])
         n_steps, bounds = even_batches(n_rows, n_taken)
 
-        def step(number: Any, n_batches: Any, total: Any) -> tuple[Any, Any, Any]:
+        def step(number: Any, n_batches: Any, n_averaged: Any, total: Any) -> Any:
             start, n_valid = bounds(number)
             shape = [n_taken, data.shape[1]]
             X = tf.slice(data, [start, 0], shape)
@@ -243,31 +249,34 @@ class MiniBatchProgram(Program):
             gradients = tape.gradient(scaled, variables)
             if pace.encoder_share is not None:
                 gradients[0] *= pace.encoder_share
-            self._apply(gradients, pace.rate, falling)
+            shortened = falling * of_rows**pace.shortening
+            self._apply(gradients, pace.rate, shortened)
             self.network.restrict(pace.spread)
             if self._follows:  # move the running mean to the new weights
                 after = self.network.statistic(seen, row_weights)
                 self._statistic.assign(terms.estimate + after - terms.own_statistic)
             else:
                 self._statistic.assign(terms.own_statistic)
-            n_batches += of_rows
-            self._note_average(of_rows, n_batches)
-            return number + 1, n_batches, total + weight * tf.stack(terms[:3])
+            n_batches, n_averaged = n_batches + of_rows, n_averaged + of_rows
+            self._note_average(of_rows, n_averaged)
+            total += weight * tf.stack(terms[:3])
+            return number + 1, n_batches, n_averaged, total
 
-        _, _, total = tf.while_loop(
-            lambda number, n_batches, total: number < n_steps,
+        total = tf.zeros([3, *self._models], data.dtype)
+        *_, total = tf.while_loop(
+            lambda number, *_: number < n_steps,
             step,
-            [0, pace.n_batches, tf.zeros([3, *self._models], data.dtype)],
+            [0, pace.n_batches, pace.n_averaged, total],
             parallel_iterations=1,
         )
         return total
 
-    def _apply(self, gradients: list[Any], rate: Any, falling: Any) -> None:
-        """Take a step, at a rate that is set here or left to the optimizer."""
+    def _apply(self, gradients: list[Any], rate: Any, share: Any) -> None:
+        """Take a step, at a share of a rate, or as the optimizer does for None."""
         if rate is None:
             self.optimizer.apply(gradients, self.weights)
         elif not self._models:
-            self.optimizer.learning_rate.assign(rate * falling)
+            self.optimizer.learning_rate.assign(rate * share)
             self.optimizer.apply(gradients, self.weights)
         else:
             # The optimizer takes a step at a rate of 1, to which its length is
@@ -276,16 +285,16 @@ class MiniBatchProgram(Program):
             self.optimizer.apply(gradients, self.weights)
             for variable, old in zip(self.weights, before, strict=True):
                 shape = [-1] + [1] * (len(old.shape) - 1)
-                change = tf.reshape(rate * falling, shape) * (variable.value - old)
+                change = tf.reshape(rate * share, shape) * (variable.value - old)
                 variable.assign(old + change)
 
-    def _note_average(self, part: Any, n_batches: Any) -> None:
+    def _note_average(self, part: Any, n_averaged: Any) -> None:
         """Take the new weights into the average.
 
         O. Shamir, T. Zhang, "Stochastic gradient descent for non-smooth optimization",
         ICML 2013: a mean whose weights grow with a power of the step.
         """
-        share = (AVERAGED_POWER + 1) * part / (n_batches + AVERAGED_POWER)
+        share = (AVERAGED_POWER + 1) * part / (n_averaged + AVERAGED_POWER)
         for mean, variable in zip(self._average, self.weights, strict=False):
             mean.assign_add(tf.minimum(share, 1.0) * (variable.value - mean))
 
@@ -354,7 +363,7 @@ class MiniBatchEngine(Engine):
             coefficients = coefficients._replace(rho=coefficients.rho[:, None])
             self._falls = [training.falls for training in trainings]
         self._tensors = offset, Coefficients(*map(constant, coefficients))
-        self.n_batches = first.state.n_batches  # in rows over the batch size
+        self.n_batches, self.n_rows = first.state.n_batches, first.state.n_rows
         n_steps = first.state.n_batches + first.batches_per_epoch * max(
             training.max_iter for training in trainings
         )
@@ -407,7 +416,10 @@ class MiniBatchEngine(Engine):
             share = 1.0
         coordinates = self._coordinates
         units = coordinates.spread, coordinates.encoder_share
-        pace = Pace(rate, self._falls, self.n_batches, share, *units)
+        n_averaged = self.n_rows / self._training.batch_size
+        counts = self.n_batches, n_averaged
+        shortening = self._training.shortening
+        pace = Pace(rate, self._falls, shortening, *counts, share, *units)
         return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
 
     def epoch(
@@ -434,6 +446,7 @@ class MiniBatchEngine(Engine):
             )
             total += terms.numpy().astype(np.float64)
             self.n_batches += n_rows / self._training.batch_size
+            self.n_rows += n_rows
         means = total / self._training.X.shape[0]
         weights = values_of(self._run.weights)
         models = zip(*weights, strict=True) if self._has_models else [weights]
@@ -530,7 +543,8 @@ class MiniBatchEngine(Engine):
         run = self._run
         statistic, *average = values_of(run.extra)
         weights, kept_values = map(values_of, (run.weights, run.optimizer_variables))
-        return State(weights, statistic, average or None, kept_values, self.n_batches)
+        counts = self.n_batches, self.n_rows
+        return State(weights, statistic, average or None, kept_values, *counts)
 
     def restore(self, state: State) -> None:
         """Go on from a state that ``state`` has returned."""
@@ -540,7 +554,7 @@ class MiniBatchEngine(Engine):
         variables = [*run.weights, *run.optimizer_variables, *run.extra]
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.n_batches = state.n_batches
+        self.n_batches, self.n_rows = state.n_batches, state.n_rows
 
 
 def _stacked(arrays_of_models: list[list[np.ndarray]]) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, NamedTuple, Self
 
@@ -85,6 +86,21 @@ class OptimizerSpec(NamedTuple):
         optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         optimizer.build(variables)
         return optimizer
+
+    @staticmethod
+    def with_moments(
+        variables: list[np.ndarray],
+        of_means: Callable[[list[np.ndarray]], list[np.ndarray]],
+        of_squares: Callable[[list[np.ndarray]], list[np.ndarray]],
+    ) -> list[np.ndarray]:
+        """Return variables of "adam" with functions of what it keeps of the gradients.
+
+        It keeps a running mean of the gradient by each weight and one of its square,
+        side by side, after two numbers.
+        """
+        means, squares = of_means(variables[2::2]), of_squares(variables[3::2])
+        kept = [array for pair in zip(means, squares, strict=True) for array in pair]
+        return [*variables[:2], *(array.astype(np.float32) for array in kept)]
 
 
 def refuse_unconfigured(solver: Any) -> None:

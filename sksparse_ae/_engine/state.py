@@ -54,4 +54,5 @@ class State(NamedTuple):
     average: list[np.ndarray] | None = None
     # None for an optimizer that begins afresh.
     optimizer_variables: list[np.ndarray] | None = None
-    n_batches: float = 0.0  # batches taken, in rows over the batch size
+    n_batches: float = 0.0  # batches taken, in rows over the size that each had
+    n_rows: int = 0  # rows taken, each as often as it was

@@ -60,18 +60,27 @@ class Coordinates(NamedTuple):
 
     @classmethod
     def along_axes(
-        cls, X: Rows, scaling: Scaling, activation: str, *, may_drop: bool
+        cls,
+        X: Rows,
+        scaling: Scaling,
+        activation: str,
+        *,
+        may_drop: bool,
+        covariance: np.ndarray | None = None,
     ) -> Self:
         """Return the principal axes, or the features if there are too many of them.
 
         The output must be linear, and the loss one that a rotation leaves as it is.
         ``may_drop`` says whether axes along which ``X`` does not vary may be left out.
-        The weights along them are 0 at the minimum of the objective.
+        The weights along them are 0 at the minimum of the objective. A ``covariance``,
+        as the training sees it, is that of more rows than ``X``.
         """
         plain = cls.of_features(activation)
         n_samples, n_features = X.shape
-        if n_features <= MOST_AXES:
-            n_rows = max(AXES_ROWS, 4 * n_features)
+        if covariance is not None and n_features <= MOST_AXES:
+            products = covariance
+        elif n_features <= MOST_AXES:
+            n_rows = rows_for_axes(n_features)
             # As many as ``evenly_spaced`` takes all of.
             are_all = n_samples < 2 * n_rows
             rows = _scattered(X if are_all else evenly_spaced(X, n_rows), scaling)
@@ -169,6 +178,37 @@ class Coordinates(NamedTuple):
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
+    def gradients(
+        self, gradients: Sequence[np.ndarray], earlier: "Coordinates"
+    ) -> list[np.ndarray]:
+        """Return gradients by the weights of ``earlier`` by those of these coordinates.
+
+        Both are in the kernel layout; both coordinates are axes.
+        """
+        W1, b1, W2, b2 = gradients
+        turn, stretch = self._turned_from(earlier)
+        return [W1 @ turn, b1, W2 @ stretch, b2 @ stretch]
+
+    def squared_gradients(
+        self, squares: Sequence[np.ndarray], earlier: "Coordinates"
+    ) -> list[np.ndarray]:
+        """Return mean squares of gradients, as ``gradients`` does the gradients.
+
+        Mean products of two gradients, which nobody keeps, count as 0.
+        """
+        W1, b1, W2, b2 = squares
+        turn, stretch = map(np.square, self._turned_from(earlier))
+        return [W1 @ turn, b1, W2 @ stretch, b2 @ stretch]
+
+    def _turned_from(self, earlier: "Coordinates") -> tuple[np.ndarray, np.ndarray]:
+        """Return what gradients of the encoder and of the decoder are multiplied by."""
+        own, given = (
+            [np.asarray(array, dtype=np.float64) for array in (c.axes, c.spread)]
+            for c in (self, earlier)
+        )
+        turn = given[0].T @ own[0]
+        return turn, turn * own[1] / given[1][:, None]
+
 
 def with_unit_rows(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the same network of relu units with decoder rows of norm one.
@@ -179,6 +219,11 @@ def with_unit_rows(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     lengths = norms(W2, axis=1)
     lengths[lengths == 0] = 1.0
     return [W1 * lengths, b1 * lengths, W2 / lengths[:, None], b2]
+
+
+def rows_for_axes(n_features: int) -> int:
+    """Return the number of rows that the axes of so many features are computed from."""
+    return max(AXES_ROWS, 4 * n_features)
 
 
 def are_few_rows(X: Rows) -> bool:

@@ -60,8 +60,8 @@ class Moments(NamedTuple):
     covariance: Any = None
 
     @classmethod
-    def of(cls, X: Rows, *, with_covariance: bool = False) -> Self:
-        """Compute the moments of all rows of ``X``."""
+    def of(cls, X: Rows) -> Self:
+        """Compute the moments of all rows of ``X``, without the covariance."""
         n_samples, n_observed = total_weight(X), None
         sums = reduced(X, _column_sums, np.add, weighted=True)
         if np.isnan(sums).any():
@@ -98,18 +98,15 @@ class Moments(NamedTuple):
                 "The values of X are too large: their deviations from their mean "
                 "overflow float64. Scale the data (MaxAbsScaler)."
             )
-        if with_covariance:
-            if n_observed is not None:
-                raise ValueError(
-                    "scale='whiten' needs rows without missing values, as it mixes the "
-                    "features. X contains NaN: impute them, or use scale='auto'."
-                )
-            of_rows = partial(_products, offset, moments.deviation or 1.0)
-            covariance = reduced(X, of_rows, np.add, weighted=True) / n_samples
-            is_constant = deviations == 0
-            covariance[is_constant] = covariance[:, is_constant] = 0
-            moments = moments._replace(covariance=covariance)
         return moments
+
+    def with_covariance(self, X: Rows) -> Self:
+        """Return the moments of ``X`` with its covariance; no value may be missing."""
+        of_rows = partial(_products, self.offset, self.deviation or 1.0)
+        covariance = reduced(X, of_rows, np.add, weighted=True) / self.n_samples
+        is_constant = self.deviations == 0
+        covariance[is_constant] = covariance[:, is_constant] = 0
+        return self._replace(covariance=covariance)
 
     def check_observed(self) -> None:
         """Raise if there is a column of which no value is observed."""
@@ -181,7 +178,7 @@ class Moments(NamedTuple):
             n_samples,
             n_observed,
         )
-        if self.covariance is None:
+        if self.covariance is None or other.covariance is None:
             return joined
         unit = joined.deviation or 1.0
         covariance = (
@@ -361,6 +358,14 @@ class Scaling(NamedTuple):
         unit = moments.deviation / self.scale
         product = moments.covariance @ self.whitening
         return unit**2 * np.einsum("ij,ij->j", self.whitening, product)
+
+    def covariance(self, moments: Moments) -> np.ndarray:
+        """Return the covariance of the columns in the units of the training."""
+        covariance = (moments.deviation / self.scale) ** 2 * moments.covariance
+        if self.whitening is None:
+            return covariance
+        with single_blas_thread():
+            return self.whitening @ covariance @ self.whitening
 
     def spread(self, moments: Moments) -> float:
         """Return the root mean square of the norms of centred rows in these units."""

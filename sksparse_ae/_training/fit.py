@@ -33,8 +33,9 @@ from .checkpoint import Checkpoint, fingerprint
 from .executor import installed
 from .loop import Course, run
 from .monitor import HeldOut, Monitor, Progress, Weights
-from .plan import Continuation, EarlierFit, Plan
+from .plan import EarlierFit, Plan
 from .revival import Reviver
+from .stream import Continuation
 
 # Fitted curves that a continued training goes on with, if it has them.
 CURVES = "loss_curve_", "validation_loss_curve_", "validation_scores_", "train_scores_"
@@ -120,7 +121,9 @@ def _scoring(
         least = least_loss(X, problem)
         return lambda losses: explained_share_of_loss(losses.reconstruction, least)
     whitens = problem.scaling.whitening is not None
-    moments = moments or Moments.of(X, with_covariance=whitens)
+    if moments is None:
+        moments = Moments.of(X)
+        moments = moments.with_covariance(X) if whitens else moments
     spread = problem.scaling.spread(moments)
     return lambda losses: explained_share(math.sqrt(losses.squared_error), spread)
 
@@ -227,14 +230,19 @@ def _continuation(
     plan: Plan, monitor: Monitor, engine: Any, keeps_state: bool
 ) -> Continuation:
     """Return what a later training continues from; the state only if it is kept."""
-    minibatches = plan.minibatches
-    n_batches = len(monitor.losses) * minibatches.batches_per_epoch
+    minibatches, n_epochs = plan.minibatches, len(monitor.losses)
+    if engine is None:  # trained beside others, from the start
+        n_batches = n_epochs * minibatches.batches_per_epoch
+        n_rows = n_epochs * plan.X.shape[0]
+    else:
+        n_batches, n_rows = engine.n_batches, engine.n_rows
     continuation = Continuation(
         optimizer=repr(minibatches.optimizer),
         rate=plan.rate.rate if plan.rate.may_return else None,
         n_samples_seen=plan.moments.n_samples,
         deviations=plan.moments.deviations,
-        n_batches=n_batches if engine is None else engine.n_batches,
+        n_batches=n_batches,
+        n_rows=n_rows,
         n_observed=plan.moments.n_observed,
         covariance=plan.moments.covariance,
     )

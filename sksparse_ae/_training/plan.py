@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,63 +31,16 @@ from .rates import (
     automatic_rate,
     sampled_rows,
 )
-from .settings import (
-    LARGEST_BATCH,
-    FittedSettings,
-    n_held_out,
-    revives,
-    rows_of_a_batch,
+from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
+from .stream import (
+    SHORTENING_POWER,
+    STREAMED_RATE,
+    Continuation,
+    has_new_axes,
+    moments_of_stream,
+    seeks_axes,
+    stream_batch_size,
 )
-
-# A stream may be one set of rows, again and again: batches grow with the rows that have
-# come over so many passes, up to a size. With 256 rows, eight passes over 10 000
-# patches ended 4 to 5 % above a fit of eight epochs, whose batches have 128 rows; with
-# 128 it is 1 to 2.5 %. Over 8 passes instead of 4, digits in pieces of 100 rows ended
-# 2 % above it instead of at it.
-STREAMED_PASSES = 4
-LARGEST_STREAMED_BATCH = 128
-
-# A batch of a stream may be as large as the power of two above all rows that have come,
-# and as this: few sizes, as each makes a program of its own.
-LEAST_STREAMED_BATCH = 32
-
-# How many times as far as before all rows of a stream may spread after another call. In
-# units that grow by more, the inputs of the units are so large that they are always on
-# or always off.
-MOST_GROWTH = 2
-
-# Fewer rows than this share of those before do not show that it is so.
-LEAST_EVIDENCE = 1 / 20
-
-
-class Continuation(NamedTuple):
-    """What continues a training by mini-batches, beside the fitted attributes.
-
-    After a ``fit`` without ``warm_start`` it is a few numbers, and all from ``weights``
-    on is None.
-    """
-
-    optimizer: str
-    rate: float | None  # at which an automatic rate started
-    # Rows of all calls of ``partial_fit``, and standard deviations of their columns.
-    n_samples_seen: float
-    deviations: np.ndarray
-    # The ``State``, the ``Coordinates`` that it is in, and the order of the rows.
-    n_batches: float
-    n_observed: np.ndarray | None = None  # of those rows, as ``Moments`` have it
-    covariance: np.ndarray | None = None  # of these rows, with scale="whiten"
-    weights: Weights | None = None
-    statistic: np.ndarray | None = None
-    average: Weights | None = None
-    optimizer_variables: list | None = None
-    axes: np.ndarray | None = None
-    spread: np.ndarray | None = None
-    random_state: np.random.RandomState | None = None
-
-    def without_weights(self) -> "Continuation":
-        """Return it without the state, for weights that come from elsewhere."""
-        given: Any = self[: self._fields.index("weights")]
-        return Continuation(*given)
 
 
 class EarlierFit(NamedTuple):
@@ -168,9 +120,16 @@ def make_plan(
         # With a fixed seed, the samples that an earlier call has held out.
         split = check_random_state(estimator.random_state) if earlier else rng
         X, X_held_out = hold_out(X, estimator.validation_fraction, split)
-    moments = Moments.of(X, with_covariance=estimator.scale == "whiten")
+    moments = Moments.of(X)
     moments.check_observed()
-    has_missing = moments.n_observed is not None
+    has_missing, whitens = moments.n_observed is not None, estimator.scale == "whiten"
+    if whitens and has_missing:
+        raise ValueError(
+            "scale='whiten' needs rows without missing values, as it mixes the "
+            "features. X contains NaN: impute them, or use scale='auto'."
+        )
+    if whitens or (partial and not has_missing and seeks_axes(estimator, X, past)):
+        moments = moments.with_covariance(X)
     if LOSSES[estimator.loss].is_robust:
         moments = moments.robust(X)
     follows = partial and past
@@ -182,7 +141,7 @@ def make_plan(
             past.n_observed,
             past.covariance,
         )
-        moments, starts_afresh = _moments_of_stream(moments, seen)
+        moments, starts_afresh = moments_of_stream(moments, seen)
         earlier = None if starts_afresh else earlier
     # A stream is scaled by all of it that has been seen: a first piece may differ.
     own_scaling = scaling = Scaling.from_moments(
@@ -250,31 +209,6 @@ def hold_out(
     return X[np.sort(order[:n_training])], X[np.sort(order[n_training:])]
 
 
-def _moments_of_stream(own: Moments, past: Moments) -> tuple[Moments, bool]:
-    """Return the moments of a stream with another call, and whether that starts afresh.
-
-    Rows that spread far more than those before are taken in the units of those if they
-    are few; if not, training starts afresh.
-    """
-    moments = past.joined_with(own)
-    if moments.deviation <= MOST_GROWTH * past.deviation:
-        return moments, False
-    starts_afresh, consequence = True, "training starts afresh"
-    if own.n_samples < LEAST_EVIDENCE * past.n_samples:
-        moments, starts_afresh = past, False
-        consequence = "they are taken in the units of those"
-    if own.n_samples < past.n_samples and past.deviation > 0:
-        distance = np.linalg.norm(own.offset - past.offset) / math.sqrt(len(own.offset))
-        times = math.hypot(own.deviation, distance) / past.deviation
-        warnings.warn(
-            f"The rows of this call lie {times:.3g} times as far from the mean as the "
-            f"{past.n_samples} before: {consequence}. Scale all parts alike "
-            "(StandardScaler), or leave out rows that are broken.",
-            stacklevel=6,
-        )
-    return moments, starts_afresh
-
-
 def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     """Return a plan with how the engine is to take mini-batches, and the rate."""
     with starting_tensorflow(to_train=True):
@@ -294,7 +228,11 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     past = plan.earlier and plan.earlier.continuation
     if past is not None and past.optimizer != repr(optimizer):
         past = None
-    batch_size = _batch_size(plan, estimator)
+    n_rows = X.shape[0]
+    if partial:
+        batch_size = stream_batch_size(estimator.batch_size, plan.moments.n_samples)
+    else:
+        batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows), n_rows)
     automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
     is_sgd = estimator.solver == "sgd"
     start: Any = past and past.rate
@@ -307,6 +245,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     coordinates = _coordinates(plan, estimator, past, of_gradient)
     if rows is not None:
         start = automatic_rate(rows, problem, coordinates, batch_size, is_sgd=is_sgd)
+        start *= STREAMED_RATE if partial and not is_sgd else 1.0
     if automatic:
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
@@ -323,24 +262,13 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         and estimator.rho_hat == "running",
         shuffle=estimator.shuffle,
         falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
+        shortening=SHORTENING_POWER if partial and automatic and not is_sgd else 0.0,
         rng=plan.rng,
         max_iter=plan.max_iter,
-        state=_starting_state(plan, coordinates, past, rho_hat),
+        state=_starting_state(plan, optimizer, coordinates, past, rho_hat),
         corruption=_corruption(estimator),
     )
     return plan._replace(minibatches=minibatches, rate=rate)
-
-
-def _batch_size(plan: Plan, estimator: Any) -> int:
-    """Return how many rows a batch has; in a stream, by the rows that have come."""
-    n_rows = most = plan.X.shape[0]
-    largest = LARGEST_BATCH
-    if plan.partial:
-        n_seen = math.ceil(plan.moments.n_samples)
-        n_rows, largest = n_seen // STREAMED_PASSES, LARGEST_STREAMED_BATCH
-        # Rows of a stream count alike in pieces of any size, smaller ones, too.
-        most = max(1 << (n_seen - 1).bit_length(), LEAST_STREAMED_BATCH)
-    return min(rows_of_a_batch(estimator.batch_size, n_rows, largest), most)
 
 
 def _corruption(estimator: Any) -> Any:
@@ -366,15 +294,27 @@ def _coordinates(
     coordinates = Coordinates.of_features(architecture.activation)
     # A rotation would spread over all axes what befalls single values.
     is_complete = not (architecture.has_missing or estimator.corruption)
-    if is_complete and past is not None and past.weights is not None:
+    if (
+        is_complete
+        and past is not None
+        and past.weights is not None
+        and not (plan.partial and has_new_axes(X.shape[0], plan.moments, past))
+    ):
         return coordinates._replace(axes=past.axes, spread=past.spread)
     pays = estimator.solver == "adam" or of_gradient is not None
     # Rows that are not held would be turned anew in each epoch.
     is_cheap = plan.max_iter == 1 or _are_held(X)
     if is_complete and pays and is_cheap and _may_turn(plan.problem):
         may_drop = not (plan.partial or estimator.warm_start)
+        covariance = None
+        if plan.partial and plan.moments.covariance is not None:
+            covariance = scaling.covariance(plan.moments)  # of all rows of the stream
         coordinates = Coordinates.along_axes(
-            X, scaling, architecture.activation, may_drop=may_drop
+            X,
+            scaling,
+            architecture.activation,
+            may_drop=may_drop,
+            covariance=covariance,
         )
     if of_gradient is None:
         return coordinates
@@ -393,25 +333,37 @@ def _are_held(X: Rows) -> bool:
 
 
 def _starting_state(
-    plan: Plan, coordinates: Coordinates, past: Continuation | None, rho_hat: np.ndarray
+    plan: Plan,
+    optimizer: Any,
+    coordinates: Coordinates,
+    past: Continuation | None,
+    rho_hat: np.ndarray,
 ) -> State:
     """Return the state to begin or to continue with."""
     earlier, weights = plan.earlier, plan.weights
     if earlier is None:
         weights = coordinates.restricted(weights)
     if earlier is None or past is None or past.weights is None:
-        n_batches = 0.0 if past is None else past.n_batches
-        return State(coordinates.enter(weights), rho_hat, n_batches=n_batches)
+        state = State(coordinates.enter(weights), rho_hat)
+        if past is None:
+            return state
+        return state._replace(n_batches=past.n_batches, n_rows=past.n_rows)
     state = State(*(getattr(past, name) for name in State._fields))
     before, scaling = earlier.problem.scaling, plan.problem.scaling
-    is_along_axes = past.axes is not None
-    stays = is_along_axes == (coordinates.axes is not None)
-    if not stays:
-        # What the optimizer keeps is of other coordinates.
-        state = state._replace(optimizer_variables=None)
-    elif scaling.is_same(before):
-        return state
     left = coordinates._replace(axes=past.axes, spread=past.spread)
+    if coordinates.axes is past.axes:
+        if scaling.is_same(before):
+            return state
+    elif state.optimizer_variables is not None:
+        # What the optimizer keeps is of other coordinates.
+        turned = None
+        if coordinates.axes is not None and past.axes is not None:
+            turned = optimizer.with_moments(
+                state.optimizer_variables,
+                lambda means: coordinates.gradients(means, left),
+                lambda squares: coordinates.squared_gradients(squares, left),
+            )
+        state = state._replace(optimizer_variables=turned)
 
     def restated(weights: Weights) -> Weights:
         weights = scaling.unfold(before.fold(left.leave(weights)))

@@ -117,6 +117,22 @@ def test_the_cache_of_programs_is_bounded():
     assert minibatch.minibatch_program.cache_info().currsize == 16
 
 
+def test_adam_keeps_two_means_of_each_weight_side_by_side():
+    adam, _ = optimizers.OptimizerSpec.from_solver("adam")
+    variables = [keras.Variable(np.zeros(shape)) for shape in ((2, 3), 2, 4)]
+    kept = adam.build_for(variables).variables
+    for moments, name in ((kept[2::2], "momentum"), (kept[3::2], "velocity")):
+        assert [variable.shape for variable in moments] == [(2, 3), (2,), (4,)]
+        assert all(name in variable.path for variable in moments)
+    values = [np.full(variable.shape, 2.0) for variable in kept]
+    turned = adam.with_moments(
+        values,
+        lambda means: [3 * mean for mean in means],
+        lambda squares: [5 * square for square in squares],
+    )
+    assert [float(array.flat[0]) for array in turned] == [2, 2, 6, 10, 6, 10, 6, 10]
+
+
 def graphs_in_memory():
     gc.collect()
     return {id(o) for o in gc.get_objects() if isinstance(o, tf.Graph)}
@@ -130,7 +146,7 @@ def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     adam, _ = optimizers.OptimizerSpec.from_solver("adam")
     program = minibatch.MiniBatchProgram(architecture, adam, 8, True)
     spec = functools.partial(tf.TensorSpec, dtype=tf.float32)
-    pace = minibatch.Pace(*[spec([])] * 4, *[spec([3])] * 2)
+    pace = minibatch.Pace(*[spec([])] * 6, *[spec([3])] * 2)
     coefficients = Coefficients(*[spec([])] * 3)
     signature = spec([16, 3]), tf.TensorSpec([], tf.int32), None, None, spec([3])
     program.graph(program.epoch, *signature, coefficients, pace)

@@ -136,7 +136,11 @@ def test_the_file_of_a_training_that_can_go_on_holds_latest_weights_and_moments(
         weights = size_of_weights(transformer)
         # The fitted weights and, as the training has them, the latest ones, their
         # average and two moments; the axes, 64 x 64 values; five numbers for each unit.
-        assert 5 * weights < size_of_file(transformer) < 5 * weights + 48 * KB
+        most = 5 * weights + 48 * KB
+        if transformer is parts:
+            # The covariance of a stream that has had too few rows for its axes.
+            most += 8 * 64 * 64
+        assert 5 * weights < size_of_file(transformer) < most
 
 
 def optimizers():

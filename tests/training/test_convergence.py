@@ -150,6 +150,43 @@ def test_coordinates_change_neither_the_network_nor_its_weight_decay(activation)
     assert_allclose(output @ coordinates.axes.T, expected, atol=1e-12)
 
 
+@pytest.fixture
+def two_coordinates():
+    """Coordinates along the axes of 100 digits, and along those of all."""
+    X = load_digits().data
+    few, _ = coordinates_of(X[:100], may_drop=False)[::-1]
+    return few, coordinates_of(X, may_drop=False)[1]
+
+
+def test_gradients_go_with_the_weights_to_other_coordinates(two_coordinates):
+    few, all_axes = two_coordinates
+    rng = np.random.RandomState(0)
+    change = [rng.normal(size=shape) for shape in ((64, 5), 5, (5, 64), 64)]
+    before, after = few.enter(change), all_axes.enter(change)
+    gradients = [rng.normal(size=array.shape) for array in before]
+    turned = all_axes.gradients(gradients, few)
+
+    def falls(gradients, change):
+        pairs = zip(gradients, change, strict=True)
+        return sum(np.vdot(gradient, moved) for gradient, moved in pairs)
+
+    assert falls(turned, after) == pytest.approx(falls(gradients, before))
+
+
+def test_squares_of_gradients_go_along_where_axes_change_places(two_coordinates):
+    few, _ = two_coordinates
+    order = np.random.RandomState(0).permutation(64)
+    others = few._replace(axes=-few.axes[:, order], spread=few.spread[order] + 1)
+    gradients = [np.random.RandomState(1).normal(size=s) for s in ((5, 64), 5, (5, 64))]
+    gradients.append(gradients[0][0])
+    for turned, square in zip(
+        others.gradients(gradients, few),
+        others.squared_gradients([np.square(g) for g in gradients], few),
+        strict=True,
+    ):
+        assert_allclose(square, np.square(turned), atol=1e-12)
+
+
 def test_steps_by_the_gradient_are_divided_by_the_variance():
     X = load_digits().data
     scaling, along_axes = coordinates_of(X, may_drop=False)
@@ -300,12 +337,56 @@ def shuffled():
 
 @pytest.mark.parametrize("size", [100, 500, 1797])
 def test_passes_of_partial_fit_end_where_fit_ends(shuffled, size):
-    X, whole = shuffled
+    passes_end_where_fit_ends(*shuffled, size)
+
+
+@pytest.mark.parametrize("size", [8, 100])
+def test_passes_in_small_pieces_end_where_fit_ends(size):
+    X = data_of("cancer")
+    passes_end_where_fit_ends(X, objective(X, n_components=100, max_iter=8), size)
+
+
+def passes_end_where_fit_ends(X, whole, size):
     stream = SparseAutoencoderTransformer(100, random_state=0)
     for _ in range(8):
         for start in range(0, len(X), size):
             stream.partial_fit(X[start : start + size])
     assert stream.evaluate_objective(X).total < 1.02 * whole
+
+
+def test_a_stream_turns_to_the_axes_of_its_rows_until_there_are_enough(
+    shuffled, monkeypatch
+):
+    X, _ = shuffled
+    monkeypatch.setattr(sksparse_ae._network.coordinates, "AXES_ROWS", 300)
+    stream = SparseAutoencoderTransformer(10, random_state=0)
+    of_calls = []
+    for start in range(0, 500, 50):
+        stream.partial_fit(X[start : start + 50])
+        of_calls.append(stream._continuation)
+    axes = [past.axes for past in of_calls]
+    turned = [
+        after * 50 + 50
+        for after in range(1, 10)
+        if not np.array_equal(axes[after], axes[after - 1])
+    ]
+    # The rows have passed a power of two, or are enough.
+    assert turned == [100, 150, 300]
+    assert [past.covariance is None for past in of_calls] == 6 * [False] + 4 * [True]
+    _, of_rows = coordinates_of(X[:300], may_drop=False)
+    along = np.abs(np.einsum("ij,ij->j", axes[-1], of_rows.axes))
+    assert_allclose(along[-20:], 1, atol=1e-4)
+
+
+def test_a_stream_counts_its_rows_whatever_its_batches(shuffled):
+    X, _ = shuffled
+    stream = SparseAutoencoderTransformer(10, random_state=0)
+    for _ in range(5):
+        stream.partial_fit(X)
+    past = stream._continuation
+    assert past.n_rows == 5 * len(X)
+    # Its batches have grown.
+    assert past.n_batches > 1.2 * past.n_rows / 64
 
 
 def test_moments_of_parts_are_those_of_the_whole(digits):

@@ -170,9 +170,10 @@ def test_the_map_is_learnt_on_the_rows_that_are_not_held_out(X):
 
 def test_moments_of_parts_have_the_covariance_of_the_whole(X):
     one, other, whole = (
-        Moments.of(rows, with_covariance=True) for rows in (X[:70], 2 * X[70:], X)
+        Moments.of(rows).with_covariance(rows) for rows in (X[:70], 2 * X[70:], X)
     )
-    whole = Moments.of(np.concatenate([X[:70], 2 * X[70:]]), with_covariance=True)
+    rows = np.concatenate([X[:70], 2 * X[70:]])
+    whole = Moments.of(rows).with_covariance(rows)
     assert_allclose(one.joined_with(other).covariance, whole.covariance, rtol=1e-10)
     assert np.trace(whole.covariance) == pytest.approx(X.shape[1])
 
@@ -239,7 +240,7 @@ def test_data_that_vary_alike_in_all_directions_are_only_scaled():
         np.random.default_rng(0).normal(size=(5000, 3))
         @ np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     )
-    moments = Moments.of(rows, with_covariance=True)
+    moments = Moments.of(rows).with_covariance(rows)
     scaling = Scaling.from_moments(moments, scale="whiten", linear_output=True)
     assert_allclose(scaling.standardize(rows), rows / rows.std(), atol=0.15)
 
