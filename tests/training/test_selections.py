@@ -213,6 +213,7 @@ def test_a_threshold_is_0_where_too_few_units_are_ever_on(digits):
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.slow
 def test_units_that_are_alike_do_not_add_up_at_the_start(sparsity):
     # Of 100 units on two columns, the five that are on in a row are nearly the same.
     X = np.random.default_rng(0).normal(size=(300, 2))
@@ -325,6 +326,7 @@ def test_a_warm_start_goes_on(digits):
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.slow
 def test_a_stream_of_pieces_ends_near_a_fit(digits, sparsity):
     settings = {**FEW, "max_iter": 30}
     whole = SparseAutoencoderTransformer(sparsity=sparsity, **settings).fit(digits)

@@ -100,6 +100,7 @@ def test_an_absurd_beta_on_digits_is_named(settings, remedy):
     assert remedy in message
 
 
+@pytest.mark.slow
 def test_an_absurd_beta_whose_units_vary_in_vain_is_named(standardised_digits):
     estimator = SparseAutoencoderTransformer(beta=1e5, rho_hat="batch", random_state=0)
     message = str(warning_of(estimator, standardised_digits).message)

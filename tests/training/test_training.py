@@ -71,6 +71,7 @@ def test_adam_reaches_the_objective_of_lbfgs_at_every_batch_size(
 
 
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
+@pytest.mark.slow
 def test_running_rho_hat_removes_the_bias_of_small_batches(
     patches, no_convergence_warning
 ):
