@@ -664,12 +664,12 @@ class SparseAutoencoderTransformer(
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on the rows of `X`, continuing earlier calls.
 
-        The weights are as good after every call as those of a `fit` of as many epochs:
-        it need not be known how many calls will come. `offset_`, `scale_` and
-        `whitening_` are those of all rows seen so far; the weights are restated in the
-        new units, which changes nothing of what they compute. The principal axes that
-        "adam" trains along are those of the first rows, four for each feature and 2000
-        at least, so these should be a fair sample.
+        The weights are averages that can be used after every call: it need not be known
+        how many will come. `offset_`, `scale_` and `whitening_` are those of all rows
+        seen so far; the weights are restated in the new units, which changes nothing of
+        what they compute. The principal axes that "adam" trains along are those of the
+        first rows, four for each feature and 2000 at least, or after a `fit` those of
+        the first call. So these should be a fair sample.
 
         Parameters
         ----------

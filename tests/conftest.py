@@ -140,7 +140,7 @@ def engine_of():
             follows=True,
             shuffle=True,
             falls=0.0,
-            shortening=0.0,
+            whole=1,
             rng=np.random.RandomState(0),
             max_iter=1,
             state=State(features.enter(weights), np.full(n_components, 0.5)),

@@ -52,9 +52,9 @@ class Pace(NamedTuple):
     # The rate is divided by the root of one plus this for every batch taken; 0 if it
     # stays.
     falls: Any
-    # The rate is multiplied by the share of the batch size that a batch has, to this
-    # power; 0 if it is not.
-    shortening: Any
+    # So many rows take a step at the whole rate; a batch of fewer takes the root of its
+    # share of it.
+    whole: Any
     n_batches: Any  # batches taken before, in rows over the size that each had
     n_averaged: Any  # the same rows over the size that batches have now
     share: Any  # of the running mean that a batch has at the start; 1 for its own
@@ -75,9 +75,8 @@ class MiniBatches(NamedTuple):
     # the mean of each batch.
     follows: bool
     shuffle: bool
-    # How the learning rate falls, and how it is shortened for fewer rows: see ``Pace``.
-    falls: float
-    shortening: float
+    falls: float  # how fast the learning rate falls: see ``Pace``
+    whole: int  # rows of a step at the whole rate: see ``Pace``
     rng: np.random.RandomState  # of the order of the rows
     max_iter: int
     state: State  # to begin or to continue with
@@ -249,8 +248,11 @@ class MiniBatchProgram(Program):
             gradients = tape.gradient(scaled, variables)
             if pace.encoder_share is not None:
                 gradients[0] *= pace.encoder_share
-            shortened = falling * of_rows**pace.shortening
-            self._apply(gradients, pace.rate, shortened)
+            # A step of Adam is as long for few rows as for many. So many steps of few
+            # rows make as much noise as one of all. Without this, patches in pieces of
+            # 32 rows ended 7 to 13 % above fit, and digits in pieces of 8 rows 27 %.
+            of_whole = tf.minimum(tf.cast(n_valid, X.dtype) / pace.whole, 1.0)
+            self._apply(gradients, pace.rate, falling * tf.sqrt(of_whole))
             self.network.restrict(pace.spread)
             if self._follows:  # move the running mean to the new weights
                 after = self.network.statistic(seen, row_weights)
@@ -418,8 +420,8 @@ class MiniBatchEngine(Engine):
         units = coordinates.spread, coordinates.encoder_share
         n_averaged = self.n_rows / self._training.batch_size
         counts = self.n_batches, n_averaged
-        shortening = self._training.shortening
-        pace = Pace(rate, self._falls, shortening, *counts, share, *units)
+        whole = self._training.whole
+        pace = Pace(rate, self._falls, whole, *counts, share, *units)
         return Pace(*(None if v is None else tf.constant(v, tf.float32) for v in pace))
 
     def epoch(

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import eigh, qr
 
 from .._objective.activations import ACTIVATIONS
+from .._objective.losses import Loss
 from .._utils.threads import single_blas_thread
 from .reading import Rows, evenly_spaced, total_weight, weights_of
 from .scaling import Scaling
@@ -178,21 +179,21 @@ class Coordinates(NamedTuple):
             W2, b2 = (W2 * self.spread) @ self.axes.T, (b2 * self.spread) @ self.axes.T
         return [W1, b1, W2, b2 - self.low * W2.sum(axis=0)]
 
-    def gradients(
+    def turned_gradients(
         self, gradients: Sequence[np.ndarray], earlier: "Coordinates"
     ) -> list[np.ndarray]:
         """Return gradients by the weights of ``earlier`` by those of these coordinates.
 
-        Both are in the kernel layout; both coordinates are axes.
+        Both are in the kernel layout; both coordinates are axes, in the same units.
         """
         W1, b1, W2, b2 = gradients
         turn, stretch = self._turned_from(earlier)
         return [W1 @ turn, b1, W2 @ stretch, b2 @ stretch]
 
-    def squared_gradients(
+    def turned_squares(
         self, squares: Sequence[np.ndarray], earlier: "Coordinates"
     ) -> list[np.ndarray]:
-        """Return mean squares of gradients, as ``gradients`` does the gradients.
+        """Return mean squares of gradients, as ``turned_gradients`` does gradients.
 
         Mean products of two gradients, which nobody keeps, count as 0.
         """
@@ -219,6 +220,11 @@ def with_unit_rows(weights: Sequence[np.ndarray]) -> list[np.ndarray]:
     lengths = norms(W2, axis=1)
     lengths[lengths == 0] = 1.0
     return [W1 * lengths, b1 * lengths, W2 / lengths[:, None], b2]
+
+
+def may_turn(loss: Loss, *, linear_output: bool) -> bool:
+    """Return whether a rotation leaves the objective as it is."""
+    return linear_output and loss.is_rotation_invariant
 
 
 def rows_for_axes(n_features: int) -> int:

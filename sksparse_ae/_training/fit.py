@@ -123,7 +123,8 @@ def _scoring(
     whitens = problem.scaling.whitening is not None
     if moments is None:
         moments = Moments.of(X)
-        moments = moments.with_covariance(X) if whitens else moments
+        if whitens:
+            moments = moments.with_covariance(X)
     spread = problem.scaling.spread(moments)
     return lambda losses: explained_share(math.sqrt(losses.squared_error), spread)
 

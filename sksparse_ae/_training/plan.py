@@ -11,7 +11,7 @@ from .._engine.startup import starting_tensorflow
 from .._engine.state import State
 from .._network import reading
 from .._network.autoencoder import Parameters
-from .._network.coordinates import Coordinates, are_few_rows, with_unit_rows
+from .._network.coordinates import Coordinates, are_few_rows, may_turn, with_unit_rows
 from .._network.evaluation import Recent, evaluate
 from .._network.initialization import SAMPLE_ROWS, starting_weights
 from .._network.merging import merged, n_repeated
@@ -33,7 +33,7 @@ from .rates import (
 )
 from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
 from .stream import (
-    SHORTENING_POWER,
+    LARGEST_STREAMED_BATCH,
     STREAMED_RATE,
     Continuation,
     has_new_axes,
@@ -230,7 +230,10 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         past = None
     n_rows = X.shape[0]
     if partial:
-        batch_size = stream_batch_size(estimator.batch_size, plan.moments.n_samples)
+        # Weights count as repeated rows, but not as more than there are.
+        n_rows += 0 if past is None else past.n_rows
+        n_seen = min(math.ceil(plan.moments.n_samples), n_rows)
+        batch_size = stream_batch_size(estimator.batch_size, n_seen)
     else:
         batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows), n_rows)
     automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
@@ -245,13 +248,14 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     coordinates = _coordinates(plan, estimator, past, of_gradient)
     if rows is not None:
         start = automatic_rate(rows, problem, coordinates, batch_size, is_sgd=is_sgd)
-        start *= STREAMED_RATE if partial and not is_sgd else 1.0
+        start *= STREAMED_RATE if partial and coordinates.axes is not None else 1.0
     if automatic:
         lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
         rate: FixedRate = AutomaticRate(start, lowest)
     else:
         given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
         rate = FixedRate(given)
+    is_adam = automatic and not is_sgd
     minibatches = MiniBatches(
         X=X,
         problem=problem,
@@ -261,8 +265,8 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         follows=problem.architecture.objective.penalty.acts
         and estimator.rho_hat == "running",
         shuffle=estimator.shuffle,
-        falls=ADAM_FALLS if automatic and not is_sgd else 0.0,
-        shortening=SHORTENING_POWER if partial and automatic and not is_sgd else 0.0,
+        falls=ADAM_FALLS if is_adam else 0.0,
+        whole=min(batch_size, LARGEST_STREAMED_BATCH) if partial and is_adam else 1,
         rng=plan.rng,
         max_iter=plan.max_iter,
         state=_starting_state(plan, optimizer, coordinates, past, rho_hat),
@@ -324,7 +328,7 @@ def _coordinates(
 def _may_turn(problem: Problem) -> bool:
     """Return whether a rotation leaves the objective as it is."""
     loss = problem.architecture.objective.loss
-    return problem.scaling.linear_output and loss.is_rotation_invariant
+    return may_turn(loss, linear_output=problem.scaling.linear_output)
 
 
 def _are_held(X: Rows) -> bool:
@@ -355,13 +359,13 @@ def _starting_state(
         if scaling.is_same(before):
             return state
     elif state.optimizer_variables is not None:
-        # What the optimizer keeps is of other coordinates.
+        # What the optimizer keeps is of other coordinates. With axes it is "adam".
         turned = None
         if coordinates.axes is not None and past.axes is not None:
             turned = optimizer.with_moments(
                 state.optimizer_variables,
-                lambda means: coordinates.gradients(means, left),
-                lambda squares: coordinates.squared_gradients(squares, left),
+                lambda means: coordinates.turned_gradients(means, left),
+                lambda squares: coordinates.turned_squares(squares, left),
             )
         state = state._replace(optimizer_variables=turned)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._network.coordinates import MOST_AXES, rows_for_axes
+from .._network.coordinates import MOST_AXES, may_turn, rows_for_axes
 from .._network.reading import Rows
 from .._network.scaling import Moments
 from .._objective.losses import LOSSES
@@ -24,17 +24,12 @@ LARGEST_STREAMED_BATCH = 128
 # and as this: few sizes, as each makes a program of its own.
 LEAST_STREAMED_BATCH = 32
 
-# The share that the automatic rate of "adam" has in a stream. Its axes and its rate go
-# by the same few rows, which are uncorrelated along these axes; those to come are not,
-# and move a unit farther. Eight passes over 10 000 images of Fashion-MNIST end 2 to 3 %
-# lower than with 1, one pass over patches 10 %.
+# The share that the automatic rate has in a stream that is trained along principal
+# axes. Axes and rate go by the same few rows, which are uncorrelated along these axes;
+# those to come are not, and move a unit farther. Eight passes over 10 000 images of
+# Fashion-MNIST end 2 to 3 % lower than with 1, one pass over patches 10 %. Without axes
+# it loses 2 to 3 %.
 STREAMED_RATE = 0.75
-
-# The power of a batch's share of the batch size that multiplies this rate. A step of
-# Adam is as long for few rows as for many; so many steps of fewer rows make as much
-# noise as one of all. Without it, patches in pieces of 32 rows ended 7 to 13 % above
-# fit, and digits in pieces of 8 rows 27 %.
-SHORTENING_POWER = 0.5
 
 # How many times as far as before all rows of a stream may spread after another call. In
 # units that grow by more, the inputs of the units are so large that they are always on
@@ -57,12 +52,13 @@ class Continuation(NamedTuple):
     # Rows of all calls of ``partial_fit``, and standard deviations of their columns.
     n_samples_seen: float
     deviations: np.ndarray
-    # The ``State``, the ``Coordinates`` that it is in, and the order of the rows.
-    n_batches: float
+    n_batches: float  # as ``State`` has them, all epochs of a fit included
     n_rows: int
-    n_observed: np.ndarray | None = None  # of those rows, as ``Moments`` have it
-    # Of those rows: with scale="whiten", or while there are too few for their axes.
+    n_observed: np.ndarray | None = None  # of the stream, as ``Moments`` have it
+    # Of the stream: with scale="whiten", or while it has too few rows for its axes.
     covariance: np.ndarray | None = None
+    # The rest of the ``State``, the ``Coordinates`` that it is in, and the order of the
+    # rows.
     weights: Weights | None = None
     statistic: np.ndarray | None = None
     average: Weights | None = None
@@ -102,9 +98,8 @@ def moments_of_stream(own: Moments, past: Moments) -> tuple[Moments, bool]:
     return moments, starts_afresh
 
 
-def stream_batch_size(batch_size: int | str, n_samples: float) -> int:
+def stream_batch_size(batch_size: int | str, n_seen: int) -> int:
     """Return how many rows a batch has, by the rows of the stream that have come."""
-    n_seen = math.ceil(n_samples)
     n_rows = n_seen // STREAMED_PASSES
     size = rows_of_a_batch(batch_size, n_rows, LARGEST_STREAMED_BATCH)
     # Rows of a stream count alike in pieces of any size, smaller ones, too.
@@ -115,14 +110,13 @@ def seeks_axes(estimator: Any, X: Rows, past: Continuation | None) -> bool:
     """Return whether a stream needs the covariance of its rows, to turn to their axes.
 
     It does until enough rows have come. Few rows that come first may vary along other
-    directions than all do.
+    directions than all do. After a ``fit`` it does not: the axes of its rows are gone.
     """
-    n_features = X.shape[1]
+    n_features, is_linear = X.shape[1], estimator.output_activation == "linear"
     if (
         estimator.solver != "adam"
         or estimator.corruption
-        or estimator.output_activation != "linear"
-        or not LOSSES[estimator.loss].is_rotation_invariant
+        or not may_turn(LOSSES[estimator.loss], linear_output=is_linear)
         or n_features > MOST_AXES
     ):
         return False
@@ -134,7 +128,8 @@ def seeks_axes(estimator: Any, X: Rows, past: Continuation | None) -> bool:
 def has_new_axes(n_rows: int, moments: Moments, past: Continuation) -> bool:
     """Return whether a stream turns to new axes with the ``n_rows`` of a call.
 
-    It does whenever its rows pass a power of two, until there are enough of them.
+    It does whenever its rows pass a power of two, until there are enough of them. They
+    are those since it began, or began afresh.
     """
     enough = rows_for_axes(len(moments.offset))
     if moments.covariance is None or past.n_rows >= enough:

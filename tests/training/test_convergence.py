@@ -16,7 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import sksparse_ae
 from sksparse_ae import SparseAutoencoderTransformer
-from sksparse_ae._engine.programs import even_batches
+from sksparse_ae._engine.programs import even_batches, values_of
 from sksparse_ae._network.coordinates import Coordinates, in_kernel_layout
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._objective.objective import Losses
@@ -164,7 +164,7 @@ def test_gradients_go_with_the_weights_to_other_coordinates(two_coordinates):
     change = [rng.normal(size=shape) for shape in ((64, 5), 5, (5, 64), 64)]
     before, after = few.enter(change), all_axes.enter(change)
     gradients = [rng.normal(size=array.shape) for array in before]
-    turned = all_axes.gradients(gradients, few)
+    turned = all_axes.turned_gradients(gradients, few)
 
     def falls(gradients, change):
         pairs = zip(gradients, change, strict=True)
@@ -180,8 +180,8 @@ def test_squares_of_gradients_go_along_where_axes_change_places(two_coordinates)
     gradients = [np.random.RandomState(1).normal(size=s) for s in ((5, 64), 5, (5, 64))]
     gradients.append(gradients[0][0])
     for turned, square in zip(
-        others.gradients(gradients, few),
-        others.squared_gradients([np.square(g) for g in gradients], few),
+        others.turned_gradients(gradients, few),
+        others.turned_squares([np.square(g) for g in gradients], few),
         strict=True,
     ):
         assert_allclose(square, np.square(turned), atol=1e-12)
@@ -387,6 +387,61 @@ def test_a_stream_counts_its_rows_whatever_its_batches(shuffled):
     assert past.n_rows == 5 * len(X)
     # Its batches have grown.
     assert past.n_batches > 1.2 * past.n_rows / 64
+
+
+def first_plan(X, **settings):
+    estimator = SparseAutoencoderTransformer(10, random_state=0, **settings)
+    return make_plan(with_python_parameters(estimator), X, None, partial=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "whole"),
+    [
+        ({}, 32),
+        ({"batch_size": 64}, 64),
+        # However large a batch may be, 128 rows take the whole rate.
+        ({"batch_size": 10**6}, 128),
+        ({"solver": "sgd"}, 1),
+        ({"learning_rate": 0.01}, 1),
+    ],
+)
+def test_few_rows_take_short_steps_at_an_automatic_rate(digits, settings, whole):
+    minibatches = first_plan(digits[:100], **settings).minibatches
+    assert minibatches.whole == whole
+
+
+def test_a_short_batch_takes_the_root_of_its_share_of_the_rate(engine_of):
+    weights = [np.zeros((3, 2)), np.ones(2), np.zeros((2, 3)), np.zeros(3)]
+    moves = []
+    for whole in (1, 50, 200):  # the batch has 50 rows
+        engine = engine_of("adam", weights)
+        engine._training = engine._training._replace(whole=whole)
+        engine.epoch([0.1])
+        before, after = weights[1], values_of(engine._run.weights)[1]
+        moves.append(np.abs(after - before).max())
+    assert moves[0] == moves[1] > 0
+    assert moves[2] == pytest.approx(moves[0] / 2, rel=1e-5)
+
+
+def test_the_rate_of_a_stream_is_lower_along_the_axes_of_few_rows(digits):
+    rates = [
+        first_plan(digits[:200], corruption=corruption).rate.rate
+        for corruption in (0.0, 0.1)
+    ]
+    fitted = [
+        make_plan(
+            with_python_parameters(
+                SparseAutoencoderTransformer(
+                    10, random_state=0, corruption=corruption, batch_size=32
+                )
+            ),
+            digits[:200],
+            None,
+            partial=False,
+        ).rate.rate
+        for corruption in (0.0, 0.1)
+    ]
+    assert_allclose(rates, [0.75 * fitted[0], fitted[1]], rtol=1e-6)
 
 
 def test_moments_of_parts_are_those_of_the_whole(digits):
