@@ -154,8 +154,7 @@ def test_coordinates_change_neither_the_network_nor_its_weight_decay(activation)
 def two_coordinates():
     """Coordinates along the axes of 100 digits, and along those of all."""
     X = load_digits().data
-    few, _ = coordinates_of(X[:100], may_drop=False)[::-1]
-    return few, coordinates_of(X, may_drop=False)[1]
+    return [coordinates_of(rows, may_drop=False)[1] for rows in (X[:100], X)]
 
 
 def test_gradients_go_with_the_weights_to_other_coordinates(two_coordinates):
