@@ -46,6 +46,7 @@ class UnitActivation(Activation):
     # of bench_convergence.py, sigmoid and tanh units end within 1 % of each other with
     # 0.4 to 0.8. Units with relu die at more than 0.3.
     adam_step: float
+    steepest: float  # the largest slope
     # The rate of "sgd" for known rows, times an estimate of the curvature. On the
     # settings of bench_convergence.py sigmoid units end 1 % lower with 1 than with .5;
     # tanh units, whose slopes are steeper, end up to 30 % higher.
@@ -80,6 +81,7 @@ _OF_UNITS = (
         starts=(0.01, 0.99),
         unit_range=(0.0, 1.0),
         adam_step=0.6,
+        steepest=0.25,
         sgd_step=1.0,
         onnx_operator="Sigmoid",
         source="""\
@@ -97,6 +99,7 @@ _OF_UNITS = (
         starts=(-0.99, 0.99),
         unit_range=(-1.0, 1.0),
         adam_step=0.6,
+        steepest=1.0,
         sgd_step=0.5,
         onnx_operator="Tanh",
         source="    return np.tanh(Z)\n",
@@ -110,6 +113,7 @@ _OF_UNITS = (
         starts=(0.01, np.inf),
         unit_range=(0.0, 1.0),
         adam_step=0.2,
+        steepest=1.0,
         sgd_step=0.5,
         onnx_operator="Relu",
         source="    return np.maximum(Z, 0)\n",

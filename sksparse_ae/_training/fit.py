@@ -93,6 +93,7 @@ def make_monitor(plan: Plan, estimator: Any, tasks: IterationTasks | None) -> Mo
         n_iter_no_change=estimator.n_iter_no_change,
         evaluate=evaluate_held_out,
         look=look,
+        n_steps=plan.minibatches.batches_per_epoch if look else math.inf,
         negligible=ROUNDED_PENALTY * coefficients.beta * architecture.n_components,
         progress=progress,
         tasks=tasks,

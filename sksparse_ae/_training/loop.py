@@ -94,13 +94,13 @@ class Course:
             self.is_lost = not self._is_alone
             return
         # Where an epoch has gone well its start is safe; its end need not be.
-        if self._before is not None and self._rate.is_lowest(losses.objective):
+        if self._before is not None and self._rate.is_safe(losses.objective):
             self._safe = self._before
         self.n_iter += 1
         monitor = self.monitor
         monitor.update(losses, self._weights)
         if self._rate.answer(monitor, self.n_iter):
-            self.ended, self.converged = True, not monitor.rises
+            self.ended, self.converged = True, not monitor.has_risen
         if monitor.stop_requested:
             self.ended = self.converged = True
         reviver = self._reviver

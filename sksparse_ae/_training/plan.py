@@ -216,7 +216,10 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         from .._engine.optimizers import OptimizerSpec
 
     X, problem, partial = plan.X, plan.problem, plan.partial
-    optimizer, own_rate = OptimizerSpec.from_solver(estimator.solver)
+    chooses_rate = estimator.learning_rate == "auto"
+    optimizer, own_rate = OptimizerSpec.from_solver(
+        estimator.solver, has_own_rate=not chooses_rate
+    )
     if optimizer.averages_weights and (
         partial or estimator.warm_start or estimator.early_stopping or plan.revives
     ):
@@ -236,7 +239,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         batch_size = stream_batch_size(estimator.batch_size, n_seen)
     else:
         batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows), n_rows)
-    automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
+    automatic = optimizer.takes_rate and chooses_rate
     is_sgd = estimator.solver == "sgd"
     start: Any = past and past.rate
     if is_sgd and past and past.weights is None:

@@ -53,6 +53,8 @@ def objective(X, **settings):
         ("cancer", {}, 1.111),
         ("iris", {"n_components": 25}, 0.2538),
         ("iris", {"n_components": 25, "activation": "tanh"}, None),
+        ("cancer", {"solver": "sgd"}, 1.111),
+        ("iris", {"n_components": 25, "solver": "sgd"}, 0.2538),
     ],
 )
 def test_the_defaults_end_within_a_twentieth_of_lbfgs(name, settings, reached):
@@ -62,6 +64,20 @@ def test_the_defaults_end_within_a_twentieth_of_lbfgs(name, settings, reached):
     # An error would be raised here for a warning, too: each says that it converged.
     ours = SparseAutoencoderTransformer(random_state=0, **settings).fit(X)
     assert ours.objective_.total < 1.05 * reached
+
+
+@pytest.mark.parametrize(
+    ("settings", "reached", "above"),
+    [
+        # Two steps an epoch; 1.3 % above, if an epoch has to gain as much as one of 57.
+        ({"batch_size": 1000}, 8.538, 1.01),
+        # At most one row of each batch has a unit on.
+        ({"rho": 0.01, "activation": "tanh", "solver": "sgd"}, 7.507, 1.05),
+    ],
+)
+def test_few_steps_and_rare_units_are_trained_on_as_low(settings, reached, above):
+    total = objective(load_digits().data, n_components=25, **settings)
+    assert total < above * reached  # by L-BFGS in 2000 iterations
 
 
 def thermometers_of_a_room():
@@ -203,7 +219,7 @@ def test_steps_by_the_gradient_are_divided_by_the_variance():
 
 def test_a_rate_that_is_given_to_sgd_is_that_of_plain_gradient_descent():
     X = load_digits().data[:200]
-    given, automatic = (
+    plans = [
         make_plan(
             with_python_parameters(
                 SparseAutoencoderTransformer(solver="sgd", learning_rate=rate)
@@ -211,9 +227,11 @@ def test_a_rate_that_is_given_to_sgd_is_that_of_plain_gradient_descent():
             X,
             None,
             partial=False,
-        ).minibatches.coordinates
+        ).minibatches
         for rate in (0.01, "auto")
-    )
+    ]
+    assert [plan.optimizer.build().momentum for plan in plans] == [0.9, 0.98]
+    given, automatic = (plan.coordinates for plan in plans)
     assert given == Coordinates.of_features("sigmoid")
     assert automatic.axes is not None
     assert automatic.encoder_share.min() < 1
@@ -486,15 +504,27 @@ def test_the_scale_of_a_stream_is_that_of_all_rows_so_far(digits):
 # --------------------------------------------------------------- what the end is called
 
 
-def watched(objectives, n_iter_no_change=2, tol=1e-2):
-    """Return a monitor after looks at averaged weights of these objectives."""
-    looks = iter(objectives)
+def watched(objectives, n_iter_no_change=2, tol=1e-2, **settings):
+    """Return a monitor after looks at averaged weights of these objectives.
+
+    The weights are the objective that they have.
+    """
     monitor = Monitor(
-        tol=tol, n_iter_no_change=n_iter_no_change, look=lambda weights: next(looks)
+        tol=tol,
+        n_iter_no_change=n_iter_no_change,
+        look=lambda weights: weights[0],
+        **settings,
     )
-    for _ in range(1 + (len(objectives) - 1) * (n_iter_no_change + 1)):
-        monitor.update(Losses(1.0, 0.0, 1.0, 0.0), list)
+    look_on(monitor, objectives[:1], n_epochs=1)
+    look_on(monitor, objectives[1:], n_epochs=n_iter_no_change + 1)
     return monitor
+
+
+def look_on(monitor, objectives, n_epochs=3):
+    """Let so many epochs lead to each of these objectives, at which it looks."""
+    for objective in objectives:
+        for _ in range(n_epochs):
+            monitor.update(Losses(1.0, 0.0, 1.0, 0.0), lambda o=objective: [o])
 
 
 def test_a_fall_is_no_stall_a_level_is_one_and_a_rise_is_told_apart():
@@ -508,6 +538,42 @@ def test_a_fall_is_no_stall_a_level_is_one_and_a_rise_is_told_apart():
     assert rises.rises
     rises.be_patient()
     assert not rises.stalled
+
+
+def test_a_training_may_fall_again_after_a_rise_and_ends_where_it_was_lowest():
+    monitor = watched([10.0, 5.0, 8.0])
+    assert monitor.rises
+    assert monitor.best_weights == [5.0]
+    monitor.be_patient()
+    look_on(monitor, [7.0, 6.0])
+    # Above the lowest, but on its way: no reason for smaller steps.
+    assert not monitor.rises
+    assert not monitor.stalled
+    assert monitor.best_weights == [5.0]
+    look_on(monitor, [6.0])
+    assert monitor.stalled
+    assert not monitor.conclude(lambda: [6.0])
+    look_on(monitor, [4.0])
+    assert not monitor.has_risen
+    assert monitor.best_weights is None  # the latest
+
+
+def test_what_comes_after_the_last_lowering_of_the_rate_may_be_above_the_lowest():
+    monitor = watched([10.0, 5.0, 8.0])
+    monitor.be_patient()
+    assert not monitor.conclude(lambda: [8.0])
+    assert monitor.best_weights == [5.0]
+
+
+def test_an_epoch_of_few_steps_has_to_gain_less_to_go_on():
+    # By two thirds of the hundredth that is asked for.
+    slow = 0.98 ** np.arange(5)
+    assert watched(slow).stalled
+    assert watched(slow, n_steps=20).stalled
+    few = watched(slow, n_steps=10)
+    assert not few.stalled
+    # Where the epochs have run out, it has come as near as one of many steps.
+    assert few.conclude(lambda: [slow[-1]])
 
 
 def test_what_falls_slowly_for_long_is_no_stall():

@@ -88,6 +88,18 @@ def test_a_rate_that_is_too_large_returns_to_safe_weights_and_is_quartered():
     assert_array_equal(only.weights[0], [1 - 2.5 / 4])
 
 
+def test_what_was_reached_since_the_safe_weights_is_no_measure_after_a_return():
+    rate = AutomaticRate(1.0, lowest=100.0)
+    assert not rate.loses(50.0)
+    assert rate.is_safe(50.0)
+    assert not rate.loses(2.0)  # at weights that were not kept
+    assert rate.loses(30.0)
+    # It begins again above 2, and by smaller steps: all returns would be used up.
+    assert not rate.loses(60.0)
+    assert rate.rate == 1 / 4
+    assert rate.loses(300.0)
+
+
 @pytest.mark.parametrize("rate", [None, 1e3])
 def test_a_rate_that_is_given_stays(rate):
     engine = Descent(0.0 if rate is None else 1e-2)
@@ -109,7 +121,7 @@ class Constant(Descent):
 class Told:
     """Stands for a monitor that says what it is told to say."""
 
-    rises = stop_requested = interrupted = False
+    rises = has_risen = stop_requested = interrupted = False
     failure = None
 
     def __init__(self, *answers):
