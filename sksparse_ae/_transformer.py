@@ -206,7 +206,7 @@ class SparseAutoencoderTransformer(
           `scale=False` and divide the data by a number.
 
     solver : {"adam", "sgd", "lbfgs"} or keras.optimizers.Optimizer, default="adam"
-        "adam" and "sgd" (Nesterov momentum 0.9), and any Keras optimizer instance,
+        "adam" and "sgd" (with Nesterov momentum), and any Keras optimizer instance,
         train by mini-batches in float32; an instance, whose state must be in its
         `variables`, is rebuilt from its configuration, never changed. One that has more
         than `get_config` holds, as after `exclude_from_weight_decay`, is refused: make
@@ -220,11 +220,11 @@ class SparseAutoencoderTransformer(
         needs to know how many will come; with "sgd" it stays. Should it prove too
         large for the data, it is lowered and the training goes back to where it was
         sound. A number is used throughout. With "sgd" it is the rate of plain gradient
-        descent; "auto", in `fit`, makes shorter steps along directions in which the
-        data vary more. Either way the weights that are returned are an average over
-        about the last tenth of the steps, so that the noise of single steps is not in
-        them. Not used by "lbfgs" and by Keras optimizers, which bring their own and are
-        not averaged.
+        descent, with a momentum of 0.9; "auto" takes 0.98, and in `fit` makes shorter
+        steps along directions in which the data vary more. Either way the weights that
+        are returned are an average over about the last tenth of the steps, so that the
+        noise of single steps is not in them. Not used by "lbfgs" and by Keras
+        optimizers, which bring their own and are not averaged.
 
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a
@@ -247,8 +247,9 @@ class SparseAutoencoderTransformer(
         samples (with `early_stopping`, on those held out; with a Keras optimizer, the
         mean of the epoch). What falls slowly has far to fall: after more than 300
         epochs of a `fit` without `early_stopping` the share is 300 `tol` over their
-        number. "lbfgs" stops when no component of the gradient exceeds `tol`, or when
-        a step lowers the objective by less than 2e-9 of it.
+        number, and a training with fewer than 20 batches an epoch goes on for that part
+        of the share. "lbfgs" stops when no component of the gradient exceeds `tol`, or
+        when a step lowers the objective by less than 2e-9 of it.
 
     n_iter_no_change : int, default=10
         Epochs in a row without such an improvement that are still no stall. "adam"

@@ -13,6 +13,7 @@ from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .callbacks import IterationTasks
 from .checkpoint import Saved
+from .settings import shorter_steps
 
 # W1, b1, W2, b2, or the kernels and biases of a stack.
 Weights: TypeAlias = list[np.ndarray]
@@ -143,7 +144,7 @@ class Monitor(Saved):
             return (
                 f"The objective rose, from {self._lowest_seen:.6g} to "
                 f"{self._seen[1]:.6g}: the steps are too long. The weights from "
-                f"before are returned. Lower learning_rate={estimator.learning_rate!r}."
+                f"before are returned. {shorter_steps(estimator)}."
             )
         return (
             f"The training reached max_iter={estimator.max_iter} before it converged"
