@@ -220,8 +220,9 @@ class SparseAutoencoderTransformer(
         needs to know how many will come; with "sgd" it stays. Should it prove too
         large for the data, it is lowered and the training goes back to where it was
         sound. A number is used throughout. With "sgd" it is the rate of plain gradient
-        descent, with a momentum of 0.9; "auto" takes 0.98, and in `fit` makes shorter
-        steps along directions in which the data vary more. Either way the weights that
+        descent, with a momentum of 0.9; "auto", in `fit`, takes up to 0.98 and makes
+        shorter steps along directions in which the data vary more. Either way the
+        weights that
         are returned are an average over about the last tenth of the steps, so that the
         noise of single steps is not in them. Not used by "lbfgs" and by Keras
         optimizers, which bring their own and are not averaged.

@@ -9,13 +9,6 @@ from typing import Any, NamedTuple, Self
 import keras
 import numpy as np
 
-# The momentum of "sgd" with a rate that is given, as elsewhere, and with one that is
-# chosen for the data. Over the settings of bench_convergence.py "sgd" ends .6 % above
-# the lowest objective known with .98, in fewer epochs, and 2.2 % with .9 (sigmoid
-# units, medians): the average over the last steps takes out the noise that more
-# momentum makes.
-MOMENTUM, AUTOMATIC_MOMENTUM = 0.9, 0.98
-
 
 class OptimizerSpec(NamedTuple):
     """A Keras optimizer as a hashable value: its class and its configuration."""
@@ -28,16 +21,14 @@ class OptimizerSpec(NamedTuple):
     averages_weights: bool  # whether the optimizer puts averages in place at the end
 
     @classmethod
-    def from_solver(
-        cls, solver: Any, *, has_own_rate: bool = True
-    ) -> tuple[Self, float | None]:
+    def from_solver(cls, solver: Any) -> tuple[Self, float | None]:
         """Describe "adam", "sgd" or a Keras optimizer; return its constant rate too.
 
-        The rate of "adam" and "sgd" is Keras' default; without ``has_own_rate`` it is
-        to be chosen for the data. That of an optimizer with a schedule is None.
+        The rate of "adam" and "sgd" is Keras' default. That of an optimizer with a
+        schedule is None.
         """
         if solver in ("adam", "sgd"):
-            return cls._from_name(solver, has_own_rate)
+            return cls._from_name(solver)
         if not isinstance(solver, keras.optimizers.Optimizer):
             raise ValueError(
                 "The 'solver' parameter must be 'adam', 'sgd', 'lbfgs' or an instance "
@@ -47,14 +38,13 @@ class OptimizerSpec(NamedTuple):
 
     @classmethod
     @functools.cache  # to build Keras' optimizers takes 20 ms
-    def _from_name(cls, name: str, has_own_rate: bool) -> tuple[Self, float | None]:
+    def _from_name(cls, name: str) -> tuple[Self, float | None]:
         if name == "adam":
             # Shorter memories of the squares suit rates that fall; longer ones of the
             # gradients suit small batches.
             solver = keras.optimizers.Adam(beta_1=0.95, beta_2=0.99)
         else:
-            momentum = MOMENTUM if has_own_rate else AUTOMATIC_MOMENTUM
-            solver = keras.optimizers.SGD(momentum=momentum, nesterov=True)
+            solver = keras.optimizers.SGD(momentum=0.9, nesterov=True)
         return cls._from_instance(solver, takes_rate=True)
 
     @classmethod
@@ -83,6 +73,16 @@ class OptimizerSpec(NamedTuple):
                 "keras.saving.register_keras_serializable."
             ) from error
         return spec, rate
+
+    @property
+    def kind(self) -> str:
+        """Name what a training may continue with the state of another of the same."""
+        return self.optimizer_class.__name__ if self.takes_rate else repr(self)
+
+    def with_momentum(self, momentum: float) -> Self:
+        """Return the description of an optimizer that differs in its momentum."""
+        config = json.loads(self.config) | {"momentum": momentum}
+        return self._replace(config=json.dumps(config, sort_keys=True))
 
     def build(self) -> Any:
         """Return a new optimizer of this description."""

@@ -18,7 +18,6 @@ from .._network.thresholds import on_rows
 from .._network.validation import NotFinite, held_not_finite
 from .._objective.losses import LOSSES
 from .plan import Plan
-from .settings import shorter_steps
 
 # A penalty with a coefficient of more than this, that at the start is this many times
 # all else, is taken for the cause.
@@ -58,7 +57,12 @@ def diagnosis(error: NotFinite, plan: Plan, estimator: Any) -> str:
     if estimator.solver == "lbfgs":
         remedy = f"Scale the data ({scaler}), pass float64, or use solver='adam'."
         return f"{error} {remedy}"
-    change = shorter_steps(estimator)
+    if not isinstance(estimator.solver, str):
+        change = f"Lower the learning rate of solver={estimator.solver!r}"
+    elif estimator.learning_rate == "auto":
+        change = "Set learning_rate to a small number, such as 1e-4"
+    else:
+        change = f"Lower learning_rate={estimator.learning_rate:.3g}"
     return f"{error} The steps are too long. {change}, or scale the data ({scaler})."
 
 

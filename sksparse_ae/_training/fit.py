@@ -239,7 +239,7 @@ def _continuation(
     else:
         n_batches, n_rows = engine.n_batches, engine.n_rows
     continuation = Continuation(
-        optimizer=repr(minibatches.optimizer),
+        optimizer=minibatches.optimizer.kind,
         rate=plan.rate.rate if plan.rate.may_return else None,
         n_samples_seen=plan.moments.n_samples,
         deviations=plan.moments.deviations,

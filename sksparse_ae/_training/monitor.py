@@ -13,7 +13,6 @@ from .._network.validation import NotFinite
 from .._objective.objective import Losses
 from .callbacks import IterationTasks
 from .checkpoint import Saved
-from .settings import shorter_steps
 
 # W1, b1, W2, b2, or the kernels and biases of a stack.
 Weights: TypeAlias = list[np.ndarray]
@@ -126,7 +125,7 @@ class Monitor(Saved):
 
     def go_on(self) -> None:
         """Forget the stall, but not where it was: it is to be improved upon."""
-        self._n_no_change, self._gains_nothing, self._is_level = 0, False, False
+        self._n_no_change, self._gains_nothing = 0, False
 
     def conclude(self, get_weights: Callable[[], Weights]) -> bool:
         """Say whether a training that ran out of epochs had stopped improving."""
@@ -140,11 +139,18 @@ class Monitor(Saved):
         """Say why a training has not converged, and what to change."""
         if self.failure is not None:
             return self.failure
-        if self.has_risen:
+        if self.has_risen and estimator.learning_rate != "auto":
             return (
                 f"The objective rose, from {self._lowest_seen:.6g} to "
                 f"{self._seen[1]:.6g}: the steps are too long. The weights from "
-                f"before are returned. {shorter_steps(estimator)}."
+                f"before are returned. Lower learning_rate={estimator.learning_rate!r}."
+            )
+        if self.has_risen:
+            return (
+                f"The objective rose, from {self._lowest_seen:.6g} to "
+                f"{self._seen[1]:.6g}, and has not come down again since the learning "
+                "rate was lowered. The weights from before are returned. Raise "
+                f"max_iter={estimator.max_iter}, or use solver='lbfgs'."
             )
         return (
             f"The training reached max_iter={estimator.max_iter} before it converged"

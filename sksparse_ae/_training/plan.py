@@ -30,6 +30,7 @@ from .rates import (
     FixedRate,
     automatic_rate,
     sampled_rows,
+    sgd_momentum,
 )
 from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
 from .stream import (
@@ -216,10 +217,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         from .._engine.optimizers import OptimizerSpec
 
     X, problem, partial = plan.X, plan.problem, plan.partial
-    chooses_rate = estimator.learning_rate == "auto"
-    optimizer, own_rate = OptimizerSpec.from_solver(
-        estimator.solver, has_own_rate=not chooses_rate
-    )
+    optimizer, own_rate = OptimizerSpec.from_solver(estimator.solver)
     if optimizer.averages_weights and (
         partial or estimator.warm_start or estimator.early_stopping or plan.revives
     ):
@@ -229,7 +227,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
             "the averages replace the weights at the end. Set use_ema=False."
         )
     past = plan.earlier and plan.earlier.continuation
-    if past is not None and past.optimizer != repr(optimizer):
+    if past is not None and past.optimizer != optimizer.kind:
         past = None
     n_rows = X.shape[0]
     if partial:
@@ -239,7 +237,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         batch_size = stream_batch_size(estimator.batch_size, n_seen)
     else:
         batch_size = min(rows_of_a_batch(estimator.batch_size, n_rows), n_rows)
-    automatic = optimizer.takes_rate and chooses_rate
+    automatic = optimizer.takes_rate and estimator.learning_rate == "auto"
     is_sgd = estimator.solver == "sgd"
     start: Any = past and past.rate
     if is_sgd and past and past.weights is None:
@@ -249,6 +247,8 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     are_all = not (partial or estimator.warm_start)
     of_gradient = rows if is_sgd and are_all else None
     coordinates = _coordinates(plan, estimator, past, of_gradient)
+    if of_gradient is not None and _bears_momentum(problem, estimator):
+        optimizer = optimizer.with_momentum(sgd_momentum(n_rows / batch_size))
     if rows is not None:
         start = automatic_rate(rows, problem, coordinates, batch_size, is_sgd=is_sgd)
         start *= STREAMED_RATE if partial and coordinates.axes is not None else 1.0
@@ -276,6 +276,15 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         corruption=_corruption(estimator),
     )
     return plan._replace(minibatches=minibatches, rate=rate)
+
+
+def _bears_momentum(problem: Problem, estimator: Any) -> bool:
+    """Return whether "sgd" may swing: something holds units on, and no swing ends it.
+
+    Without a penalty or a selection up to half of the units of small data died.
+    """
+    holds_units = problem.coefficients.beta > 0 or estimator.sparsity in SELECTIONS
+    return holds_units and not estimator.early_stopping
 
 
 def _corruption(estimator: Any) -> Any:

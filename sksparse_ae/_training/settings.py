@@ -284,12 +284,3 @@ def rows_of_a_batch(
         n_rows = min(max(n_samples // 40, 32), largest)
         batch_size = 1 << (n_rows.bit_length() - 1)
     return int(batch_size)
-
-
-def shorter_steps(estimator: Any) -> str:
-    """Say what to change where a training's steps are too long."""
-    if not isinstance(estimator.solver, str):
-        return f"Lower the learning rate of solver={estimator.solver!r}"
-    if estimator.learning_rate == "auto":
-        return "Set learning_rate to a small number, such as 1e-4"
-    return f"Lower learning_rate={estimator.learning_rate:.3g}"

@@ -237,6 +237,36 @@ def test_a_rate_that_is_given_to_sgd_is_that_of_plain_gradient_descent():
     assert automatic.encoder_share.min() < 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "momentum"),
+    [
+        ({}, 0.98),
+        ({"sparsity": "topk", "activation": "relu"}, 0.98),
+        ({"batch_size": 100}, 0.95),  # two steps an epoch
+        ({"batch_size": 1000}, 0.9),
+        ({"beta": 0.0}, 0.9),
+        ({"early_stopping": True}, 0.9),
+        ({"warm_start": True}, 0.9),
+    ],
+)
+def test_sgd_has_the_momentum_that_its_epochs_and_units_bear(settings, momentum):
+    estimator = SparseAutoencoderTransformer(solver="sgd", **settings)
+    X = load_digits().data[:200]
+    plan = make_plan(with_python_parameters(estimator), X, None, partial=False)
+    assert plan.minibatches.optimizer.build().momentum == pytest.approx(momentum)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_goes_on_where_its_rate_is_given_later(solver):
+    X = load_digits().data[:200]
+    stream = SparseAutoencoderTransformer(5, solver=solver, random_state=0)
+    stream.partial_fit(X).set_params(learning_rate=0.01).partial_fit(X)
+    assert stream._continuation.n_rows == 400
+    # The state of another optimizer is of no use.
+    stream.set_params(solver=keras.optimizers.RMSprop(0.01)).partial_fit(X)
+    assert stream._continuation.n_rows == 200
+
+
 @pytest.mark.parametrize("begins", ["partial_fit", "fit"])
 def test_a_first_piece_that_varies_elsewhere_does_not_upset_sgd(begins):
     X = thermometers_of_a_room()[np.random.RandomState(0).permutation(1000)]
