@@ -222,10 +222,9 @@ class SparseAutoencoderTransformer(
         sound. A number is used throughout. With "sgd" it is the rate of plain gradient
         descent, with a momentum of 0.9; "auto", in `fit`, takes up to 0.98 and makes
         shorter steps along directions in which the data vary more. Either way the
-        weights that
-        are returned are an average over about the last tenth of the steps, so that the
-        noise of single steps is not in them. Not used by "lbfgs" and by Keras
-        optimizers, which bring their own and are not averaged.
+        weights that are returned are an average over about the last tenth of the
+        steps, so that the noise of single steps is not in them. Not used by "lbfgs" and
+        by Keras optimizers, which bring their own and are not averaged.
 
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a

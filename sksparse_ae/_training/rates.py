@@ -210,7 +210,7 @@ def automatic_rate(
 
 def sgd_momentum(n_steps: float) -> float:
     """Return the momentum of "sgd" where an epoch of all rows has so many steps."""
-    memory = min(SGD_MEMORY_EPOCHS * max(math.ceil(n_steps), 1), SGD_MEMORY)
+    memory = min(SGD_MEMORY_EPOCHS * math.ceil(n_steps), SGD_MEMORY)
     return 1 - 1 / memory
 
 

@@ -75,7 +75,7 @@ def test_the_defaults_end_within_a_twentieth_of_lbfgs(name, settings, reached):
         ({"rho": 0.01, "activation": "tanh", "solver": "sgd"}, 7.507, 1.05),
     ],
 )
-def test_few_steps_and_rare_units_are_trained_on_as_low(settings, reached, above):
+def test_few_steps_and_rare_units_end_as_low(settings, reached, above):
     total = objective(load_digits().data, n_components=25, **settings)
     assert total < above * reached  # by L-BFGS in 2000 iterations
 
