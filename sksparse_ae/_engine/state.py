@@ -12,10 +12,10 @@ from .._objective.objective import Losses
 class Engine(Protocol):
     """What takes the steps of one model, or of several side by side.
 
-    A Course that trains alone calls further methods, which not every engine has.
+    A Course calls further methods, which not every engine has.
     ``state()``, a tree of arrays and numbers, and ``restore(state)`` serve a
-    checkpoint, and a rate that may return to earlier weights. ``replace_units`` serves
-    a Reviver, of any of the models.
+    checkpoint. Of any of the models, ``mark(number)`` and ``go_back(mark, number)``
+    serve a rate that may prove too large, and ``replace_units`` a Reviver.
     """
 
     # Why a minimisation has ended by itself: what failed, or "". None before.

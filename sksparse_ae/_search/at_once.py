@@ -100,29 +100,17 @@ def train_jointly(
 
     The trainings are one of the ``joint_groups``, by Adam, and begin afresh. ``stop``
     ends them as Ctrl-C does. The results equal those of ``train`` to float32 rounding:
-    products are summed in another order. A training whose rate proves too large is
-    begun again by itself.
+    products are summed in another order.
     """
     if len(trainings) == 1:
         return [_train_alone(*trainings[0], stop)]
-    plans = [training.plan for training in trainings]
-    starts = [(copy.deepcopy(t.plan.rng), t.monitor.state()) for t in trainings]
     courses = [
         Course(monitor, copy.copy(plan.rate), plan.max_iter, reviver=reviver_of(plan))
         for plan, monitor in trainings
     ]
+    plans = [training.plan for training in trainings]
     run(courses, MiniBatchEngine([plan.minibatches for plan in plans]), stop)
-    results: list[Trained] = []
-    for course, (plan, monitor), (rng, state) in zip(
-        courses, trainings, starts, strict=True
-    ):
-        result: Trained = course.error or (course.weights, course.converged)
-        if course.is_lost:
-            plan.rng.set_state(rng.get_state(legacy=False))
-            monitor.restore(state)
-            result = _train_alone(plan, monitor, stop)
-        results.append(result)
-    return results
+    return [course.error or (course.weights, course.converged) for course in courses]
 
 
 def _train_alone(plan: Plan, monitor: Monitor, stop: threading.Event | None) -> Trained:

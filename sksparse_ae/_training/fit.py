@@ -240,7 +240,7 @@ def _continuation(
         n_batches, n_rows = engine.n_batches, engine.n_rows
     continuation = Continuation(
         optimizer=minibatches.optimizer.kind,
-        rate=plan.rate.rate if plan.rate.may_return else None,
+        rate=plan.rate.rate if plan.rate.may_go_back else None,
         n_samples_seen=plan.moments.n_samples,
         deviations=plan.moments.deviations,
         n_batches=n_batches,

@@ -17,9 +17,6 @@ from .monitor import Monitor, Weights
 from .rates import FixedRate
 from .revival import Reviver
 
-# The weights to return to, should an epoch be lost, are kept at each so many epochs.
-SAFE_EPOCHS = 10
-
 
 class Course:
     """One training: what its epochs lead to, and when it ends.
@@ -46,19 +43,15 @@ class Course:
         self._generators = [g for g in generators if g is not None]
         # It has converged if it ended, or was stopped, before it ran out of epochs.
         self.n_iter, self.ended, self.converged = 0, False, False
-        # While others train beside it: whether its rate has proved too large, and what
-        # ended it.
-        self.is_lost = False
+        # What ended it while others train beside it.
         self.error: NotFinite | None = None
         self.weights: Any = None  # what it has ended with
 
     def begin(self, engine: Any, number: int, n_models: int) -> None:
         """Take the place of a model in an engine; continue from a checkpoint."""
         self._engine, self._number, self._is_alone = engine, number, n_models == 1
-        self._may_return = self._is_alone and self._rate.may_return
-        # Where an automatic rate proves too large for the data, it returns here.
-        self._safe = engine.state() if self._may_return else None
-        self._before: Any = None
+        # Where its objective was lowest, of what was looked at: there it goes back to.
+        self._lowest = engine.mark(number) if self._rate.may_go_back else None
         if self._checkpoint is not None:
             with self._checkpoint.reading(like=self.state()) as saved:
                 if saved is not None:
@@ -68,7 +61,7 @@ class Course:
     @property
     def goes_on(self) -> bool:
         """Whether there are epochs to come."""
-        return not (self.ended or self.is_lost or self.error)
+        return not (self.ended or self.error)
 
     @property
     def rate(self) -> Any:
@@ -80,27 +73,25 @@ class Course:
         has_rate = self._is_alone and self.rate is not None
         rate = self._engine.rate_now(self.rate) if has_rate else None
         self.monitor.begin_iteration(rate)
-        is_kept = self._may_return and self.n_iter % SAFE_EPOCHS == 0
-        self._before = self._engine.state() if is_kept else None
 
     def after_epoch(self, losses: Losses | None) -> None:
         """Take note of an epoch; None stands for an engine that found no step."""
         if losses is None:
             self._end_if_due()
             return
-        if self._rate.may_return and self._rate.loses(losses.objective):
-            if self._is_alone:
-                self._engine.restore(self._safe)
-            self.is_lost = not self._is_alone
-            return
-        # Where an epoch has gone well its start is safe; its end need not be.
-        if self._before is not None and self._rate.is_safe(losses.objective):
-            self._safe = self._before
-        self.n_iter += 1
         monitor = self.monitor
+        if self._rate.may_go_back and self._rate.loses(losses.objective):
+            self._engine.go_back(self._lowest, self._number)
+            monitor.go_back()
+            return
+        self.n_iter += 1
         monitor.update(losses, self._weights)
         if self._rate.answer(monitor, self.n_iter):
             self.ended, self.converged = True, not monitor.has_risen
+        if self._rate.may_go_back and monitor.is_lowest:
+            self._lowest = self._engine.mark(self._number)
+        elif monitor.goes_back:
+            self._engine.go_back(self._lowest, self._number)
         if monitor.stop_requested:
             self.ended = self.converged = True
         reviver = self._reviver
@@ -133,7 +124,6 @@ class Course:
     def interrupt(self) -> None:
         """End because the user has asked for it."""
         self.monitor.interrupted = self.ended = self.converged = True
-        self.is_lost = False
 
     def finish(self) -> None:
         """Take the weights, if there are any to take."""
@@ -145,7 +135,7 @@ class Course:
         """Return the state of the training, a tree of arrays and plain values."""
         return {
             "engine": self._engine.state(),
-            "safe": self._safe,
+            "lowest": self._lowest,
             "n_iter": self.n_iter,
             "ended": self.ended,
             "converged": self.converged,
@@ -157,7 +147,7 @@ class Course:
     def restore(self, saved: dict) -> None:
         """Continue from the state of an equal training."""
         self._engine.restore(saved["engine"])
-        self._safe, self.n_iter = saved["safe"], saved["n_iter"]
+        self._lowest, self.n_iter = saved["lowest"], saved["n_iter"]
         self.ended, self.converged = saved["ended"], saved["converged"]
         self._rate.restore(saved["rate"])
         for generator, state in zip(self._generators, saved["random"], strict=True):

@@ -35,6 +35,10 @@ EPOCHS_OF_TOL = 300
 STEPS_OF_TOL = 20
 
 
+# A look that finds so many times what it asks for finds a training far from its end.
+MUCH = 5
+
+
 class HeldOut(NamedTuple):
     """What held-out rows say about weights."""
 
@@ -88,9 +92,13 @@ class Monitor(Saved):
         self.slope: float | None = None
         self.losses: list[Losses] = []
         self.held_out: list[HeldOut] = []
-        # Whether the latest iteration was looked at, and has improved enough; whether
-        # the training stalled because it rose; whether a callback has asked to stop.
-        self.gains = self.rises = self.stop_requested = False
+        # Whether the latest iteration was looked at, and has improved enough, or by
+        # much; whether its objective is the lowest, on rows held out or since the
+        # monitor was last told to be patient; whether the training goes back to that.
+        self.gains = self.gains_much = self.is_lowest = self.goes_back = False
+        # Whether the training stalled because it rose; whether a callback has asked to
+        # stop.
+        self.rises = self.stop_requested = False
         # Set by the loop: whether the user has ended the training, and why the solver
         # cannot go on.
         self.interrupted = False
@@ -124,8 +132,19 @@ class Monitor(Saved):
         self.rises = self._gains_nothing = self._is_level = False
 
     def go_on(self) -> None:
-        """Forget the stall, but not where it was: it is to be improved upon."""
+        """Forget the stall, but not where it was: it is to be improved upon.
+
+        The training goes back if the latest look found that it was lower before.
+        """
         self._n_no_change, self._gains_nothing = 0, False
+        if self._seen is not None and self._seen[1] > self._lowest_of_late:
+            self.go_back()
+
+    def go_back(self) -> None:
+        """Take note that the training goes back to its lowest objective of late."""
+        lowest = self._lowest_of_late
+        self.be_patient()
+        self._lowest_of_late, self.goes_back = lowest, True
 
     def conclude(self, get_weights: Callable[[], Weights]) -> bool:
         """Say whether a training that ran out of epochs had stopped improving."""
@@ -210,8 +229,10 @@ class Monitor(Saved):
             self._is_level = before - objective <= least
             self._fall = (before - objective) / unit if unit else None
             self.gains = not self._gains_nothing
+            self.gains_much = before - objective >= MUCH * self._share * least
         if objective < self._lowest_seen:
             self._lowest_seen, self._lowest_weights = objective, weights
+        self.is_lowest = objective < self._lowest_of_late
         self._lowest_of_late = min(objective, self._lowest_of_late)
         self.rises = self._exceeds(objective, self._lowest_of_late)
         self._seen = [n_done, objective]
@@ -240,7 +261,7 @@ class Monitor(Saved):
                 f"{len(self.losses) + 1}: the training diverged."
             )
         self.losses.append(losses)
-        self.gains = False
+        self.gains = self.gains_much = self.is_lowest = self.goes_back = False
         watched = losses.objective
         if self._evaluate is not None:
             weights = get_weights()
@@ -249,6 +270,7 @@ class Monitor(Saved):
             watched = held_out.objective
             if watched < self._lowest:
                 self._lowest, self._best_weights = watched, weights
+                self.is_lowest = True
         if self._progress is not None:
             self._progress.update(len(self.losses), losses.objective)
         if self._look is not None:

@@ -26,11 +26,11 @@ from .._objective.selections import SELECTIONS
 from .monitor import Weights
 from .rates import (
     ADAM_FALLS,
+    SGD_MOMENTUM,
     AutomaticRate,
     FixedRate,
     automatic_rate,
     sampled_rows,
-    sgd_momentum,
 )
 from .settings import FittedSettings, n_held_out, revives, rows_of_a_batch
 from .stream import (
@@ -248,7 +248,7 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
     of_gradient = rows if is_sgd and are_all else None
     coordinates = _coordinates(plan, estimator, past, of_gradient)
     if of_gradient is not None and _bears_momentum(problem, estimator):
-        optimizer = optimizer.with_momentum(sgd_momentum(n_rows / batch_size))
+        optimizer = optimizer.with_momentum(SGD_MOMENTUM)
     if rows is not None:
         start = automatic_rate(rows, problem, coordinates, batch_size, is_sgd=is_sgd)
         start *= STREAMED_RATE if partial and coordinates.axes is not None else 1.0

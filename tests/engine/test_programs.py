@@ -263,6 +263,37 @@ def test_every_optimizer_begins_at_the_weights_as_under_keras(optimizer, engine_
             assert_array_equal(ours, theirs.numpy())
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_training_goes_back_without_its_momentum(solver, engine_of):
+    rng = np.random.RandomState(0)
+    engine = engine_of(solver, [rng.normal(size=s) for s in ((4, 4), 4, (4, 4), 4)])
+    engine.epoch([0.1])
+    mark, before = engine.mark(), engine.state()
+    engine.epoch([0.1])
+    moved = engine.state()
+    assert moved.weights[0].tolist() != before.weights[0].tolist()
+    engine.go_back(mark)
+    now = engine.state()
+    assert_array_equal(now.statistic, before.statistic)
+    for arrays in "weights", "average":
+        for a, b in zip(getattr(now, arrays), getattr(before, arrays), strict=True):
+            assert_array_equal(a, b)
+    # What has passed has passed.
+    assert now.n_rows == moved.n_rows
+    for variable, value, kept in zip(
+        engine.program.optimizer.variables,
+        now.optimizer_variables,
+        before.optimizer_variables,
+        strict=True,
+    ):
+        if "momentum" in variable.path:
+            assert kept.any()
+            assert not value.any()
+        elif np.ndim(value):
+            assert "velocity" in variable.path
+            assert_array_equal(value, kept)
+
+
 class _Flat(keras.optimizers.SGD):
     """Keeps one number for every weight of all, in a row."""
 

@@ -101,6 +101,15 @@ def test_one_direction_that_dominates_does_not_set_the_steps_of_sgd():
     assert sgd < 1.2 * adam  # 46 times it, if all directions take the same steps
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_rate_that_begins_too_small_finds_its_size(solver):
+    X = StandardScaler().fit_transform(load_iris().data)
+    wide = {"n_components": 1000, "rho": 0.2, "activation": "relu"}
+    lbfgs = objective(X, solver="lbfgs", max_iter=200, **wide)
+    # At the rate that it begins with, "adam" ends 5 times as high.
+    assert objective(X, solver=solver, max_iter=500, **wide) < 1.5 * lbfgs
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_sgd_survives_every_activation_on_small_data(activation):
     X = StandardScaler().fit_transform(np.random.RandomState(0).normal(size=(20, 3)))
@@ -586,6 +595,28 @@ def test_a_training_may_fall_again_after_a_rise_and_ends_where_it_was_lowest():
     look_on(monitor, [4.0])
     assert not monitor.has_risen
     assert monitor.best_weights is None  # the latest
+
+
+def test_a_training_that_goes_back_has_to_fall_below_where_it_was_lowest():
+    monitor = watched([10.0, 5.0, 8.0])
+    monitor.go_on()
+    assert monitor.goes_back
+    assert not monitor.stalled
+    assert not monitor.has_risen
+    look_on(monitor, [5.5])
+    assert not monitor.goes_back
+    assert not monitor.is_lowest
+    assert monitor.rises
+    look_on(monitor, [4.0])
+    assert monitor.is_lowest
+    assert monitor.gains_much
+    # From where it is lowest it goes on.
+    look_on(monitor, [3.99])
+    assert monitor.stalled
+    assert not monitor.gains_much
+    monitor.go_on()
+    assert not monitor.stalled
+    assert not monitor.goes_back
 
 
 def test_what_comes_after_the_last_lowering_of_the_rate_may_be_above_the_lowest():

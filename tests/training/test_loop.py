@@ -50,6 +50,12 @@ class Descent:
     def restore(self, state):
         self._w = state["w"].copy()
 
+    def mark(self, number=0):
+        return [np.array(self._w[number])]
+
+    def go_back(self, mark, number=0):
+        (self._w[number],) = mark
+
 
 def course(rate=0.1, max_iter=5, **settings):
     monitor = Monitor(tol=0.0, n_iter_no_change=10**6)
@@ -77,22 +83,24 @@ def test_a_training_takes_as_many_epochs_as_it_may():
     assert objectives == [0.125, 0.03125, 0.0078125]
 
 
-def test_a_rate_that_is_too_large_returns_to_safe_weights_and_is_quartered():
+def test_a_rate_that_is_much_too_large_begins_again_quartered():
     engine = Descent(1.0)
     only = course(AutomaticRate(40.0, lowest=0.5), max_iter=2)
     run([only], engine)
     # Lost at 40 and at 10. At 2.5 one epoch grows by less than five times, two by more.
     assert engine.n_epochs == 5
     assert only.n_iter == 2
-    # The end of an epoch that grows is not safe: the last one began at the start.
+    # Nothing was looked at since the start: the last one began there.
     assert_array_equal(only.weights[0], [1 - 2.5 / 4])
 
 
-def test_what_was_reached_since_the_safe_weights_is_no_measure_after_a_return():
-    rate = AutomaticRate(1.0, lowest=100.0)
+def test_what_was_reached_since_the_lowest_look_is_no_measure_after_a_return():
+    rate, monitor = AutomaticRate(1.0, lowest=100.0), Told("lowest")
     assert not rate.loses(50.0)
-    assert rate.is_safe(50.0)
-    assert not rate.loses(2.0)  # at weights that were not kept
+    monitor.losses.append(Losses(50.0, 0.0, 0.0, 0.0))
+    monitor.update(None, None)
+    assert not rate.answer(monitor, 1)
+    assert not rate.loses(2.0)  # at weights that were not looked at
     assert rate.loses(30.0)
     # It begins again above 2, and by smaller steps: all returns would be used up.
     assert not rate.loses(60.0)
@@ -121,7 +129,7 @@ class Constant(Descent):
 class Told:
     """Stands for a monitor that says what it is told to say."""
 
-    rises = has_risen = stop_requested = interrupted = False
+    has_risen = stop_requested = interrupted = goes_back = False
     failure = None
 
     def __init__(self, *answers):
@@ -133,7 +141,9 @@ class Told:
 
     def update(self, losses, get_weights):
         told = self._answers.pop(0)
-        self.stalled, self.gains = told == "stall", told == "gain"
+        self.rises, self.gains_much = told == "rise", told == "much"
+        self.stalled = told in ("stall", "rise")
+        self.gains, self.is_lowest = told in ("gain", "much"), told == "lowest"
 
     def go_on(self):
         self.stalled = False
@@ -144,6 +154,8 @@ class Told:
     [
         (["", "stall", "", "stall"], [1, 0.25, 0.25, 0.25]),
         (["stall", "gain", "stall", "stall"], [0.25, 0.25, 0.0625, 0.0625]),
+        # Rises lower it by less, and are no end.
+        (["rise", "rise", "stall", "stall"], [0.5, 0.25, 0.0625, 0.0625]),
     ],
 )
 def test_a_plateau_lowers_an_automatic_rate_and_ends_where_that_gains_nothing(
@@ -157,6 +169,42 @@ def test_a_plateau_lowers_an_automatic_rate_and_ends_where_that_gains_nothing(
         found.append(rate.rate)
     assert only.converged
     assert found == rates
+
+
+def test_a_rate_grows_while_much_is_gained_and_less_after_it_had_to_fall():
+    rate = AutomaticRate(1.0, np.inf)
+    only = Course(Told("much", "gain", "much", "rise", "much", "much"), rate, 99)
+    only.begin(Descent(1e-9), 0, 1)
+    found = []
+    for _ in range(5):
+        before = rate.rate
+        only.after_epoch(Losses(1.0, 0.0, 0.0, 0.0))
+        found.append(rate.rate / before)
+    assert found == [1.25, 1, 1.25, 0.5, pytest.approx(1.25**0.5)]
+    # An epoch that is lost is a reason too.
+    assert rate.loses(np.inf)
+    before = rate.rate
+    only.after_epoch(Losses(1.0, 0.0, 0.0, 0.0))
+    assert rate.rate / before == pytest.approx(1.25**0.25)
+
+
+def growing(rate, max_iter):
+    """Return a training that looks at the objective of Descent after each epoch."""
+    monitor = Monitor(tol=1e-3, n_iter_no_change=0, look=lambda w: w[0].item() ** 2)
+    return Course(monitor, AutomaticRate(rate, lowest=np.inf), max_iter)
+
+
+def test_a_rate_that_grows_too_large_goes_back_to_where_the_objective_was_lowest():
+    # At the rate 1.9 it takes 1 to -0.9 and 0.81, at 1.25 times that to -1.11375, and
+    # from 0.81 it goes on at half of that.
+    first, second = growing(1.9, 4), growing(0.5, 4)
+    run([first, second], Descent(1.0, 1.0))
+    assert first.weights[0] == pytest.approx(0.81 * (1 - 1.9 * 1.25 / 2))
+    # The one beside it goes its own way.
+    for course, rate in (first, 1.9), (second, 0.5):
+        alone = growing(rate, 4)
+        run([alone], Descent(1.0))
+        assert_array_equal(alone.weights[0], course.weights[0])
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -192,17 +240,16 @@ def test_models_side_by_side_end_when_each_of_them_does():
     assert_array_equal(second.weights[0], [0.5**4])
 
 
-def test_a_model_that_diverges_or_is_lost_leaves_the_others_alone():
+def test_a_model_that_diverges_or_begins_again_leaves_the_others_alone():
     engine = Descent(1.0, 1.0, np.inf)
     good = course(0.5, 3)
-    lost = course(AutomaticRate(100.0, lowest=0.5), 3)
+    fast = course(AutomaticRate(100.0, lowest=0.5), 3)
     diverged = course(0.5, 3)
     with np.errstate(invalid="ignore"):
-        run([good, lost, diverged], engine)
-    assert good.ended
+        run([good, fast, diverged], engine)
+    assert good.n_iter == fast.n_iter == 3
     assert_array_equal(good.weights[0], [0.125])
-    assert lost.is_lost
-    assert not lost.ended
+    assert_array_equal(fast.weights[0], [(1 - 100 / 4**3) ** 3])
     assert isinstance(diverged.error, NotFinite)
     with pytest.raises(NotFinite, match="at iteration 1"):
         run([course(0.5, 3)], Descent(np.inf))
