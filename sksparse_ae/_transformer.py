@@ -217,11 +217,12 @@ class SparseAutoencoderTransformer(
     learning_rate : "auto" or float, default="auto"
         Step size of "adam" and "sgd". "auto" chooses it from the data and the network.
         With "adam" it then falls with the square root of the steps taken, and never
-        needs to know how many will come; with "sgd" it stays. Should it prove too
-        large for the data, it is lowered and the training goes back to where it was
-        sound. A number is used throughout. With "sgd" it is the rate of plain gradient
-        descent, with a momentum of 0.9; "auto", in `fit`, takes up to 0.98 and makes
-        shorter steps along directions in which the data vary more. Either way the
+        needs to know how many will come. In `fit` it grows while much is gained; should
+        it prove too large for the data, it is lowered and the training goes back to
+        where its objective was lowest. A number is used throughout. With "sgd" it is
+        the rate of plain gradient descent, with a momentum of 0.9; "auto", in `fit`,
+        takes 0.98 and makes shorter steps along directions in which the data vary more,
+        unless `early_stopping` is set or `beta` is 0. Either way the
         weights that are returned are an average over about the last tenth of the
         steps, so that the noise of single steps is not in them. Not used by "lbfgs" and
         by Keras optimizers, which bring their own and are not averaged.
@@ -255,8 +256,9 @@ class SparseAutoencoderTransformer(
         Epochs in a row without such an improvement that are still no stall. "adam"
         and "sgd" look every `n_iter_no_change` + 1 epochs. At a stall an automatic rate
         is quartered; if that gains nothing, or the rate was given, the training has
-        converged and ends. If the objective has risen, an automatic rate is halved, and
-        a given one ends the training with a warning.
+        converged and ends. If the objective has risen, an automatic rate is halved and
+        the training goes back to where it was lowest; a given rate ends the training
+        with a warning.
 
     early_stopping : bool, default=False
         Whether to hold out samples, stop when the objective on them stalls, and keep

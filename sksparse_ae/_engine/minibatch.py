@@ -539,27 +539,28 @@ class MiniBatchEngine(Engine):
             variable.assign(value)
 
     def mark(self, number: int = 0) -> list[np.ndarray]:
-        """Return copies of the arrays that the steps of a model change."""
-        variables = self._changing()
+        """Return copies of what ``go_back`` needs of a model."""
+        statistic, *average = self._run.extra
+        variables = [*average, statistic, *self._run.optimizer_variables[2:]]
         if self._has_models:
             variables = [variable[number] for variable in variables]
         return values_of(variables)
 
     def go_back(self, mark: list[np.ndarray], number: int = 0) -> None:
-        """Put a model back to where it was marked, without its momentum of then."""
-        n_at_rest = len(self._run.weights) + len(self._run.extra)
-        at_rest, kept = mark[:n_at_rest], mark[n_at_rest:]
-        n_each = len(kept) // len(self._run.weights)
-        kept = [a if i % n_each else np.zeros_like(a) for i, a in enumerate(kept)]
-        self._set(self._changing(), [*at_rest, *kept], number)
+        """Put a model where its average was when it was marked, without its momentum.
 
-    def _changing(self) -> list[Any]:
-        """Return the variables of which each model has its own, with "adam" or "sgd".
-
-        These keep two numbers, and then arrays for each weight: first its momentum.
+        A single step may have been far from the average. The trainings are by "adam" or
+        "sgd", which keep two numbers, and then arrays for each weight: first its
+        momentum.
         """
         run = self._run
-        return [*run.weights, *run.extra, *run.optimizer_variables[2:]]
+        n_weights = len(run.weights)
+        average, (statistic, *kept) = mark[:n_weights], mark[n_weights:]
+        n_each = len(kept) // n_weights
+        kept = [a if i % n_each else np.zeros_like(a) for i, a in enumerate(kept)]
+        self._set(run.weights, average, number)
+        self._set(run.extra, [statistic, *average], number)
+        self._set(run.optimizer_variables[2:], kept, number)
 
     # What follows is for one training.
 

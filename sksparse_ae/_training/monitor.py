@@ -235,6 +235,9 @@ class Monitor(Saved):
         self.is_lowest = objective < self._lowest_of_late
         self._lowest_of_late = min(objective, self._lowest_of_late)
         self.rises = self._exceeds(objective, self._lowest_of_late)
+        # After going back the first look may be above the lowest, but not the next one:
+        # it could be on its way for a thousand epochs.
+        self._gains_nothing |= self.rises and self._seen is not None
         self._seen = [n_done, objective]
 
     def _exceeds(self, objective: float, lowest: float) -> bool:

@@ -133,7 +133,7 @@ class AutomaticRate(FixedRate):
         if monitor.gains:
             self._is_lowered = False
         if not monitor.stalled:
-            if monitor.gains_much and not monitor.rises:
+            if monitor.gains_much:
                 self.rate *= self._growth
             return False
         ends = self._is_lowered and not monitor.rises

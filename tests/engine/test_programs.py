@@ -264,7 +264,7 @@ def test_every_optimizer_begins_at_the_weights_as_under_keras(optimizer, engine_
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_a_training_goes_back_without_its_momentum(solver, engine_of):
+def test_a_training_goes_back_to_its_average_without_momentum(solver, engine_of):
     rng = np.random.RandomState(0)
     engine = engine_of(solver, [rng.normal(size=s) for s in ((4, 4), 4, (4, 4), 4)])
     engine.epoch([0.1])
@@ -275,8 +275,8 @@ def test_a_training_goes_back_without_its_momentum(solver, engine_of):
     engine.go_back(mark)
     now = engine.state()
     assert_array_equal(now.statistic, before.statistic)
-    for arrays in "weights", "average":
-        for a, b in zip(getattr(now, arrays), getattr(before, arrays), strict=True):
+    for arrays in now.weights, now.average:
+        for a, b in zip(arrays, before.average, strict=True):
             assert_array_equal(a, b)
     # What has passed has passed.
     assert now.n_rows == moved.n_rows

@@ -607,6 +607,7 @@ def test_a_training_that_goes_back_has_to_fall_below_where_it_was_lowest():
     assert not monitor.goes_back
     assert not monitor.is_lowest
     assert monitor.rises
+    assert not monitor.stalled
     look_on(monitor, [4.0])
     assert monitor.is_lowest
     assert monitor.gains_much
@@ -617,6 +618,11 @@ def test_a_training_that_goes_back_has_to_fall_below_where_it_was_lowest():
     monitor.go_on()
     assert not monitor.stalled
     assert not monitor.goes_back
+    # To come down for long from above the lowest is no gain.
+    monitor.go_back()
+    look_on(monitor, [6.0, 5.0])
+    assert monitor.rises
+    assert monitor.stalled
 
 
 def test_what_comes_after_the_last_lowering_of_the_rate_may_be_above_the_lowest():
