@@ -85,6 +85,8 @@ class Monitor(Saved):
         # Whether the latest look found that the iterations gain too little to go on,
         # and whether too little to go on beyond ``max_iter``.
         self._gains_nothing = self._is_level = False
+        # Whether there was no look since the training went back.
+        self._begins_anew = False
         # By what share of itself the objective fell in an iteration between the latest
         # two looks; None if there were none.
         self._fall: float | None = None
@@ -115,6 +117,11 @@ class Monitor(Saved):
         return self._lowest_weights if self.has_risen else self._best_weights
 
     @property
+    def lowest(self) -> float:
+        """The objective that it goes back to, where the latest one is the lowest."""
+        return self._lowest if self._look is None else self._lowest_of_late
+
+    @property
     def has_risen(self) -> bool:
         """Whether the latest look found an objective above the lowest one."""
         seen = self._seen
@@ -129,7 +136,7 @@ class Monitor(Saved):
         """Forget the stall: the training goes on in another way."""
         self._n_no_change, self._seen, self._fall = 0, None, None
         self._lowest_of_late = math.inf
-        self.rises = self._gains_nothing = self._is_level = False
+        self.rises = self._gains_nothing = self._is_level = self._begins_anew = False
 
     def go_on(self) -> None:
         """Forget the stall, but not where it was: it is to be improved upon.
@@ -145,6 +152,8 @@ class Monitor(Saved):
         lowest = self._lowest_of_late
         self.be_patient()
         self._lowest_of_late, self.goes_back = lowest, True
+        if lowest < math.inf:
+            self._seen, self._begins_anew = [len(self.losses), lowest], True
 
     def conclude(self, get_weights: Callable[[], Weights]) -> bool:
         """Say whether a training that ran out of epochs had stopped improving."""
@@ -230,14 +239,17 @@ class Monitor(Saved):
             self._fall = (before - objective) / unit if unit else None
             self.gains = not self._gains_nothing
             self.gains_much = before - objective >= MUCH * self._share * least
+        # After going back the first look may be above the lowest, but not the next one:
+        # it could be on its way for a thousand epochs.
+        if self._begins_anew:
+            self._gains_nothing = self._is_level = self._begins_anew = False
+        elif self._exceeds(objective, self._lowest_of_late):
+            self._gains_nothing = True
         if objective < self._lowest_seen:
             self._lowest_seen, self._lowest_weights = objective, weights
         self.is_lowest = objective < self._lowest_of_late
         self._lowest_of_late = min(objective, self._lowest_of_late)
         self.rises = self._exceeds(objective, self._lowest_of_late)
-        # After going back the first look may be above the lowest, but not the next one:
-        # it could be on its way for a thousand epochs.
-        self._gains_nothing |= self.rises and self._seen is not None
         self._seen = [n_done, objective]
 
     def _exceeds(self, objective: float, lowest: float) -> bool:
@@ -299,6 +311,7 @@ class Monitor(Saved):
         "rises",
         "_gains_nothing",
         "_is_level",
+        "_begins_anew",
         "_fall",
         "_best_weights",
     )

@@ -253,8 +253,8 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         start = automatic_rate(rows, problem, coordinates, batch_size, is_sgd=is_sgd)
         start *= STREAMED_RATE if partial and coordinates.axes is not None else 1.0
     if automatic:
-        lowest = plan.objective_of(plan.weights, SAMPLE_ROWS)
-        rate: FixedRate = AutomaticRate(start, lowest)
+        objective = plan.objective_of(plan.weights, SAMPLE_ROWS)
+        rate: FixedRate = AutomaticRate(start, objective)
     else:
         given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
         rate = FixedRate(given)

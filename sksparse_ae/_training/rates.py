@@ -43,8 +43,8 @@ SGD_RARE = 0.3
 # averages out.
 ADAM_FALLS = 1 / 200
 
-# An epoch whose objective is this many times the lowest one is lost: the training goes
-# back to earlier weights, at a quarter of its automatic rate, up to so many times.
+# An epoch whose objective is this many times that of the weights to go back to is lost:
+# the training goes there at a quarter of its automatic rate, up to so many times.
 LOST = 5
 MOST_RETURNS = 8
 
@@ -89,22 +89,15 @@ class FixedRate(Saved):
 class AutomaticRate(FixedRate):
     """A rate that grows while much is gained, and falls where it proves too large.
 
-    ``lowest`` is the objective at the start, on some rows.
+    ``objective`` is that at the start, on some rows.
     """
 
     may_go_back = True
-    _saved = (
-        "rate",
-        "_lowest",
-        "_lowest_when_marked",
-        "_n_returns",
-        "_is_lowered",
-        "_growth",
-    )
+    _saved = ("rate", "_marked", "_n_returns", "_is_lowered", "_growth")
 
-    def __init__(self, rate: float, lowest: float) -> None:
+    def __init__(self, rate: float, objective: float) -> None:
         super().__init__(rate)
-        self._lowest = self._lowest_when_marked = lowest
+        self._marked = objective  # the objective where it would go back to
         self._n_returns, self._is_lowered = 0, False
         self._growth = GROWTH
 
@@ -113,13 +106,10 @@ class AutomaticRate(FixedRate):
         if self._n_returns == MOST_RETURNS:
             return False
         least = float(np.finfo(np.float32).tiny)
-        if objective < LOST * max(self._lowest, least):
-            self._lowest = min(objective, self._lowest)
+        if objective < LOST * max(self._marked, least):
             return False
         self._n_returns += 1
-        self._fall(4)
-        # What was reached since then is left, and no measure of what is to come.
-        self._lowest = self._lowest_when_marked
+        self.rate /= 4
         return True
 
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
@@ -129,7 +119,9 @@ class AutomaticRate(FixedRate):
         lower rate. It ends where the rate was lowered for a plateau and gained nothing.
         """
         if monitor.is_lowest:
-            self._lowest_when_marked = monitor.losses[-1].objective
+            # An epoch may end higher than it was in the mean.
+            epoch = monitor.losses[-1].objective
+            self._marked = max(epoch, monitor.lowest)
         if monitor.gains:
             self._is_lowered = False
         if not monitor.stalled:
