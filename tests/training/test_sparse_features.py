@@ -106,7 +106,7 @@ def test_an_absurd_beta_whose_units_vary_in_vain_is_named(standardised_digits):
     message = str(warning_of(estimator, standardised_digits).message)
     assert re.search("together they explain .* of the variance", message)
     assert "Lower beta=1e+05, which leaves the reconstruction no say" in message
-    assert estimator.score(standardised_digits) < 0.01
+    assert estimator.score(standardised_digits) < 0.1
     assert counted(estimator.unit_states_)["active"] > 180
 
 
