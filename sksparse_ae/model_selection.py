@@ -27,8 +27,9 @@ def train_together(n_fits=100):
     Only trainings with `solver="adam"` and an integer `random_state` are joined, and
     none with `verbose`, `checkpoint_dir`, `warm_start`, `partial_fit` or
     scikit-learn's callbacks. The others run as they would. Results are those of
-    separate fits but for the rounding of float32. The times that a search reports,
-    `mean_fit_time` and its like, include the wait for the others.
+    separate fits but for the rounding of float32, which may decide in a long training
+    whether the learning rate falls. The times that a search reports, `mean_fit_time`
+    and its like, include the wait for the others.
 
     Fits wait for each other. A fit that holds a lock for which another one waits
     deadlocks.
