@@ -221,11 +221,11 @@ class SparseAutoencoderTransformer(
         it prove too large for the data, it is lowered and the training goes back to
         where its objective was lowest. A number is used throughout. With "sgd" it is
         the rate of plain gradient descent, with a momentum of 0.9; "auto", in `fit`,
-        takes 0.98 and makes shorter steps along directions in which the data vary more,
-        unless `early_stopping` is set or `beta` is 0. Either way the
-        weights that are returned are an average over about the last tenth of the
-        steps, so that the noise of single steps is not in them. Not used by "lbfgs" and
-        by Keras optimizers, which bring their own and are not averaged.
+        takes 0.98 (0.9 with `early_stopping` or `beta=0`), and makes shorter steps
+        along directions in which the data vary more. Either way the weights that are
+        returned are an average over about the last tenth of the steps, so that the
+        noise of single steps is not in them. Not used by "lbfgs" and by Keras
+        optimizers, which bring their own and are not averaged.
 
     batch_size : "auto" or int, default="auto"
         Samples in a mini-batch. "auto" is a fortieth of the samples rounded down to a

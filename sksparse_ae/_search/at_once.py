@@ -100,7 +100,8 @@ def train_jointly(
 
     The trainings are one of the ``joint_groups``, by Adam, and begin afresh. ``stop``
     ends them as Ctrl-C does. The results equal those of ``train`` to float32 rounding:
-    products are summed in another order.
+    products are summed in another order. In a long training that may decide whether a
+    rate falls.
     """
     if len(trainings) == 1:
         return [_train_alone(*trainings[0], stop)]

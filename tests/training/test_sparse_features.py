@@ -20,7 +20,11 @@ from sksparse_ae._network import autoencoder, reading
 from sksparse_ae._network.scaling import Moments, Scaling
 from sksparse_ae._network.units import STATES, UnitStatistics
 from sksparse_ae._objective.objective import Objective
-from sksparse_ae._training.advice import TOLERATED_SHARE, weight_decay_limit
+from sksparse_ae._training.advice import (
+    LEAST_SCORE,
+    TOLERATED_SHARE,
+    weight_decay_limit,
+)
 from sksparse_ae._training.monitor import Monitor
 from sksparse_ae.exceptions import UninformativeUnitsWarning
 from sksparse_ae.inspection._activation import STATE_STYLES
@@ -106,7 +110,7 @@ def test_an_absurd_beta_whose_units_vary_in_vain_is_named(standardised_digits):
     message = str(warning_of(estimator, standardised_digits).message)
     assert re.search("together they explain .* of the variance", message)
     assert "Lower beta=1e+05, which leaves the reconstruction no say" in message
-    assert estimator.score(standardised_digits) < 0.1
+    assert estimator.score(standardised_digits) < LEAST_SCORE
     assert counted(estimator.unit_states_)["active"] > 180
 
 
