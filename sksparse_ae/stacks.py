@@ -407,8 +407,8 @@ def fine_tune(
     >>> from sksparse_ae.stacks import fine_tune
     >>> X, y = load_digits(return_X_y=True)
     >>> stack = make_pipeline(
-    ...     SparseAutoencoderTransformer(60, tol=0.1, random_state=0),
-    ...     SparseAutoencoderTransformer(30, tol=0.1, random_state=0),
+    ...     SparseAutoencoderTransformer(40, tol=0.1, random_state=0),
+    ...     SparseAutoencoderTransformer(20, tol=0.1, random_state=0),
     ...     StandardScaler(),
     ...     LogisticRegression(),
     ... ).fit(X[:1000], y[:1000])

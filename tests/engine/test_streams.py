@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sksparse_ae import SparseAutoencoderTransformer
 from sksparse_ae._engine import chunking, full_batch, streams
@@ -43,14 +44,21 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(chunking, "CHUNK_BYTES", 4 * 64 * 50)
 
 
+@pytest.fixture(scope="module")
+def held(digits):
+    """A fit of rows that are held in memory; not to be changed."""
+    few = SparseAutoencoderTransformer(
+        20, batch_size=20, max_iter=60, tol=0, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning):
+        return few.fit(digits)
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_rows_that_are_not_held_train_as_well(
-    digits, request, tmp_path, kind, no_convergence_warning
+    digits, held, small_blocks, tmp_path, kind, no_convergence_warning
 ):
-    few = SparseAutoencoderTransformer(20, batch_size=20, random_state=0)
-    held = clone(few).fit(digits)
-    request.getfixturevalue("small_blocks")
-    anew = clone(few).fit(in_format(digits, kind, tmp_path))
+    anew = clone(held).fit(in_format(digits, kind, tmp_path))
     assert_allclose(anew.objective_.total, held.objective_.total, rtol=0.05)
 
 
