@@ -219,7 +219,8 @@ class SparseAutoencoderTransformer(
         With "adam" it then falls with the square root of the steps taken, and never
         needs to know how many will come. In `fit` it grows while much is gained; should
         it prove too large for the data, it is lowered and the training goes back to
-        where its objective was lowest. A number is used throughout. With "sgd" it is
+        where its objective was lowest. (With `early_stopping` it does not grow, and is
+        lowered where the training is.) A number is used throughout. With "sgd" it is
         the rate of plain gradient descent, with a momentum of 0.9; "auto", in `fit`,
         takes 0.98 (0.9 with `early_stopping` or `beta=0`), and makes shorter steps
         along directions in which the data vary more. Either way the weights that are
@@ -237,7 +238,10 @@ class SparseAutoencoderTransformer(
     max_iter : int, default=1000
         Largest number of epochs, or of iterations of "lbfgs". It is a limit only:
         with "adam" and "sgd" the weights after 50 epochs are the same whether the
-        limit is 50 or 1000, unless units start anew (`revive`).
+        limit is 50 or 1000, unless units start anew (`revive`). A training that reaches
+        it before it has converged warns. If its objective had just risen, the weights
+        from before are returned. An epoch that an automatic rate has to take again is
+        not counted.
 
     shuffle : bool, default=True
         Whether to shuffle the samples in each epoch. Not used by "lbfgs".
@@ -249,16 +253,18 @@ class SparseAutoencoderTransformer(
         mean of the epoch). What falls slowly has far to fall: after more than 300
         epochs of a `fit` without `early_stopping` the share is 300 `tol` over their
         number, and a training with fewer than 20 batches an epoch goes on for that part
-        of the share. "lbfgs" stops when no component of the gradient exceeds `tol`, or
-        when a step lowers the objective by less than 2e-9 of it.
+        of the share. Five times what is asked for lets an automatic rate grow. "lbfgs"
+        stops when no component of the gradient exceeds `tol`, or when a step lowers the
+        objective by less than 2e-9 of it.
 
     n_iter_no_change : int, default=10
         Epochs in a row without such an improvement that are still no stall. "adam"
         and "sgd" look every `n_iter_no_change` + 1 epochs. At a stall an automatic rate
         is quartered; if that gains nothing, or the rate was given, the training has
-        converged and ends. If the objective has risen, an automatic rate is halved and
-        the training goes back to where it was lowest; a given rate ends the training
-        with a warning.
+        converged and ends (with `early_stopping` at the second stall). If the objective
+        has risen, an automatic rate is halved and the training goes back to where it
+        was lowest; a given rate ends the training with a warning. Smaller numbers look,
+        and let the rate grow, more often.
 
     early_stopping : bool, default=False
         Whether to hold out samples, stop when the objective on them stalls, and keep
@@ -330,8 +336,8 @@ class SparseAutoencoderTransformer(
 
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the optimizer's state of the
-        previous call. The state is kept, and saved, only if this is set, and after
-        `partial_fit`.
+        previous call; an automatic learning rate begins anew. The state is kept, and
+        saved, only if this is set, and after `partial_fit`.
 
     verbose : int, default=0
         If not 0, show the progress of `fit` on standard error, and why it ended: on a

@@ -117,7 +117,10 @@ class Course:
             self.ended, self.converged = True, not end
             self.monitor.failure = end or None
         elif self.n_iter >= self._max_iter:
-            self.ended, self.converged = True, self.monitor.conclude(self._weights)
+            monitor = self.monitor
+            monitor.conclude(self._weights)
+            has_converged = self._rate.has_converged(monitor)
+            self.ended, self.converged = True, has_converged and not monitor.has_risen
         if self.ended and not self._is_alone:
             self.weights = self._weights()
 

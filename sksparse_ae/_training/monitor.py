@@ -77,16 +77,18 @@ class Monitor(Saved):
         self._share = min(1.0, n_steps / STEPS_OF_TOL)
         self._progress, self._tasks = progress, tasks
         self._best, self._lowest, self._n_no_change = math.inf, math.inf, 0
-        # How many iterations there were at the latest look, and what objective.
+        # How many iterations there were at the latest look, and what objective; and at
+        # the look before that.
         self._seen: Any = None
+        self._seen_before: Any = None
         self._lowest_seen = self._lowest_of_late = math.inf
         self._lowest_weights: Weights | None = None
         self._best_weights: Weights | None = None
-        # Whether the latest look found that the iterations gain too little to go on,
-        # and whether too little to go on beyond ``max_iter``.
-        self._gains_nothing = self._is_level = False
-        # Whether there was no look since the training went back.
-        self._begins_anew = False
+        # Whether the latest look found that the iterations gain too little to go on.
+        self._gains_nothing = False
+        # Whether there was no look since the training went back, and none since its rate
+        # was lowered.
+        self._begins_anew = self._is_on_trial = False
         # By what share of itself the objective fell in an iteration between the latest
         # two looks; None if there were none.
         self._fall: float | None = None
@@ -135,17 +137,19 @@ class Monitor(Saved):
     def be_patient(self) -> None:
         """Forget the stall: the training goes on in another way."""
         self._n_no_change, self._seen, self._fall = 0, None, None
-        self._lowest_of_late = math.inf
-        self.rises = self._gains_nothing = self._is_level = self._begins_anew = False
+        self._seen_before, self._lowest_of_late = None, math.inf
+        self.rises = self._gains_nothing = False
+        self._begins_anew = self._is_on_trial = False
 
     def go_on(self) -> None:
         """Forget the stall, but not where it was: it is to be improved upon.
 
         The training goes back if the latest look found that it was lower before.
         """
-        self._n_no_change, self._gains_nothing = 0, False
+        self._n_no_change, self._gains_nothing, self._seen_before = 0, False, None
         if self._seen is not None and self._seen[1] > self._lowest_of_late:
             self.go_back()
+        self._is_on_trial = True
 
     def go_back(self) -> None:
         """Take note that the training goes back to its lowest objective of late."""
@@ -154,36 +158,51 @@ class Monitor(Saved):
         self._lowest_of_late, self.goes_back = lowest, True
         if lowest < math.inf:
             self._seen, self._begins_anew = [len(self.losses), lowest], True
+        self._is_on_trial = True
 
-    def conclude(self, get_weights: Callable[[], Weights]) -> bool:
-        """Say whether a training that ran out of epochs had stopped improving."""
-        if self._look is None:
-            return False
-        if self._seen is None or self._seen[0] < len(self.losses):
-            self._look_at(self._look, get_weights())
-        return self._is_level and not self.has_risen
+    def conclude(self, get_weights: Callable[[], Weights]) -> None:
+        """Take a last look at a training that ran out of epochs.
+
+        It is held against a look as many epochs ago as there are between others, at
+        least. After fewer epochs there is no stall.
+        """
+        n_done, seen = len(self.losses), self._seen
+        if self._look is None or (seen is not None and seen[0] == n_done):
+            return
+        is_on_trial = self._is_on_trial
+        if self._seen_before is not None:
+            self._seen = seen = self._seen_before
+        self._look_at(self._look, get_weights())
+        self._is_on_trial = is_on_trial
+        if seen is not None and n_done - seen[0] <= self._patience:
+            self._gains_nothing = False
 
     def reason(self, estimator: Any) -> str:
         """Say why a training has not converged, and what to change."""
         if self.failure is not None:
             return self.failure
-        if self.has_risen and estimator.learning_rate != "auto":
-            return (
-                f"The objective rose, from {self._lowest_seen:.6g} to "
-                f"{self._seen[1]:.6g}: the steps are too long. The weights from "
-                f"before are returned. Lower learning_rate={estimator.learning_rate!r}."
-            )
+        before = ""
         if self.has_risen:
+            before = f"from {self._lowest_seen:.6g} to {self._seen[1]:.6g}"
+        if before and estimator.learning_rate != "auto":
             return (
-                f"The objective rose, from {self._lowest_seen:.6g} to "
-                f"{self._seen[1]:.6g}, and has not come down again since the learning "
-                "rate was lowered. The weights from before are returned. Raise "
-                f"max_iter={estimator.max_iter}, or use solver='lbfgs'."
+                f"The objective rose, {before}: the steps are too long. The weights "
+                "from before are returned. Lower "
+                f"learning_rate={estimator.learning_rate!r}."
             )
-        return (
+        reached = (
             f"The training reached max_iter={estimator.max_iter} before it converged"
-            f"{self._distance(estimator.tol)}. "
-            f"Raise max_iter to {2 * estimator.max_iter}, or raise "
+        )
+        to_type = f"Raise max_iter to {2 * estimator.max_iter}"
+        if before:
+            return (
+                f"{reached}: the objective had just risen, {before}. The weights from "
+                f"before are returned. {to_type}."
+            )
+        if self._look is not None and (self._gains_nothing or self._is_on_trial):
+            return f"{reached}: a lower learning rate was still to be tried. {to_type}."
+        return (
+            f"{reached}{self._distance(estimator.tol)}. {to_type}, or raise "
             f"tol={estimator.tol!r} if the objective is near enough."
         )
 
@@ -206,13 +225,19 @@ class Monitor(Saved):
                 fall = (values[-1 - n] - values[-1]) / n / abs(values[-1])
         if fall is None:
             return ""
-        told, n_done = f"tol is {100 * tol:.2g} %", len(self.losses)
-        if self._look is not None and (asked := _tol_after(n_done, tol)) < tol:
-            told += f", after {n_done} epochs {100 * asked:.2g} %"
+        told, asked = f"tol is {100 * tol:.2g} %", tol
+        if self._look is not None and (asked := self._asked(tol)) < tol:
+            told += f", which here asks for {100 * asked:.2g} %"
+        # As many digits as tell the two apart.
+        digits = 2 if f"{fall:.2g}" != f"{asked:.2g}" else 4
         return (
-            f": the {of_what} was still changing by {-100 * fall:+.2g} % per epoch, "
-            f"and {told}"
+            f": the {of_what} was still changing by {-100 * fall:+.{digits}g} % per "
+            f"epoch, and {told}"
         )
+
+    def _asked(self, tol: float) -> float:
+        """Return the share of the objective that the latest epoch has to gain."""
+        return self._share * tol * min(1.0, EPOCHS_OF_TOL / max(len(self.losses), 1))
 
     def outcome(self, converged: bool) -> str:
         """Say in a few words why a training has ended."""
@@ -233,16 +258,15 @@ class Monitor(Saved):
         if self._seen is not None:
             n_seen, before = self._seen
             unit = (n_done - n_seen) * max(objective, self._negligible)
-            least = _tol_after(n_done, self._tol) * unit
-            self._gains_nothing = before - objective <= self._share * least
-            self._is_level = before - objective <= least
+            least = self._asked(self._tol) * unit
+            self._gains_nothing = before - objective <= least
             self._fall = (before - objective) / unit if unit else None
             self.gains = not self._gains_nothing
-            self.gains_much = before - objective >= MUCH * self._share * least
+            self.gains_much = before - objective >= MUCH * least
         # After going back the first look may be above the lowest, but not the next one:
         # it could be on its way for a thousand epochs.
         if self._begins_anew:
-            self._gains_nothing = self._is_level = self._begins_anew = False
+            self._gains_nothing = self._begins_anew = False
         elif self._exceeds(objective, self._lowest_of_late):
             self._gains_nothing = True
         if objective < self._lowest_seen:
@@ -250,7 +274,8 @@ class Monitor(Saved):
         self.is_lowest = objective < self._lowest_of_late
         self._lowest_of_late = min(objective, self._lowest_of_late)
         self.rises = self._exceeds(objective, self._lowest_of_late)
-        self._seen = [n_done, objective]
+        self._seen_before, self._seen = self._seen, [n_done, objective]
+        self._is_on_trial = False
 
     def _exceeds(self, objective: float, lowest: float) -> bool:
         return objective - lowest > max(RISE * lowest, self._negligible)
@@ -305,13 +330,14 @@ class Monitor(Saved):
         "_lowest",
         "_n_no_change",
         "_seen",
+        "_seen_before",
         "_lowest_seen",
         "_lowest_of_late",
         "_lowest_weights",
         "rises",
         "_gains_nothing",
-        "_is_level",
         "_begins_anew",
+        "_is_on_trial",
         "_fall",
         "_best_weights",
     )
@@ -338,11 +364,6 @@ class Monitor(Saved):
             self._progress.close()
         if self._tasks is not None:
             self._tasks.close()
-
-
-def _tol_after(n_epochs: int, tol: float) -> float:
-    """Return the share of the objective that each of so many epochs has to gain."""
-    return tol * min(1.0, EPOCHS_OF_TOL / n_epochs)
 
 
 # Seconds between two rewritings of a line on a terminal. Elsewhere each is a line of

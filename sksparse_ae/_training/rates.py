@@ -83,6 +83,10 @@ class FixedRate(Saved):
 
     def answer(self, monitor: Monitor, n_epochs: int) -> bool:
         """Say, from what the monitor says after so many epochs, whether to end."""
+        return self.has_converged(monitor)
+
+    def has_converged(self, monitor: Monitor) -> bool:
+        """Say whether the latest look, perhaps at ``max_iter``, shows convergence."""
         return self._ends and monitor.stalled
 
 
@@ -128,7 +132,7 @@ class AutomaticRate(FixedRate):
             if monitor.gains_much:
                 self.rate *= self._growth
             return False
-        ends = self._is_lowered and not monitor.rises
+        ends = self.has_converged(monitor)
         if monitor.rises:
             self._fall(2)
         elif not ends:
@@ -136,6 +140,9 @@ class AutomaticRate(FixedRate):
             self._is_lowered = True
         monitor.go_on()
         return ends
+
+    def has_converged(self, monitor: Monitor) -> bool:
+        return self._is_lowered and monitor.stalled and not monitor.rises
 
     def _fall(self, divisor: float) -> None:
         self.rate, self._growth = self.rate / divisor, math.sqrt(self._growth)

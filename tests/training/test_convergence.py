@@ -590,7 +590,7 @@ def test_a_training_may_fall_again_after_a_rise_and_ends_where_it_was_lowest():
     assert monitor.best_weights == [5.0]
     look_on(monitor, [6.0])
     assert monitor.stalled
-    assert not monitor.conclude(lambda: [6.0])
+    assert monitor.has_risen
     look_on(monitor, [4.0])
     assert not monitor.has_risen
     assert monitor.best_weights is None  # the latest
@@ -627,7 +627,8 @@ def test_a_training_that_goes_back_has_to_fall_below_where_it_was_lowest():
 def test_what_comes_after_the_last_lowering_of_the_rate_may_be_above_the_lowest():
     monitor = watched([10.0, 5.0, 8.0])
     monitor.be_patient()
-    assert not monitor.conclude(lambda: [8.0])
+    monitor.conclude(lambda: [8.0])
+    assert monitor.has_risen
     assert monitor.best_weights == [5.0]
 
 
@@ -636,10 +637,46 @@ def test_an_epoch_of_few_steps_has_to_gain_less_to_go_on():
     slow = 0.98 ** np.arange(5)
     assert watched(slow).stalled
     assert watched(slow, n_steps=20).stalled
-    few = watched(slow, n_steps=10)
-    assert not few.stalled
-    # Where the epochs have run out, it has come as near as one of many steps.
-    assert few.conclude(lambda: [slow[-1]])
+    assert not watched(slow, n_steps=10).stalled
+
+
+def out_of_epochs(monitor, objective, n_epochs):
+    """Let a training end so many epochs after a look; return what is said of it."""
+    for _ in range(n_epochs):
+        monitor.update(Losses(1.0, 0.0, 1.0, 0.0), lambda: [objective])
+    monitor.conclude(lambda: [objective])
+    return monitor.reason(SparseAutoencoderTransformer(random_state=0))
+
+
+def test_a_single_epoch_at_the_end_is_no_level():
+    # It is held against the look before the latest one.
+    falls = watched([10.0, 8.0])
+    assert "still changing by -6.2 % per epoch" in out_of_epochs(falls, 8.0, 1)
+    assert not falls.stalled
+    only_one = watched([8.0])
+    out_of_epochs(only_one, 8.0, 2)
+    assert not only_one.stalled
+    level = watched([10.0, 8.0, 7.7])
+    assert not level.stalled
+    out_of_epochs(level, 7.7, 2)
+    assert level.stalled
+
+
+def test_a_rate_that_was_not_tried_is_no_end():
+    monitor = watched([10.0, 8.0, 8.0])
+    assert monitor.stalled
+    monitor.go_on()
+    said = out_of_epochs(monitor, 8.0, 2)
+    assert "a lower learning rate was still to be tried. Raise max_iter to" in said
+    assert not monitor.stalled
+    look_on(monitor, [8.0])
+    assert monitor.stalled
+
+
+def test_a_rise_that_max_iter_cuts_short_says_so():
+    said = out_of_epochs(watched([10.0, 8.0]), 9.0, 2)
+    assert "before it converged: the objective had just risen, from 8 to 9. The" in said
+    assert "Raise max_iter to 2000." in said
 
 
 def test_what_falls_slowly_for_long_is_no_stall():
@@ -686,7 +723,7 @@ def test_the_warning_after_many_epochs_says_what_is_asked_by_then():
     few = SparseAutoencoderTransformer(random_state=0)
     early, late = (watched(0.9 ** np.arange(n)).reason(few) for n in (2, 401))
     assert "and tol is 0.01 %. Raise" in early
-    assert "and tol is 0.01 %, after 1201 epochs 0.0025 %. Raise" in late
+    assert "and tol is 0.01 %, which here asks for 0.0025 %. Raise" in late
 
 
 def test_the_change_in_the_warning_is_that_of_the_averaged_weights(digits):
