@@ -86,8 +86,8 @@ class Monitor(Saved):
         self._best_weights: Weights | None = None
         # Whether the latest look found that the iterations gain too little to go on.
         self._gains_nothing = False
-        # Whether there was no look since the training went back, and none since its rate
-        # was lowered.
+        # Whether there was no look since the training went back, and none since its
+        # rate was lowered.
         self._begins_anew = self._is_on_trial = False
         # By what share of itself the objective fell in an iteration between the latest
         # two looks; None if there were none.
