@@ -166,15 +166,12 @@ class Monitor(Saved):
         It is held against a look as many epochs ago as there are between others, at
         least. After fewer epochs there is no stall.
         """
-        n_done, seen = len(self.losses), self._seen
-        if self._look is None or (seen is not None and seen[0] == n_done):
+        is_seen = self._seen is not None and self._seen[0] == len(self.losses)
+        if self._look is None or is_seen:
             return
-        is_on_trial = self._is_on_trial
-        if self._seen_before is not None:
-            self._seen = seen = self._seen_before
-        self._look_at(self._look, get_weights())
-        self._is_on_trial = is_on_trial
-        if seen is not None and n_done - seen[0] <= self._patience:
+        since = self._seen_before or self._seen
+        self._look_at(self._look, get_weights(), since)
+        if since is not None and len(self.losses) - since[0] <= self._patience:
             self._gains_nothing = False
 
     def reason(self, estimator: Any) -> str:
@@ -253,10 +250,13 @@ class Monitor(Saved):
             return "reached max_iter"
         return "converged" + (" on the rows held out" if self._evaluate else "")
 
-    def _look_at(self, look: Callable[[Weights], float], weights: Weights) -> None:
+    def _look_at(
+        self, look: Callable[[Weights], float], weights: Weights, since: Any
+    ) -> None:
+        """Look at weights, and hold them against an earlier look."""
         objective, n_done = look(weights), len(self.losses)
-        if self._seen is not None:
-            n_seen, before = self._seen
+        if since is not None:
+            n_seen, before = since
             unit = (n_done - n_seen) * max(objective, self._negligible)
             least = self._asked(self._tol) * unit
             self._gains_nothing = before - objective <= least
@@ -274,8 +274,7 @@ class Monitor(Saved):
         self.is_lowest = objective < self._lowest_of_late
         self._lowest_of_late = min(objective, self._lowest_of_late)
         self.rises = self._exceeds(objective, self._lowest_of_late)
-        self._seen_before, self._seen = self._seen, [n_done, objective]
-        self._is_on_trial = False
+        self._seen = [n_done, objective]
 
     def _exceeds(self, objective: float, lowest: float) -> bool:
         return objective - lowest > max(RISE * lowest, self._negligible)
@@ -315,7 +314,9 @@ class Monitor(Saved):
             self._progress.update(len(self.losses), losses.objective)
         if self._look is not None:
             if (len(self.losses) - 1) % (self._patience + 1) == 0:
-                self._look_at(self._look, get_weights())
+                self._seen_before = self._seen
+                self._look_at(self._look, get_weights(), since=self._seen)
+                self._is_on_trial = False
         else:
             improved = watched < self._best - self._tol * abs(watched)
             self._n_no_change = 0 if improved else self._n_no_change + 1
