@@ -11,6 +11,10 @@ NGS_EXERCISE = {
     "output_activation": "sigmoid",
 }
 
+# For tests of what is made of a fit. L-BFGS traces a smaller program than mini-batches,
+# which is most of the time of a fit to little data.
+BRIEFLY = {"solver": "lbfgs", "tol": 0.02, "random_state": 0}
+
 
 def assert_same_fit(one, other):
     """Assert that two transformers were trained alike, to the bit."""

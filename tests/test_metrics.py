@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from _helpers import BRIEFLY
 from numpy.testing import assert_allclose
 from scipy import sparse
 from sklearn.base import clone
@@ -40,9 +41,7 @@ def pipeline(digits):
     return make_pipeline(
         StandardScaler(with_std=False),
         "passthrough",
-        make_pipeline(
-            SparseAutoencoderTransformer(8, max_iter=30, tol=1, random_state=0)
-        ),
+        make_pipeline(SparseAutoencoderTransformer(8, **BRIEFLY)),
         StandardScaler(),
         KMeans(3, n_init=1, random_state=0),
     ).fit(digits)
@@ -84,12 +83,7 @@ def test_in_a_pipeline_the_data_that_reach_the_autoencoder_are_scored(
 
 
 def test_the_last_of_two_autoencoders_is_scored(digits):
-    first, second = (
-        SparseAutoencoderTransformer(
-            n, max_iter=20, n_iter_no_change=1, tol=1e6, random_state=0
-        )
-        for n in (6, 4)
-    )
+    first, second = (SparseAutoencoderTransformer(n, **BRIEFLY) for n in (6, 4))
     stack = make_pipeline(first, second).fit(digits)
     codes = first.transform(digits)
     assert variance_explained(stack, digits) == second.score(codes)
@@ -121,7 +115,7 @@ def test_a_search_over_a_pipeline_without_y_refits_the_sparsest_within_tolerance
 ):
     pipeline = make_pipeline(
         StandardScaler(with_std=False),
-        SparseAutoencoderTransformer(8, tol=0.1, random_state=0),
+        SparseAutoencoderTransformer(8, **BRIEFLY),
     )
     grid = {"sparseautoencodertransformer__beta": [0.01, 3.0]}
 
@@ -137,9 +131,7 @@ def test_a_search_over_a_pipeline_without_y_refits_the_sparsest_within_tolerance
 
 
 def test_a_scorer_is_scoring_of_cross_val_score(digits):
-    autoencoder = SparseAutoencoderTransformer(
-        5, max_iter=20, n_iter_no_change=1, tol=1e6, random_state=0
-    )
+    autoencoder = SparseAutoencoderTransformer(5, **BRIEFLY)
     default = cross_val_score(autoencoder, digits, cv=2)
     assert_allclose(
         cross_val_score(autoencoder, digits, scoring=variance_explained, cv=2), default
@@ -148,7 +140,7 @@ def test_a_scorer_is_scoring_of_cross_val_score(digits):
 
 @pytest.mark.parametrize("scorer", get_scorers().values())
 def test_a_search_is_scored_by_what_it_has_chosen(scorer, digits):
-    autoencoder = SparseAutoencoderTransformer(4, tol=100, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(4, **BRIEFLY)
     pipeline = make_pipeline(StandardScaler(with_std=False), autoencoder)
     grid = {"sparseautoencodertransformer__rho": [0.1, 0.3]}
     search = GridSearchCV(pipeline, grid, cv=2)
@@ -166,7 +158,7 @@ def test_a_search_is_scored_by_what_it_has_chosen(scorer, digits):
 
 def test_errors_out_of_sample_are_those_of_the_other_folds(digits):
     """The recipe of the user guide."""
-    autoencoder = SparseAutoencoderTransformer(20, tol=1, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(20, **BRIEFLY)
     folds = cross_validate(
         autoencoder, digits, cv=3, return_estimator=True, return_indices=True
     )

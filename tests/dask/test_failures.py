@@ -104,6 +104,7 @@ def test_killed_workers_change_no_bit(
     client.wait_for_workers(2, timeout=120)
 
 
+@pytest.mark.slow
 def test_without_workers_it_ends_and_goes_on_from_its_checkpoint(
     client, threads, undisturbed, impatient, at_evaluation, tmp_path
 ):

@@ -227,6 +227,7 @@ def test_a_fit_shows_no_messages_of_tensorflow_and_leaves_its_setting():
     assert result.stderr == "to standard error\n"
 
 
+@pytest.mark.slow
 def test_what_other_threads_do_while_tensorflow_is_imported_stays():
     code = (
         "import importlib, os, subprocess, sys, threading, numpy as np\n"
@@ -268,6 +269,7 @@ def test_what_other_threads_do_while_tensorflow_is_imported_stays():
     ]
 
 
+@pytest.mark.slow
 def test_a_standard_error_that_is_replaced_meanwhile_stays(tmp_path):
     in_fresh_process(
         "import os, sys, warnings, numpy as np\n"
@@ -306,6 +308,7 @@ def test_the_first_fits_of_a_process_may_be_in_several_threads():
     )
 
 
+@pytest.mark.slow
 def test_a_fit_needs_no_standard_error():
     in_fresh_process(
         "import os, sys, warnings, numpy as np\n"

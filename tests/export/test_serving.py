@@ -46,6 +46,7 @@ def test_a_keras_model_says_that_it_needs_keras(fitted, monkeypatch):
         fitted.to_keras()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["keras_model", "regularizers", "selections"])
 def test_modules_of_keras_classes_say_what_they_need(name):
     code = f"import sys; sys.modules['keras'] = None; import sksparse_ae.{name}"

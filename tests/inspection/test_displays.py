@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from _helpers import BRIEFLY
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -48,7 +49,7 @@ def whitened(digits):
     return make_pipeline(
         StandardScaler(with_std=False),
         PCA(10, whiten=True),
-        SparseAutoencoderTransformer(6, tol=1, random_state=0),
+        SparseAutoencoderTransformer(6, **BRIEFLY),
         StandardScaler(),
         PCA(2),
     ).fit(digits)
@@ -144,7 +145,7 @@ def test_each_kind_shows_its_weights(kind, fitted):
 
 
 def test_use_of_tanh_units_counts_from_their_lowest_value(digits):
-    tanh = SparseAutoencoderTransformer(5, activation="tanh", tol=10, random_state=0)
+    tanh = SparseAutoencoderTransformer(5, activation="tanh", **BRIEFLY)
     tanh.fit(digits)
     use = (tanh.transform(digits).mean(axis=0) + 1) * np.linalg.norm(
         tanh.coefs_[1], axis=1
@@ -178,7 +179,7 @@ def test_a_pipeline_on_named_columns_gives_their_names(digits):
     X = pd.DataFrame(digits[:, :9]).add_prefix("pixel")
     pipeline = make_pipeline(
         StandardScaler().set_output(transform="pandas"),
-        SparseAutoencoderTransformer(4, tol=10, random_state=0),
+        SparseAutoencoderTransformer(4, **BRIEFLY),
     ).fit(X)
     frame = ComponentsDisplay.from_estimator(pipeline, X).frame()
     assert list(frame) == ["use", *X]
@@ -190,7 +191,7 @@ def test_weights_on_a_column_that_a_step_blots_out_are_0_on_the_input(digits):
     seen = np.arange(64) != 20
     pipeline = make_pipeline(
         FunctionTransformer(lambda X: X * seen + 1),
-        SparseAutoencoderTransformer(4, tol=10, random_state=0),
+        SparseAutoencoderTransformer(4, **BRIEFLY),
     ).fit(digits)
     shown = ComponentsDisplay.from_estimator(pipeline, kind="encoder", order="index")
     assert_allclose(shown.components, pipeline[-1].coefs_[0].T * seen, atol=1e-12)
@@ -198,7 +199,7 @@ def test_weights_on_a_column_that_a_step_blots_out_are_0_on_the_input(digits):
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_steps_that_bend_the_space_are_refused(kind, digits):
-    autoencoder = SparseAutoencoderTransformer(4, tol=10, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(4, **BRIEFLY)
     bent = FunctionTransformer(np.square, np.sqrt, check_inverse=False)
     if kind == "encoder":
         bent = Normalizer()
@@ -213,7 +214,7 @@ def test_steps_that_bend_the_space_are_refused(kind, digits):
 
 def test_features_may_have_the_name_of_another_column(digits):
     X = pd.DataFrame(digits[:, :4], columns=["use", "unit", "sample", "x0"])
-    autoencoder = SparseAutoencoderTransformer(2, tol=10, random_state=0).fit(X)
+    autoencoder = SparseAutoencoderTransformer(2, **BRIEFLY).fit(X)
     display = ComponentsDisplay.from_estimator(autoencoder)
     frame = display.frame()
     assert list(frame) == ["use", *X]
@@ -283,7 +284,7 @@ def test_bars_stay_inside_the_axes(ax):
 
 def test_images_are_drawn_of_squares_without_names_or_where_a_shape_is_given(digits):
     frame = pd.DataFrame(digits).add_prefix("pixel")
-    autoencoder = SparseAutoencoderTransformer(3, tol=10, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(3, **BRIEFLY)
     shown = ComponentsDisplay.from_estimator
     assert hasattr(shown(autoencoder.fit(digits)), "image_")
     assert hasattr(shown(autoencoder.fit(digits[:, :63])), "bars_")
@@ -292,7 +293,7 @@ def test_images_are_drawn_of_squares_without_names_or_where_a_shape_is_given(dig
 
 
 def test_names_may_be_given_for_the_features_that_reach_the_autoencoder(digits):
-    autoencoder = SparseAutoencoderTransformer(2, tol=10, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(2, **BRIEFLY)
     autoencoder.fit(digits[:, :4])
     names = np.array(["a", "b", "c", "d"])
     display = ComponentsDisplay.from_estimator(autoencoder, feature_names=names)
@@ -393,7 +394,7 @@ def test_a_pipeline_is_reconstructed_in_the_units_of_its_input(whitened, digits)
 
 
 def test_a_step_that_cannot_be_undone_is_named(digits):
-    autoencoder = SparseAutoencoderTransformer(4, tol=10, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(4, **BRIEFLY)
     pipeline = make_pipeline(Normalizer(), autoencoder).fit(digits)
     with pytest.raises(
         ValueError, match=r"The step Normalizer .* no inverse_transform"
@@ -425,7 +426,7 @@ def test_colour_images_keep_their_colours_and_have_errors_about_a_middle_grey():
 
 
 def test_activations_are_counted_and_averaged_on_the_unit_interval(digits):
-    tanh = SparseAutoencoderTransformer(5, activation="tanh", tol=10, random_state=0)
+    tanh = SparseAutoencoderTransformer(5, activation="tanh", **BRIEFLY)
     pipeline = make_pipeline(StandardScaler(with_std=False), tanh).fit(digits)
     codes = (pipeline.transform(digits) + 1) / 2
     display = ActivationDisplay.from_estimator(pipeline, digits, n_bins=10)
@@ -482,12 +483,9 @@ def test_two_pictures_need_two_axes(fitted, digits, ax):
     assert list(display.ax_) == list(axes)
 
 
-# At this tol the fit has converged before its units tell anything.
-@pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_displays_show_what_was_fitted_and_not_what_the_parameters_are(digits):
-    autoencoder = SparseAutoencoderTransformer(
-        4, activation="tanh", solver="lbfgs", tol=1, random_state=0
-    ).fit(digits)
+    autoencoder = SparseAutoencoderTransformer(4, activation="tanh", **BRIEFLY)
+    autoencoder.fit(digits)
 
     def shown():
         activations = ActivationDisplay.from_estimator(autoencoder, digits)
@@ -509,7 +507,7 @@ def test_displays_show_what_was_fitted_and_not_what_the_parameters_are(digits):
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_displays_show_what_a_search_has_chosen(nested, digits):
-    autoencoder = SparseAutoencoderTransformer(4, tol=100, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(4, **BRIEFLY)
     pipeline = make_pipeline(StandardScaler(with_std=False), autoencoder)
     grid = {"sparseautoencodertransformer__rho": [0.1, 0.2]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(digits)
@@ -528,7 +526,7 @@ def test_displays_show_what_a_search_has_chosen(nested, digits):
 
 
 def test_a_search_without_a_choice_is_told(digits):
-    autoencoder = SparseAutoencoderTransformer(2, tol=100, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(2, **BRIEFLY)
     search = GridSearchCV(autoencoder, {"rho": [0.1]}, cv=2, refit=False).fit(digits)
     with pytest.raises(TypeError, match="got GridSearchCV with refit=False"):
         ComponentsDisplay.from_estimator(search)
@@ -671,7 +669,7 @@ def test_other_estimators_with_a_loss_curve_are_drawn(fitted, digits):
 def search(digits):
     pipeline = make_pipeline(
         StandardScaler(with_std=False),
-        SparseAutoencoderTransformer(4, tol=100, random_state=0),
+        SparseAutoencoderTransformer(4, **BRIEFLY),
     )
     grid = {
         "sparseautoencodertransformer__rho": [0.2, 0.05],
@@ -858,7 +856,7 @@ def test_random_draws_are_shown_as_points_on_logarithmic_axes():
 
 def test_a_randomized_search_is_drawn(digits):
     search = RandomizedSearchCV(
-        SparseAutoencoderTransformer(4, tol=100, random_state=0),
+        SparseAutoencoderTransformer(4, **BRIEFLY),
         {"rho": [0.05, 0.1, 0.2], "beta": [0.1, 1.0, 3.0]},
         n_iter=4,
         cv=2,
@@ -969,9 +967,8 @@ def test_the_tradeoff_of_ica_is_that_of_pca(digits):
 
 
 def test_inactive_tanh_units_are_set_to_what_they_are_at_rest(digits):
-    autoencoder = SparseAutoencoderTransformer(
-        10, activation="tanh", tol=0.1, random_state=0
-    ).fit(digits)
+    autoencoder = SparseAutoencoderTransformer(10, activation="tanh", **BRIEFLY)
+    autoencoder.fit(digits)
     display = CodeTradeoffDisplay.from_estimators({"tanh": autoencoder}, digits)
     codes = autoencoder.transform(digits)
     kept = np.where(codes > -0.8, codes, -1)

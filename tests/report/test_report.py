@@ -85,9 +85,9 @@ def decoded(png):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
 
 
-def briefly_fitted(X, n_components, *, max_iter=2, **parameters):
+def briefly_fitted(X, n_components, *, solver="lbfgs", max_iter=2, **parameters):
     estimator = SparseAutoencoderTransformer(
-        n_components, max_iter=max_iter, random_state=0, **parameters
+        n_components, solver=solver, max_iter=max_iter, random_state=0, **parameters
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -272,7 +272,9 @@ def test_missing_values_are_shown_as_such(digits, path):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_an_autoencoder_behind_affine_steps_is_shown_on_their_input(digits, path):
     frame = pd.DataFrame(digits).add_prefix("pixel ")
-    autoencoder = SparseAutoencoderTransformer(4, max_iter=2, random_state=0)
+    autoencoder = SparseAutoencoderTransformer(
+        4, solver="lbfgs", max_iter=2, random_state=0
+    )
     pipeline = make_pipeline(StandardScaler(), PCA(10), autoencoder).fit(frame)
     data = Page(pipeline[-1].report(frame, path, steps=pipeline[:-1])).data
     shown = ComponentsDisplay.from_estimator(pipeline, order="index").components
@@ -426,7 +428,7 @@ def test_a_training_without_iterations_can_be_reported(activation, digits, path)
 
 
 def test_the_page_says_what_the_fit_was_and_not_what_the_parameters_are(digits, path):
-    estimator = briefly_fitted(digits, 3, activation="tanh")
+    estimator = briefly_fitted(digits, 3, solver="adam", activation="tanh")
     before = estimator.report(digits, path).read_bytes()
     estimator.set_params(activation="relu", rho=0.5, beta=9.0, solver="lbfgs")
     after = estimator.report(digits, path).read_bytes()

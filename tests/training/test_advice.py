@@ -149,9 +149,11 @@ def test_a_piece_of_one_row_tells_of_earlier_ones_too(digits, first):
 
 def test_beta_goes_with_what_there_is_to_explain(digits):
     def chosen(X, **settings):
-        estimator = SparseAutoencoderTransformer(10, max_iter=1, random_state=0)
+        estimator = SparseAutoencoderTransformer(
+            10, solver="lbfgs", max_iter=1, random_state=0
+        )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a single epoch
+            warnings.simplefilter("ignore")  # of a single iteration
             return estimator.set_params(**settings).fit(X).beta_
 
     assert chosen(digits) == chosen(digits[:, :20]) == chosen(1e6 * digits) == 3

@@ -266,6 +266,7 @@ def test_equal_trainings_at_once_share_a_folder_without_harm(digits, tmp_path, s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_equal_trainings_in_processes_share_a_folder_without_harm(digits, tmp_path):
     few = SparseAutoencoderTransformer(
         5, solver="lbfgs", max_iter=30, random_state=0, checkpoint_dir=tmp_path

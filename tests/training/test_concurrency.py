@@ -141,6 +141,7 @@ FORKING = """
 """
 
 
+@pytest.mark.slow
 def test_forked_processes_train_or_say_why_not_and_keep_the_users_threads(tmp_path):
     script = tmp_path / "forking.py"
     script.write_text(textwrap.dedent(FORKING))

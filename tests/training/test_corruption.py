@@ -45,6 +45,7 @@ def test_a_share_of_the_values_is_replaced(kind, share):
         assert values.max() <= data[399].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("kind", ["mask", "swap"])
 def test_what_is_hidden_is_given_better(solver, kind, digits):

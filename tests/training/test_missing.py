@@ -166,6 +166,7 @@ def test_a_file_that_streams_may_have_gaps(rows, tmp_path, monkeypatch):
     assert_array_equal(out, fitted.impute(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_gaps_are_filled_better_than_by_the_mean(solver, digits):
     rng = np.random.default_rng(0)
