@@ -319,7 +319,8 @@ class SparseAutoencoderTransformer(
         the first 70 % of `max_iter` and 140 epochs at most, units that `unit_report`
         would not call active on up to 1000 rows are pointed at what is reconstructed
         badly. It changes nothing where all units are active. "auto" does it with a
-        selection, whose units die otherwise. Not used by "lbfgs" and `partial_fit`.
+        selection, and for relu units that a penalty pulls down by "adam" or "sgd":
+        these die otherwise. Not used by "lbfgs" and `partial_fit`.
 
     sparse_output : bool, default=False
         Whether `transform` returns a CSR matrix, without a dense array of all codes.

@@ -27,8 +27,9 @@ from sksparse_ae._training import monitor as monitor_module
 from sksparse_ae._training.monitor import Monitor, Progress
 from sksparse_ae._training.plan import hold_out
 from sksparse_ae._training.revival import Reviver
-from sksparse_ae._training.settings import FittedSettings
+from sksparse_ae._training.settings import FittedSettings, revives
 from sksparse_ae._utils.threads import single_blas_thread
+from sksparse_ae.exceptions import UninformativeUnitsWarning
 
 # Trainings that are short on purpose explain little.
 pytestmark = pytest.mark.filterwarnings(
@@ -674,6 +675,41 @@ def test_units_that_died_come_back_if_asked(digits, no_convergence_warning):
     assert revived.objective_.total < left.objective_.total / 2
 
 
+def test_relu_units_that_a_penalty_kills_come_back_by_default(
+    digits, no_convergence_warning
+):
+    relu = SparseAutoencoderTransformer(
+        60, activation="relu", rho=0.01, max_iter=40, random_state=0
+    ).fit(digits)
+    assert (relu.unit_states_ == "active").all()
+    with pytest.warns(UninformativeUnitsWarning, match="or set revive=True"):
+        left = clone(relu).set_params(revive=False).fit(digits)
+    assert (left.unit_states_ == "dead").sum() > 5
+    assert relu.objective_.total < 0.8 * left.objective_.total
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, False),
+        ({"activation": "tanh"}, False),
+        ({"activation": "relu"}, True),
+        ({"activation": "relu", "solver": "sgd"}, True),
+        ({"activation": "relu", "solver": "lbfgs"}, False),
+        ({"activation": "relu", "solver": "a Keras optimizer"}, False),
+        ({"activation": "relu", "beta": 0}, False),
+        ({"activation": "relu", "revive": False}, False),
+        ({"sparsity": "topk", "beta": 0}, True),
+        ({"revive": True}, True),
+    ],
+    ids=str,
+)
+def test_units_start_anew_by_default_where_they_die(settings, expected):
+    if settings.get("solver") == "a Keras optimizer":
+        settings = settings | {"solver": keras.optimizers.Adam()}
+    assert revives(SparseAutoencoderTransformer(**settings)) == expected
+
+
 @pytest.mark.filterwarnings("ignore::sksparse_ae.exceptions.UninformativeUnitsWarning")
 def test_nothing_is_revived_after_the_last_epoch(digits):
     # It stalls after 10 epochs, when a look at the units would be due.
@@ -683,6 +719,7 @@ def test_nothing_is_revived_after_the_last_epoch(digits):
         learning_rate=0.3,
         tol=1e9,
         n_iter_no_change=8,
+        revive=False,
         random_state=0,
     )
     revived = clone(stalls).set_params(revive=True).fit(digits)
