@@ -577,6 +577,7 @@ np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 # Keras 3.4.1 computes the result in each replica and averages: 10.483 for 10.450.
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.__version__.startswith("3.4."), reason="results are averaged over replicas"
 )

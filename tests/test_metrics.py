@@ -364,6 +364,7 @@ def test_features_without_a_unit_count_as_not_found():
     assert recovery_score(units, features, threshold=0.9) == 0.5
 
 
+@pytest.mark.slow
 def test_an_autoencoder_finds_the_features_that_data_are_made_of():
     X, dictionary, _ = make_sparse_codes(
         4000, n_features=20, n_components=30, n_active=2, random_state=0

@@ -477,6 +477,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.slow
 @SAVES
 def test_saved_models_evaluate_to_the_same_in_a_fresh_process(tmp_path):
     X = make_data(33)

@@ -152,6 +152,7 @@ def test_blocks_that_are_made_anew_give_the_same_bits(client, digits, monkeypatc
     assert_same_fit(DaskSparseAutoencoderTransformer(**SETTINGS).fit(held), fitted)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_bit(cluster, client, digits, fitted):
     X = da.from_array(digits, chunks=(50, -1))
     try:

@@ -138,6 +138,7 @@ def graphs_in_memory():
     return {id(o) for o in gc.get_objects() if isinstance(o, tf.Graph)}
 
 
+@pytest.mark.slow
 def test_a_program_that_is_no_longer_kept_leaves_no_graph():
     before = graphs_in_memory()
     architecture = Architecture(
@@ -219,6 +220,7 @@ OF_KERAS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @OF_KERAS
 def test_no_optimizer_keeps_the_history_of_a_unit_that_starts_anew(
     optimizer, engine_of

@@ -54,6 +54,7 @@ def held(digits):
         return few.fit(digits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_rows_that_are_not_held_train_as_well(
     digits, held, small_blocks, tmp_path, kind, no_convergence_warning

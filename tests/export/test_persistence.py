@@ -290,6 +290,7 @@ def test_a_standard_error_that_is_replaced_meanwhile_stays(tmp_path):
     assert (tmp_path / "log").read_text().endswith("after")
 
 
+@pytest.mark.slow
 def test_the_first_fits_of_a_process_may_be_in_several_threads():
     in_fresh_process(
         "import sys, threading, warnings, numpy as np\n"

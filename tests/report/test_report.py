@@ -458,6 +458,7 @@ def test_the_curves_of_all_terms_are_drawn(parameters, expected, digits, path):
     assert texts & curves == expected
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_samples_times_units(path):
     rng = np.random.default_rng(0)
     X = rng.uniform(0, 1, (30_000, 8)).astype(np.float32)

@@ -430,6 +430,7 @@ def test_ctrl_c_reaches_all_that_train_at_once(digits, monkeypatch, heeding_ctrl
         assert np.isfinite(one.transform(digits)).all()
 
 
+@pytest.mark.slow
 def test_another_ctrl_c_ends_all(digits, monkeypatch, heeding_ctrl_c):
     wait_for, waits = at_once._wait_for, []
 
@@ -478,6 +479,7 @@ DEVICES = """
 """
 
 
+@pytest.mark.slow
 def test_all_train_on_the_device_of_the_caller(tmp_path):
     script = tmp_path / "devices.py"
     script.write_text(textwrap.dedent(DEVICES))

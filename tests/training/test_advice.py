@@ -48,6 +48,7 @@ def test_the_default_weight_decay_travels_with_the_setting(digits):
     assert default(digits, weight_decay=0.1) == 0.1
 
 
+@pytest.mark.slow
 def test_images_with_a_sigmoid_output_are_learnt_by_default():
     X = load_digits().data / 16
     fitted = SparseAutoencoderTransformer(

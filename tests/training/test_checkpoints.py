@@ -327,6 +327,7 @@ autoencoder.fit(load_digits().data[:300])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_killed_process_loses_nothing(digits, tmp_path, solver):
     folder = tmp_path / "checkpoints"

@@ -40,6 +40,7 @@ def codes(transformer, X):
     return clone(transformer).fit(X).transform(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiles", [False, True])
 def test_eight_threads_at_once_give_the_codes_of_one(digits, compiles):
     tasks = MIXED

@@ -243,6 +243,7 @@ def test_warm_start_of_lbfgs_starts_where_the_last_fit_ended(
     assert transformer.n_iter_ == 21
 
 
+@pytest.mark.slow
 def test_partial_fit_over_chunks_learns_like_fit(digits):
     chunks = SparseAutoencoderTransformer(20, batch_size=30, random_state=0)
     for _ in range(30):
@@ -463,6 +464,7 @@ def test_verbose_says_why_a_training_ended(
         assert f" {fitted.n_iter_}/" in last
 
 
+@pytest.mark.slow
 def test_verbose_says_something_before_tensorflow_has_started():
     code = """
 import sys

@@ -297,6 +297,7 @@ def roughness(images):
     return differences / np.square(grey).sum(axis=(1, 2))
 
 
+@pytest.mark.slow
 def test_colour_patches_give_sparse_units_that_are_images():
     patches = load_natural_image_patches(
         2000, patch_size=8, color=True, normalize=False, random_state=0
