@@ -304,7 +304,7 @@ def assert_selected(codes, activations, estimator, tolerance):
 # --------------------------------------------------------------------------- the tests
 
 
-@inputs(150, networks, data(N_FEATURES))
+@inputs(75, networks, data(N_FEATURES))
 def test_codes_are_right_or_refused(estimator, given_data):
     X, values = given_data
     codes = outcome(estimator.transform, X)
@@ -502,7 +502,7 @@ def fitted_arrays(estimator):
     ]
 
 
-@inputs(120, settings_of_estimators(), data(N_FEATURES, dtypes=NUMBERS), st.data())
+@inputs(60, settings_of_estimators(), data(N_FEATURES, dtypes=NUMBERS), st.data())
 def test_a_training_gives_finite_weights_or_is_refused(parameters, given_data, more):
     X, values = given_data
     estimator = SparseAutoencoderTransformer(**parameters)
@@ -541,7 +541,7 @@ def test_data_of_moderate_size_are_trained_on(dtype, solver, X):
     assert result is estimator, result
 
 
-@inputs(60, networks, data(N_FEATURES, dtypes=NUMBERS))
+@inputs(25, networks, data(N_FEATURES, dtypes=NUMBERS))
 def test_training_that_goes_on_stays_finite_or_changes_nothing(estimator, given_data):
     X, _ = given_data
     if estimator.solver == "lbfgs":
@@ -614,7 +614,7 @@ def is_refused(X, weights, *, whitens):
 
 
 @inputs(
-    40,
+    20,
     tables(),
     st.sampled_from(TRAININGS),
     st.sampled_from([np.array, sparse.csr_matrix, lambda X: [X[:2], X[2:]]]),

@@ -81,10 +81,9 @@ def undisturbed(client):
 
 
 @pytest.mark.slow  # a minute each: the cluster first has to give a worker up
-@pytest.mark.parametrize("is_held", [True, False])
-@pytest.mark.parametrize("n_killed", [1, 2])
+@pytest.mark.parametrize(("n_killed", "is_held"), [(1, False), (2, True)])
 def test_killed_workers_change_no_bit(
-    client, undisturbed, monkeypatch, at_evaluation, is_held, n_killed
+    client, undisturbed, monkeypatch, at_evaluation, n_killed, is_held
 ):
     if not is_held:
         monkeypatch.setattr(blocks, "HELD_SHARE", 0)
