@@ -10,6 +10,7 @@ import pytest
 import sklearn
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_limits
 
@@ -35,6 +36,15 @@ def pytest_configure():
     # Where a test imports TensorFlow first, it reads this one alone.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(n_threads))
     threadpool_limits(n_threads)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Draw the same in every run where a test gives no random_state.
+
+    Else it depends on the draw whether a short training warns, and the test fails.
+    """
+    check_random_state(None).seed(0)
 
 
 @pytest.hookimpl(trylast=True)
