@@ -279,8 +279,8 @@ class SparseAutoencoderTransformer(
         300 samples at the start and more as the rate falls, which removes the bias of
         the penalty in a small batch, and adds what each step has changed, so that the
         average does not lag behind the weights; "batch" uses the batch alone, as a
-        plain Keras regularizer does. Not used by "lbfgs", which has the exact means,
-        nor with a selection.
+        plain Keras regularizer does. Both use the exact means where a batch of `fit`
+        has all rows (without `corruption`), as "lbfgs" does. Not used with a selection.
 
     corruption : float, default=0.0
         Share of the values, in [0, 1), that are hidden from the encoder in training,

@@ -259,6 +259,10 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         given = float(estimator.learning_rate) if optimizer.takes_rate else own_rate
         rate = FixedRate(given)
     is_adam = automatic and not is_sgd
+    # A batch of all rows as they are has the mean itself. With a running one instead,
+    # 40 tanh units on 20 rows were called converged 23 % above L-BFGS, as it had to
+    # find the weights anew after each return of the training.
+    knows_mean = not (partial or estimator.corruption) and batch_size == n_rows
     minibatches = MiniBatches(
         X=X,
         problem=problem,
@@ -266,7 +270,8 @@ def _with_minibatches(plan: Plan, estimator: Any, rho_hat: np.ndarray) -> Plan:
         optimizer=optimizer,
         batch_size=batch_size,
         follows=problem.architecture.objective.penalty.acts
-        and estimator.rho_hat == "running",
+        and estimator.rho_hat == "running"
+        and not knows_mean,
         shuffle=estimator.shuffle,
         falls=ADAM_FALLS if is_adam else 0.0,
         whole=min(batch_size, LARGEST_STREAMED_BATCH) if partial and is_adam else 1,

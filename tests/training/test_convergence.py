@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_iris,
+    load_linnerud,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
@@ -74,6 +79,13 @@ def test_the_defaults_end_within_a_twentieth_of_lbfgs(name, settings, reached):
 def test_few_steps_and_rare_units_end_as_low(settings, reached, above):
     total = objective(load_digits().data, n_components=25, **settings)
     assert total < above * reached  # by L-BFGS in 2000 iterations
+
+
+def test_a_batch_of_all_rows_ends_as_low():
+    settings = {"n_components": 40, "activation": "tanh"}
+    X = load_linnerud().data
+    lbfgs = objective(X, solver="lbfgs", max_iter=2000, **settings)
+    assert objective(X, **settings) < 1.02 * lbfgs  # 1.23 with a running mean
 
 
 def thermometers_of_a_room():

@@ -84,6 +84,18 @@ def test_running_rho_hat_removes_the_bias_of_small_batches(
     assert running.total < 0.95 * batch.total
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("settings", "are_the_same"),
+    [({}, True), ({"corruption": 0.2}, False), ({"batch_size": 20}, False)],
+)
+def test_a_batch_of_all_rows_has_the_mean_of_all(digits, settings, are_the_same):
+    few = SparseAutoencoderTransformer(10, max_iter=5, random_state=0, **settings)
+    running = few.fit(digits[:30]).coefs_[0]
+    batch = few.set_params(rho_hat="batch").fit(digits[:30]).coefs_[0]
+    assert np.array_equal(running, batch) is are_the_same
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize(
     "name",
